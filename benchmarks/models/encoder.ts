@@ -1,0 +1,123 @@
+/**
+ * A BERT encoder of MiniLM's shape as a plain function over `{ name: tf.Variable }`, in Hugging Face's names, with linear
+ * kernels stored [in, out]. Post-norm, erf GELU, mean pooling over the unmasked tokens, a linear classifier.
+ * Written as a user would: ordinary ops and one `tf.tidy` a block.
+ * Devlin et al. 2018, arXiv 1810.04805; Wang et al. 2020, arXiv 2002.10957 (6 layers of 384).
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { uniform } from './random.ts';
+
+export interface EncoderOptions {
+  readonly layers: number;
+  readonly width: number;
+  readonly heads: number;
+  /** Units of the feed-forward layer. */
+  readonly inner: number;
+  readonly vocabulary: number;
+  readonly tokens: number;
+  readonly classes: number;
+}
+
+export type Parameters = { readonly [name: string]: tf.Variable };
+
+/** The blocks of the encoder in order: embeddings, layers, classifier. Ids are int32 [batch, tokens], logits [batch, classes]. */
+export function encoderBlocks(p: Parameters, options: EncoderOptions, mask: tf.Tensor2D): ((x: tf.Tensor) => tf.Tensor)[] {
+  return [
+    (ids) => tf.tidy(() => embed(p, ids)),
+    ...Array.from({ length: options.layers }, (_, i) => (x: tf.Tensor) => tf.tidy(() => block(p, `encoder.layer.${i}`, options, x, mask))),
+    (x) => tf.tidy(() => classify(p, x, mask)),
+  ];
+}
+
+/** Seeded parameters: BERT's standard deviation of 0.02 as a uniform distribution, ones and zeros for norms and biases. */
+export function encoderParameters(options: EncoderOptions, next: () => number): Parameters {
+  const parameters: { [name: string]: tf.Variable } = {};
+  for (const [name, shape] of parameterShapes(options)) {
+    const size = shape.reduce((a, b) => a * b, 1);
+    const values = name.endsWith('LayerNorm.weight') ? new Float32Array(size).fill(1) : uniform(size, shape.length === 2 ? 0.02 * Math.sqrt(3) : 0, next);
+    const initial = tf.tensor(values, shape, 'float32');
+    parameters[name] = tf.variable(initial);
+    initial.dispose();
+  }
+  return parameters;
+}
+
+function* parameterShapes({ layers, width, inner, vocabulary, tokens, classes }: EncoderOptions): Generator<[string, number[]]> {
+  const linear = function* (name: string, dIn: number, dOut: number): Generator<[string, number[]]> {
+    yield [`${name}.weight`, [dIn, dOut]];
+    yield [`${name}.bias`, [dOut]];
+  };
+  const norm = function* (name: string): Generator<[string, number[]]> {
+    yield [`${name}.weight`, [width]];
+    yield [`${name}.bias`, [width]];
+  };
+  yield ['embeddings.word_embeddings.weight', [vocabulary, width]];
+  yield ['embeddings.position_embeddings.weight', [tokens, width]];
+  yield ['embeddings.token_type_embeddings.weight', [2, width]];
+  yield* norm('embeddings.LayerNorm');
+  for (let i = 0; i < layers; i++) {
+    const name = `encoder.layer.${i}`;
+    for (const part of ['self.query', 'self.key', 'self.value', 'output.dense']) yield* linear(`${name}.attention.${part}`, width, width);
+    yield* norm(`${name}.attention.output.LayerNorm`);
+    yield* linear(`${name}.intermediate.dense`, width, inner);
+    yield* linear(`${name}.output.dense`, inner, width);
+    yield* norm(`${name}.output.LayerNorm`);
+  }
+  yield* linear('classifier', width, classes);
+}
+
+function embed(p: Parameters, ids: tf.Tensor): tf.Tensor {
+  const words = tf.gather(get(p, 'embeddings.word_embeddings.weight'), ids as tf.Tensor2D); // [batch, tokens, width]
+  const types = tf.gather(get(p, 'embeddings.token_type_embeddings.weight'), tf.zerosLike(ids) as tf.Tensor2D);
+  const positions = get(p, 'embeddings.position_embeddings.weight'); // [tokens, width], broadcast over the batch
+  return layerNorm(p, 'embeddings.LayerNorm', tf.add(tf.add(words, types), positions));
+}
+
+function block(p: Parameters, name: string, options: EncoderOptions, x: tf.Tensor, mask: tf.Tensor2D): tf.Tensor {
+  const attended = linear(p, `${name}.attention.output.dense`, attention(p, `${name}.attention.self`, options, x, mask));
+  const y = layerNorm(p, `${name}.attention.output.LayerNorm`, tf.add(x, attended)); // [batch, tokens, width]
+  const hidden = gelu(linear(p, `${name}.intermediate.dense`, y)); // [batch, tokens, inner]
+  return layerNorm(p, `${name}.output.LayerNorm`, tf.add(y, linear(p, `${name}.output.dense`, hidden)));
+}
+
+function attention(p: Parameters, name: string, { heads, width }: EncoderOptions, x: tf.Tensor, mask: tf.Tensor2D): tf.Tensor {
+  const [batch, tokens] = x.shape as [number, number, number];
+  const split = (part: string): tf.Tensor4D =>
+    tf.transpose(tf.reshape(linear(p, `${name}.${part}`, x), [batch, tokens, heads, width / heads]), [0, 2, 1, 3]); // [batch, heads, tokens, width/heads]
+  const [query, key, value] = [split('query'), split('key'), split('value')];
+  const scores = tf.mul(tf.matMul(query, key, false, true), 1 / Math.sqrt(width / heads)); // [batch, heads, tokens, tokens]
+  const hide = tf.reshape(tf.mul(tf.sub(1, mask), -1e9), [batch, 1, 1, tokens]);
+  const context = tf.matMul(tf.softmax(tf.add(scores, hide)), value); // [batch, heads, tokens, width/heads]
+  return tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [batch, tokens, width]);
+}
+
+function classify(p: Parameters, x: tf.Tensor, mask: tf.Tensor2D): tf.Tensor {
+  const weights = tf.expandDims(mask, 2); // [batch, tokens, 1]
+  const mean = tf.div(tf.sum(tf.mul(x, weights), 1), tf.sum(weights, 1)); // [batch, width]
+  return tf.add(tf.matMul(mean as tf.Tensor2D, get(p, 'classifier.weight') as tf.Tensor2D), get(p, 'classifier.bias'));
+}
+
+/** x·W + b on [batch, tokens, dIn], as one matrix product over all tokens. */
+function linear(p: Parameters, name: string, x: tf.Tensor): tf.Tensor {
+  const [batch, tokens, dIn] = x.shape as [number, number, number];
+  const y = tf.matMul(tf.reshape(x, [batch * tokens, dIn]), get(p, `${name}.weight`) as tf.Tensor2D);
+  return tf.reshape(tf.add(y, get(p, `${name}.bias`)), [batch, tokens, -1]);
+}
+
+/** (x - mean) / sqrt(variance + 1e-12) · gamma + beta over the last axis. */
+function layerNorm(p: Parameters, name: string, x: tf.Tensor): tf.Tensor {
+  const { mean, variance } = tf.moments(x, -1, true);
+  const normal = tf.mul(tf.sub(x, mean), tf.rsqrt(tf.add(variance, 1e-12)));
+  return tf.add(tf.mul(normal, get(p, `${name}.weight`)), get(p, `${name}.bias`));
+}
+
+/** x · (1 + erf(x / √2)) / 2: Hendrycks and Gimpel 2016, arXiv 1606.08415. */
+function gelu(x: tf.Tensor): tf.Tensor {
+  return tf.mul(tf.mul(x, 0.5), tf.add(1, tf.erf(tf.div(x, Math.SQRT2))));
+}
+
+function get(p: Parameters, name: string): tf.Variable {
+  const variable = p[name];
+  if (variable === undefined) throw new Error(`[encoder] no parameter "${name}"`);
+  return variable;
+}

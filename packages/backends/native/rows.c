@@ -1,0 +1,26 @@
+/* Row-wise helpers: sums of rows by segment, clipping that lets NaN through, adding a bias. */
+#include "kernels.h"
+
+/* out[id] += x[row] for each row; ids outside [0, segments) are dropped. */
+EXPORT(segmentSum) void segmentSum(const float* x, const int* ids, float* out, int rows, int width, int segments) {
+  zero(out, segments * width);
+  for (int r = 0; r < rows; r++) {
+    if (ids[r] < 0 || ids[r] >= segments) continue;
+    float* to = out + ids[r] * width;
+    const float* from = x + r * width;
+    for (int i = 0; i < width; i++) to[i] += from[i];
+  }
+}
+
+EXPORT(segmentSumInt) void segmentSumInt(const int* x, const int* ids, int* out, int rows, int width, int segments) {
+  zero((float*)out, segments * width);
+  for (int r = 0; r < rows; r++) {
+    if (ids[r] < 0 || ids[r] >= segments) continue;
+    for (int i = 0; i < width; i++) out[ids[r] * width + i] += x[r * width + i];
+  }
+}
+
+/* A comparison with NaN is false, so NaN stays. */
+EXPORT(clip) void clip(const float* x, float* out, int n, float low, float high) {
+  for (int i = 0; i < n; i++) out[i] = x[i] < low ? low : x[i] > high ? high : x[i];
+}

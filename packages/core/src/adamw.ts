@@ -1,0 +1,157 @@
+/**
+ * AdamW: Adam with weight decay applied to the weights themselves, not through the gradient.
+ *
+ *   m ← β₁ m + (1 - β₁) g        v ← β₂ v + (1 - β₂) g²        η = learning rate, t = 1, 2, …
+ *   w ← (1 - η λ) w - η / (1 - β₁ᵗ) · m / (√v / √(1 - β₂ᵗ) + ε)
+ *
+ * Loshchilov & Hutter 2017, arXiv 1711.05101, in the form and with the defaults of torch.optim.AdamW. Different from tf.train.adam:
+ * the corrections come from the step count in double precision, so a resumed run repeats an uninterrupted one bit for bit, and
+ * temporaries are freed per variable, at most four of its size at a time, where tf.train.adam holds those of all variables at once.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { FinetuneError } from './errors.ts';
+import type { Schedule } from './schedules.ts';
+
+export interface AdamWOptions {
+  /** A rate, or a function from the number of finished steps to a rate. @default 1e-3 */
+  readonly learningRate?: number | Schedule;
+  /** How much of the mean of gradients is kept, [0, 1). @default 0.9 */
+  readonly beta1?: number;
+  /** How much of the mean of squared gradients is kept, [0, 1). @default 0.999 */
+  readonly beta2?: number;
+  /** Added to the denominator. @default 1e-8, on backends that compute in half precision 1e-4 */
+  readonly epsilon?: number;
+  /** λ: each step shrinks the weights by the factor 1 - rate · λ. @default 0.01 */
+  readonly weightDecay?: number;
+  /** Which variables decay, by name: `(name) => !/bias|gamma|beta/.test(name)` spares biases and norms. @default all, as torch and Keras do */
+  readonly decay?: (name: string) => boolean;
+}
+
+type NamedTensor = Parameters<tf.Optimizer['setWeights']>[0][number]; // tfjs does not export it
+
+interface Moments {
+  readonly m: tf.Variable;
+  readonly v: tf.Variable;
+}
+
+/**
+ * AdamW as a tfjs optimizer, for `model.compile`, `minimize` and `applyGradients`. Keeps two floats a trained weight.
+ *
+ * @example
+ * model.compile({ optimizer: tuned.optimizer(adamW({ learningRate: warmupCosine({ peak: 1e-3, warmupSteps: 100, steps: 2000 }) })), loss });
+ */
+export function adamW(options: AdamWOptions = {}): AdamW {
+  tf.serialization.registerClass(AdamW);
+  return new AdamW(options);
+}
+
+/** See {@link adamW}. `getConfig` writes a schedule as its present rate and leaves the `decay` filter out: functions have no JSON. */
+export class AdamW extends tf.Optimizer {
+  /** May be set between steps. */
+  learningRate: number | Schedule;
+  private readonly options: Required<Pick<AdamWOptions, 'beta1' | 'beta2' | 'weightDecay' | 'decay'>> & AdamWOptions;
+  private moments = new Map<string, Moments>();
+  private restored = false;
+
+  static get className(): string {
+    return 'AdamW';
+  }
+
+  constructor(options: AdamWOptions = {}) {
+    super();
+    const { learningRate = 1e-3, beta1 = 0.9, beta2 = 0.999, weightDecay = 0.01, decay = () => true } = options;
+    this.learningRate = learningRate;
+    this.options = { ...options, beta1, beta2, weightDecay, decay };
+    const { epsilon = 1 } = options;
+    const inUnit = (x: number): boolean => x >= 0 && x < 1;
+    if (inUnit(beta1) && inUnit(beta2) && weightDecay >= 0 && epsilon > 0 && (typeof learningRate === 'function' || learningRate >= 0)) return;
+    throw new FinetuneError(
+      'bad-option',
+      'adamW',
+      `got ${JSON.stringify(this.getConfig())}; expected learningRate >= 0, beta1 and beta2 in [0, 1), epsilon > 0, weightDecay >= 0.`,
+    );
+  }
+
+  /** Moves every named variable by its gradient; borrows the gradients. Throws before anything moves. */
+  applyGradients(gradients: tf.NamedTensorMap | NamedTensor[]): void {
+    const list = Array.isArray(gradients) ? gradients : Object.entries(gradients).map(([name, tensor]) => ({ name, tensor }));
+    const given = list.filter(({ tensor }) => tensor != null); // a variable that the loss does not reach has none
+    const variables = tf.engine().registeredVariables;
+    const gone = given.filter(({ name }) => !variables[name]).map(({ name }) => name);
+    if (gone.length > 0) throw new FinetuneError('disposed', 'adamW', `got gradients for ${gone.join(', ')}; expected names of variables that are alive.`);
+    if (this.restored) this.bind(given.map(({ name }) => variables[name]!));
+    const rate = this.rate();
+    for (const { name, tensor } of given) this.move(variables[name]!, tensor, rate);
+    this.incrementIterations();
+  }
+
+  private rate(): number {
+    return typeof this.learningRate === 'function' ? this.learningRate(this.iterations) : this.learningRate;
+  }
+
+  private move(variable: tf.Variable, gradient: tf.Tensor, rate: number): void {
+    const { beta1, beta2, weightDecay, decay } = this.options;
+    const { epsilon = tf.backend().floatPrecision() === 16 ? 1e-4 : 1e-8 } = this.options; // 1e-8 is 0 in half precision
+    const { m, v } = this.momentsOf(variable);
+    const t = this.iterations + 1;
+    const correction = Math.sqrt(1 - beta2 ** t);
+    const shrink = decay(variable.name) ? 1 - rate * weightDecay : 1;
+    const assign = (target: tf.Variable, value: () => tf.Tensor): void => tf.tidy(() => target.assign(tf.tidy(value)));
+    assign(m, () => tf.add(tf.mul(m, beta1), tf.mul(gradient, 1 - beta1)));
+    assign(v, () => tf.add(tf.mul(v, beta2), tf.mul(tf.square(gradient), 1 - beta2)));
+    assign(variable, () => {
+      const denominator = tf.tidy(() => tf.add(tf.div(tf.sqrt(v), correction), epsilon));
+      const step = tf.tidy(() => tf.mul(tf.div(m, denominator), rate / (1 - beta1 ** t)));
+      denominator.dispose();
+      return tf.sub(tf.mul(variable, shrink), step);
+    });
+  }
+
+  private momentsOf(variable: tf.Variable): Moments {
+    let moments = this.moments.get(variable.name);
+    if (!moments) {
+      const zeros = (): tf.Variable => tf.tidy(() => tf.variable(tf.zerosLike(variable), false));
+      this.moments.set(variable.name, (moments = { m: zeros(), v: zeros() }));
+    }
+    return moments;
+  }
+
+  /** Restored moments belong to the gradients of the next step by position, as in tfjs: names differ between two builds of one model. */
+  private bind(variables: tf.Variable[]): void {
+    const saved = [...this.moments];
+    const shape = (x: tf.Tensor | undefined): string => (x ? `[${x.shape}]` : 'none');
+    const faults = Array.from({ length: Math.max(saved.length, variables.length) }, (_, i) => i)
+      .filter((i) => shape(saved[i]?.[1].m) !== shape(variables[i]))
+      .map((i) => `${variables[i]?.name ?? saved[i]![0]} ${shape(variables[i])} (saved: ${shape(saved[i]?.[1].m)})`);
+    if (faults.length > 0)
+      throw new FinetuneError('bad-file', 'adamW', `the restored state does not fit: ${faults.join(', ')}. Train what was trained when it was saved.`);
+    this.moments = new Map(variables.map(({ name }, i) => [name, saved[i]![1]]));
+    this.restored = false;
+  }
+
+  /** Step count, then all m, then all v: the order of tf.train.adam. The first tensor is the caller's, the others stay the optimizer's. */
+  override async getWeights(): Promise<NamedTensor[]> {
+    const all = (key: 'm' | 'v'): NamedTensor[] => [...this.moments].map(([name, moments]) => ({ name: `${name}/${key}`, tensor: moments[key] }));
+    return [await this.saveIterations(), ...all('m'), ...all('v')];
+  }
+
+  /** Borrows `weights`, in the order of {@link AdamW.getWeights}; replaces the state there was. */
+  override async setWeights(weights: NamedTensor[]): Promise<void> {
+    const state = await this.extractIterations(weights);
+    this.dispose();
+    const half = state.length / 2;
+    const copy = ({ tensor }: NamedTensor): tf.Variable => tf.variable(tensor, false);
+    this.moments = new Map(state.slice(0, half).map((m, i) => [m.name.replace(/\/m$/, ''), { m: copy(m), v: copy(state[half + i]!) }]));
+    this.restored = half > 0;
+  }
+
+  override dispose(): void {
+    for (const { m, v } of this.moments.values()) tf.dispose([m, v]);
+    this.moments.clear();
+  }
+
+  override getConfig(): tf.serialization.ConfigDict {
+    const { beta1, beta2, weightDecay, epsilon } = this.options;
+    return { learningRate: this.rate(), beta1, beta2, weightDecay, ...(epsilon === undefined ? {} : { epsilon }) };
+  }
+}

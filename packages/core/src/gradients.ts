@@ -1,0 +1,158 @@
+/**
+ * Recording. While a function is recorded, four public methods of tfjs's engine are replaced on the instance: `runKernel` and
+ * `customGrad` see every op of LayersModels, GraphModels and plain code, `gradients` nests, and `isTapeOn` says no, so that tfjs
+ * saves nothing itself. `gradientDepth` is raised as in tfjs: ops then take the same, unfused path, and results are bit for bit
+ * the same. They are put back in a `finally`. All coupling to tfjs's engine is in this file and `held.ts`.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { FinetuneError } from './errors.ts';
+import type { Held } from './held.ts';
+import { type CustomGradient, type Recording, Tape, type Tensors } from './tape.ts';
+
+const tapes: Tape[] = [];
+let restore = () => {};
+
+/** True while a forward pass is being recorded. */
+export function recording(): boolean {
+  return tapes.length > 0;
+}
+
+type Custom = (...args: any[]) => { value: tf.Tensor; gradFunc: CustomGradient };
+
+/** Puts the recording methods on the engine instance; returns what takes them off again. */
+function patch(): () => void {
+  const engine = tf.engine() as any;
+  const { runKernel, customGrad, state } = engine;
+  // tfjs's fused ops are customGrads that save everything. Their one inner kernel is recorded instead.
+  let fused: { kernel: string; inputs: Tensors; attrs: {} } | undefined;
+
+  const replaced = {
+    gradients,
+    isTapeOn: () => false,
+    runKernel(kernel: string, inputs: Tensors, attrs: {} = {}) {
+      const out = runKernel.call(engine, kernel, inputs, attrs);
+      if (state.kernelDepth === 0) for (const tape of tapes) tape.record(kernel, inputs, [out].flat(), attrs);
+      else if (state.kernelDepth === 1 && /^_?Fused(Conv2D|DepthwiseConv2D|MatMul)$/.test(kernel)) fused = { kernel, inputs, attrs };
+      return out;
+    },
+    customGrad: (f: Custom) => (...xs: tf.Tensor[]) => {
+      const wanting = state.kernelDepth === 0 ? tapes.filter((tape) => tape.wants(xs)) : [];
+      if (wanting.length === 0) return customGrad.call(engine, f)(...xs);
+      let gradient: CustomGradient;
+      let held: Held[][] = [];
+      fused = undefined;
+      const y = customGrad.call(engine, (...args: unknown[]) => {
+        const save = (tensors: tf.Tensor[]) => {
+          if (fused && !Object.values(fused.inputs).every((t) => !t || tensors.includes(t))) fused = undefined;
+          if (!fused) held = wanting.map((tape) => tensors.map((t, i) => tape.hold('customGrad', `saved.${i}`, t)));
+        };
+        const result = f(...args.slice(0, -1), save);
+        gradient = result.gradFunc;
+        return result;
+      })(...xs);
+      wanting.forEach((tape, i) => {
+        if (fused) tape.record(fused.kernel, fused.inputs, [y], fused.attrs);
+        else tape.recordCustom(xs, y, held[i] ?? [], gradient);
+      });
+      return y;
+    },
+  };
+  const before = Object.keys(replaced).map((name) => [name, Object.getOwnPropertyDescriptor(engine, name)] as const);
+  Object.assign(engine, replaced);
+  return () => {
+    for (const [name, own] of before) {
+      if (own) Object.defineProperty(engine, name, own);
+      else delete engine[name];
+    }
+  };
+}
+
+/** On every open tape, `copy` is the same value as `t`: nested gradients flow through saved values. */
+const alias = (copy: tf.Tensor, t: tf.Tensor) => {
+  for (const tape of tapes) tape.link(copy, t);
+};
+
+/** Runs `f` in a tidy on `tape`. */
+function record(tape: Tape, f: () => unknown): tf.Tensor {
+  const { state } = tf.engine();
+  if (tapes.length === 0) restore = patch();
+  tapes.push(tape);
+  state.gradientDepth++;
+  try {
+    return tf.tidy('forward', () => checked(f()));
+  } finally {
+    state.gradientDepth--;
+    tapes.pop();
+    if (tapes.length === 0) restore();
+  }
+}
+
+function checked(y: any): tf.Tensor {
+  if (y instanceof tf.Tensor) return y;
+  if (typeof y?.then !== 'function') throw new FinetuneError('bad-loss', 'tape', `The result y returned by f() must be a tensor, but it is ${y === null ? 'null' : typeof y}.`);
+  y.then(undefined, () => {});
+  throw new FinetuneError('bad-loss', 'tape', 'f returned a Promise; expected a tensor. Await before, and pass a function that returns the loss at once.');
+}
+
+/**
+ * `y = f()` and the gradients of `y` with respect to `xs`, as tfjs's `engine.gradients`; may be nested.
+ *
+ * @param dy float32, y's shape: the gradient to start from. @default ones
+ * @param allowNoGradients y need not depend on any of xs. @default false
+ * @returns y, and per x a float32 tensor of its shape, or null where y does not depend on it. The caller owns them.
+ */
+export function gradients<T extends tf.Tensor>(
+  f: () => T,
+  xs: readonly tf.Tensor[],
+  dy?: tf.Tensor | null,
+  allowNoGradients = false,
+  extra: Recording = tapes.at(-1)?.extra ?? {},
+): { value: T; grads: (tf.Tensor | null)[] } {
+  tf.util.assert(xs.length > 0, () => 'gradients() received an empty list of xs.');
+  if (dy && dy.dtype !== 'float32') throw new Error(`dy must have 'float32' dtype, but has '${dy.dtype}'`);
+  const tape = new Tape(xs, extra, alias);
+  try {
+    const value = record(tape, f) as T;
+    const result = tf.tidy('backward', () => ({ value, grads: tape.backward(value, dy) ?? [] }));
+    if (result.grads.length === 0 && !allowNoGradients) {
+      value.dispose();
+      const advice = 'Make sure that the f you passed encloses all operations that lead from x to y.';
+      throw new FinetuneError('not-reached', 'tape', `Cannot compute gradient of y=f(x) with respect to x. ${advice}`);
+    }
+    return { value, grads: xs.map((_, i) => result.grads[i] ?? null) };
+  } finally {
+    tape.dispose();
+  }
+}
+
+/**
+ * The loss and its gradients: a drop-in for `tf.variableGrads` that keeps only what backward reads.
+ *
+ * @param f returns a scalar, synchronously.
+ * @param variables those to differentiate with respect to. @default all trainable variables of the engine
+ * @returns value, and gradients by variable name; variables that f does not reach have none. The caller owns all.
+ * @throws FinetuneError `bad-loss` (async, not a scalar), `disposed`, `not-reached` (f reaches none), `no-gradient`
+ *
+ * @example
+ * const { value, grads } = valueAndGrads(() => tf.losses.meanSquaredError(y, model.predict(x)), variables);
+ */
+export function valueAndGrads(f: () => tf.Scalar, variables?: readonly tf.Variable[], extra?: Recording): { value: tf.Scalar; grads: tf.NamedTensorMap } {
+  const all = variables ?? Object.values(tf.engine().registeredVariables);
+  const wanted = all.filter((v) => v.trainable);
+  if (wanted.length === 0) {
+    throw new FinetuneError('not-reached', 'tape', `expects at least one of the input variables to be trainable, but none of the ${all.length} variables is trainable.`);
+  }
+  const gone = wanted.filter((v) => v.isDisposed).map((v) => v.name);
+  if (gone.length > 0) throw new FinetuneError('disposed', 'tape', `variables that are disposed: ${gone.join(', ')}. Pass variables that are alive.`);
+  const { value, grads } = gradients(f, wanted, null, true, extra);
+  const fault =
+    value.rank !== 0
+      ? (['bad-loss', `f must return a scalar, but it returned a rank-${value.rank} tensor. Reduce it, for example with tf.mean.`] as const)
+      : grads.every((g) => !g) &&
+        (['not-reached', 'Cannot find a connection between any variable and the result of the loss function y=f(x). Please make sure the operations that use variables are inside the function f.'] as const);
+  if (fault) {
+    tf.dispose([value, grads.filter((g) => g !== null)]);
+    throw new FinetuneError(fault[0], 'tape', fault[1]);
+  }
+  return { value, grads: Object.fromEntries(wanted.flatMap((v, i) => (grads[i] ? [[v.name, grads[i]]] : []))) };
+}

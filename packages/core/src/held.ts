@@ -1,0 +1,132 @@
+/**
+ * Values that wait for backward. One buffer waits once, however many kernels read it: as a handle on the same buffer, as what
+ * a codec made of it, or as a recipe that forms it again from smaller values.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { probes } from './probe.ts';
+import type { Codec, Kept, SavedValue } from './technique.ts';
+
+/** A value one gradient will read. `read` borrows, or makes a tensor in the active tidy; `drop` ends the waiting. */
+export interface Held {
+  read(): tf.Tensor;
+  drop(): void;
+}
+
+interface Waiting {
+  readers: number;
+  readonly kept: Kept | undefined;
+}
+
+type Source = { readonly kernel: string; readonly inputs: { readonly [name: string]: tf.Tensor }; readonly attrs: tf.NamedAttrMap };
+
+/** A second handle on t's buffer, not recorded. (On wasm, tfjs's clone copies the buffer.) */
+export function view(t: tf.Tensor, shape: number[] = t.shape): tf.Tensor {
+  const engine = tf.engine();
+  const backend = engine.state.tensorInfo.get(t.dataId)!.backend;
+  backend.incRef(t.dataId);
+  return engine.makeTensorFromTensorInfo({ dataId: t.dataId, shape, dtype: t.dtype }, backend);
+}
+
+/** Runs `f` unrecorded. */
+export function offRecord<T>(f: () => T): T {
+  const { state } = tf.engine();
+  state.kernelDepth++;
+  try {
+    return f();
+  } finally {
+    state.kernelDepth--;
+  }
+}
+
+/** Kernels whose output repeats a small input: kept as the input. */
+const repeats = new Set(['Tile', 'BroadcastTo']);
+
+export class Store {
+  readonly #waiting = new Map<object, Waiting>();
+  /** How buffers that cost no more to form again than to read were made. Weak: a recipe is used only while its inputs live. */
+  readonly #sources = new WeakMap<object, Source>();
+  readonly #codecFor: (value: SavedValue) => Codec | undefined;
+  readonly #isWeight: (t: tf.Tensor) => boolean;
+
+  constructor(codecFor: (value: SavedValue) => Codec | undefined, isWeight: (t: tf.Tensor) => boolean) {
+    this.#codecFor = codecFor;
+    this.#isWeight = isWeight;
+  }
+
+  /** Notes that `y` came from a kernel whose output need not be stored. */
+  note(y: tf.Tensor, kernel: string, inputs: Source['inputs'], attrs: tf.NamedAttrMap): void {
+    const small = inputs['x'] ?? inputs['b'];
+    if ((repeats.has(kernel) || kernel === 'Sub') && small && 2 * small.size <= y.size) this.#sources.set(y.dataId, { kernel, inputs, attrs });
+  }
+
+  /** Lets `value` wait until `drop`. `alias` is told of the new handle, if one is made. */
+  hold(value: SavedValue, alias: (copy: tf.Tensor) => void): Held {
+    const { tensor, kernel, layer } = value;
+    const { dataId, shape } = tensor;
+    const free = tensor instanceof tf.Variable || this.#isWeight(tensor);
+    let waiting = this.#waiting.get(dataId);
+    if (!waiting) {
+      waiting = { readers: 0, kept: free ? undefined : this.#encode(value) };
+      this.#waiting.set(dataId, waiting);
+      if (!free) for (const probe of probes) probe.hold(waiting.kept ?? dataId, waiting.kept?.bytes ?? bytesOf(tensor), kernel, layer);
+    }
+    waiting.readers++;
+    const { kept } = waiting;
+    const handle = kept ? undefined : tf.keep(view(tensor));
+    if (handle) alias(handle);
+    const read = () => handle ?? tf.reshape(kept!.decode(), shape); // in the tidy of the gradient that reads it
+    let dropped = false;
+    const drop = () => {
+      if (dropped) return;
+      dropped = true;
+      handle?.dispose();
+      if (--waiting.readers > 0) return;
+      this.#waiting.delete(dataId);
+      if (!free) for (const probe of probes) probe.drop(kept ?? dataId);
+      kept?.dispose();
+    };
+    return { read, drop };
+  }
+
+  /** Lets a value that a rule encoded itself wait until `drop`. */
+  holdKept(kept: Kept, kernel: string, layer: string): Held {
+    for (const probe of probes) probe.hold(kept, kept.bytes, kernel, layer);
+    let dropped = false;
+    const drop = () => {
+      if (dropped) return;
+      dropped = true;
+      for (const probe of probes) probe.drop(kept);
+      kept.dispose();
+    };
+    return { read: () => kept.decode(), drop };
+  }
+
+  #encode(value: SavedValue): Kept | undefined {
+    const source = this.#sources.get(value.tensor.dataId);
+    // (x − mean)² keeps x, which normalization keeps anyway, instead of x − mean.
+    if (source && (source.kernel !== 'Sub' || value.kernel === 'Square') && Object.values(source.inputs).every((t) => !t.isDisposed)) {
+      return this.#recipe(source, value);
+    }
+    const codec = value.tensor.dtype === 'float32' ? this.#codecFor(value) : undefined;
+    return codec && offRecord(() => capture(() => codec.encode(value.tensor)));
+  }
+
+  #recipe({ kernel, inputs, attrs }: Source, value: SavedValue): Kept {
+    const held = Object.entries(inputs).map(([name, tensor]) => [name, this.hold({ ...value, tensor }, () => {})] as const);
+    return {
+      bytes: 0,
+      decode: () => {
+        const values = Object.fromEntries(held.map(([name, h]) => [name, h.read()]));
+        return tf.engine().runKernel(kernel, values, attrs) as tf.Tensor;
+      },
+      dispose: () => held.forEach(([, h]) => h.drop()),
+    };
+  }
+}
+
+/** Runs an encoder while probes attribute what it allocates to kept values. */
+function capture<T>(encode: () => T): T {
+  return [...probes].reduce((run, probe) => () => probe.encoding(run), encode)();
+}
+
+const bytesOf = (t: tf.Tensor) => t.size * tf.util.bytesPerElement(t.dtype as 'float32');

@@ -1,0 +1,38 @@
+/** What `finetune` needs to know of a model and to do to it, the same for the three kinds. */
+import type * as tf from '@tensorflow/tfjs-core';
+import type { ModelView, SiteFilter } from '../technique.ts';
+
+/** A weight of the base, as adapter files name it. */
+export interface WeightSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: tf.DataType;
+}
+
+export interface ModelReader extends ModelView {
+  /** All tensors of the base, frozen or not: keeping them for backward is free. */
+  readonly weights: readonly tf.Tensor[];
+  /**
+   * What trains. A filter selects sites, with all their weights, or single weights by full name, whatever the flags of layers say.
+   * Without a filter: what the model itself says is trainable.
+   *
+   * @throws FinetuneError 'no-match' for a filter, or an entry of one, that selects nothing
+   */
+  trainable(filter?: SiteFilter, who?: string): readonly tf.Variable[];
+  /** The name of a base variable in this model, the same in every process: `'block_3/conv/kernel'`. */
+  nameOf(variable: tf.Variable): string | undefined;
+  /** Hooks the model while it is tuned; replacements of sites work only meanwhile. */
+  install(selected: ReadonlySet<tf.Variable>): Uninstall;
+  /** Runs without the replacements of sites: what the base model computes. */
+  disabled<T>(run: () => T): T;
+  /** Names, shapes and dtypes of the base, for adapter files. */
+  fingerprint(): readonly WeightSpec[];
+  /** Variables that do not train but that a training forward moves (moving statistics), for the rollback of a failed step. */
+  state(): readonly tf.Variable[];
+}
+
+/**
+ * Leaves the model as it was. Trained LayersModel weights and plain variables keep their values, as they are the user's own. The
+ * constants of a GraphModel that became variables are constants again: as they first were, or with their trained values if `keep`.
+ */
+export type Uninstall = (keep?: boolean) => void;

@@ -1,0 +1,142 @@
+/**
+ * Frees the outputs of layers after their last use in a training forward.
+ *
+ * tfjs frees them as it goes in `predict`, but keeps every one of them until the end of forward when training. What backward reads
+ * is kept by the tape under handles of its own, so the rest can go. The order in which tfjs's executor calls the layers of a
+ * container is fixed, so a plan made once says after which call each symbolic tensor is dead; shared layers, branches and layers
+ * with several outputs need no special case. A run of the executor is known by the `kwargs` object that all its calls share.
+ *
+ * A dead tensor goes when the next layer of its container is called, since `computeMask` still reads the inputs after `call`.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { recording } from '../tape.ts';
+import { type Container, isContainer, type Kwargs, type Layer, type Symbolic, type Tensors, toList } from './tfjs-layers.ts';
+
+interface Step {
+  readonly layer: Layer;
+  readonly outputs: readonly Symbolic[];
+  /** Ids of the symbolic tensors that nobody reads after this step. */
+  readonly dies: number[];
+}
+
+/** The order of tfjs's executor: depth first from the outputs, the last input of a layer first. */
+function planOf(container: Container): readonly Step[] {
+  const order: Symbolic[] = [];
+  const done = new Set(container.inputs);
+  const visit = (t: Symbolic): void => {
+    if (done.has(t)) return;
+    [...t.inputs].reverse().forEach(visit);
+    done.add(t);
+    if (t.inputs.length > 0) order.push(t);
+  };
+  container.outputs.forEach(visit);
+  const last = new Map<Symbolic, number>();
+  const steps = order.map((t, i): Step => {
+    const outputs = t.sourceLayer.inboundNodes[t.nodeIndex]!.outputTensors;
+    for (const y of outputs) if (!last.has(y)) last.set(y, i);
+    for (const x of t.inputs) last.set(x, i);
+    return { layer: t.sourceLayer, outputs, dies: [] };
+  });
+  // Stateful layers may hold on to what they return.
+  for (const [t, i] of last) if (!container.outputs.includes(t) && !t.sourceLayer.stateful) steps[i]!.dies.push(t.id);
+  return steps;
+}
+
+/** One run of a container: where it is in the plan, and the tensors that it may free. */
+class Run {
+  readonly live = new Map<number, tf.Tensor>();
+  readonly kwargs: Kwargs;
+  readonly #plan: readonly Step[];
+  #at = 0;
+  #dead: tf.Tensor[] = [];
+
+  constructor(plan: readonly Step[], kwargs: Kwargs) {
+    this.#plan = plan;
+    this.kwargs = kwargs;
+  }
+
+  /** The step that this call is, or undefined if someone else than the executor calls. */
+  step(layer: Layer, inputs: Tensors, kwargs: Kwargs): Step | undefined {
+    const step = this.#plan[this.#at];
+    const ours = kwargs === this.kwargs && layer === step?.layer && (Array.isArray(inputs) || layer.returnState !== undefined);
+    this.#at = ours ? this.#at + 1 : Number.POSITIVE_INFINITY;
+    return ours ? step : undefined;
+  }
+
+  /** Frees what died before. */
+  sweep(): void {
+    // Recurrent layers leave their initial state in the kwargs, where later ones find it.
+    const passedOn = new Set(Object.values(this.kwargs ?? {}).flat());
+    for (const t of this.#dead) if (!t.kept && !(t instanceof tf.Variable) && !passedOn.has(t)) t.dispose();
+    this.#dead = [];
+  }
+
+  /** Notes what a step made and what dies with it. A tensor that is not new gets a handle of its own. */
+  finish(step: Step, inputs: readonly tf.Tensor[], made: Tensors): Tensors {
+    const known = new Set([...inputs, ...this.live.values()]);
+    const own = toList(made).map((t) => {
+      if (known.has(t)) return t.clone();
+      known.add(t);
+      return t;
+    });
+    step.outputs.forEach(({ id }, i) => {
+      if (own[i] && !this.live.has(id)) this.live.set(id, own[i]);
+    });
+    for (const id of step.dies) {
+      if (this.live.has(id)) this.#dead.push(this.live.get(id)!);
+      this.live.delete(id);
+    }
+    return Array.isArray(made) ? own : own[0]!;
+  }
+}
+
+export class Release {
+  readonly #root: Container;
+  readonly #plans = new Map<Container, readonly Step[]>();
+  /** The container that runs in each hooked call that is under way; undefined inside ordinary layers. */
+  readonly #stack: (Run | undefined)[] = [];
+  /** `fit` runs the root without calling it. */
+  #unentered: Run | undefined;
+
+  constructor(root: Container) {
+    this.#root = root;
+  }
+
+  /** Around one call of a layer, or of a container. */
+  around(layer: Layer, inputs: Tensors, kwargs: Kwargs, call: () => Tensors): Tensors {
+    if (!recording()) return call();
+    const given = toList(inputs);
+    const run = kwargs?.training && layer !== this.#root ? this.#current(kwargs) : undefined;
+    const step = run?.step(layer, inputs, kwargs);
+    if (step) run!.sweep();
+    this.#stack.push(kwargs?.training && isContainer(layer) ? this.#enter(layer, given, kwargs, step?.dies.map((id) => run!.live.get(id))) : undefined);
+    try {
+      const made = call();
+      return step ? run!.finish(step, given, made) : made;
+    } finally {
+      this.#stack.pop();
+    }
+  }
+
+  #current(kwargs: Kwargs): Run | undefined {
+    if (this.#stack.length > 0) return this.#stack.at(-1);
+    if (this.#unentered?.kwargs !== kwargs) this.#unentered = this.#run(this.#root, kwargs);
+    return this.#unentered;
+  }
+
+  #run(container: Container, kwargs: Kwargs): Run {
+    let plan = this.#plans.get(container);
+    if (!plan) this.#plans.set(container, (plan = planOf(container)));
+    return new Run(plan, kwargs);
+  }
+
+  /** A container may free those of its inputs that die with it. */
+  #enter(container: Container, given: readonly tf.Tensor[], kwargs: Kwargs, dying: readonly (tf.Tensor | undefined)[] = []): Run {
+    const run = this.#run(container, kwargs);
+    container.inputs.forEach(({ id }, i) => {
+      const x = given[i]!;
+      if (!container.supportsMasking && dying.includes(x) && given.indexOf(x) === given.lastIndexOf(x)) run.live.set(id, x);
+    });
+    return run;
+  }
+}

@@ -1,0 +1,51 @@
+/** The parts of tfjs-layers 4.22 that the reader of LayersModels touches, as it is loaded by the user and not by core. */
+import type * as tf from '@tensorflow/tfjs-core';
+
+export interface LayerVariable {
+  readonly originalName: string;
+  read(): tf.Variable;
+}
+
+export interface Symbolic {
+  readonly id: number;
+  readonly inputs: readonly Symbolic[];
+  readonly sourceLayer: Layer;
+  readonly nodeIndex: number;
+}
+
+export type Tensors = tf.Tensor | tf.Tensor[];
+export type Kwargs = { readonly [name: string]: unknown } | undefined;
+
+export interface Activation {
+  getClassName(): string;
+  apply(x: tf.Tensor): tf.Tensor;
+}
+
+export interface Layer {
+  readonly name: string;
+  readonly weights: readonly LayerVariable[];
+  readonly _nonTrainableWeights: readonly LayerVariable[];
+  readonly inboundNodes: readonly { readonly inputTensors: readonly Symbolic[]; readonly outputTensors: readonly Symbolic[] }[];
+  readonly supportsMasking: boolean;
+  readonly stateful: boolean;
+  /** Only recurrent layers have one, and only they are called with a tensor where the executor gave a list. */
+  readonly returnState?: boolean;
+  /** Of TimeDistributed. */
+  readonly layer?: Layer;
+  activation?: Activation | null;
+  gamma?: LayerVariable | null;
+  beta?: LayerVariable | null;
+  call(inputs: Tensors, kwargs: Kwargs): Tensors;
+  getClassName(): string;
+}
+
+export interface Container extends Layer {
+  readonly layers: readonly Layer[];
+  readonly inputs: readonly Symbolic[];
+  readonly outputs: readonly Symbolic[];
+  readonly trainableWeights: readonly LayerVariable[];
+}
+
+export const isContainer = (layer: Layer): layer is Container => Array.isArray((layer as Container).layers) && Array.isArray((layer as Container).outputs);
+
+export const toList = (tensors: Tensors): tf.Tensor[] => (Array.isArray(tensors) ? tensors : [tensors]);

@@ -1,0 +1,110 @@
+/**
+ * Gradients of our own, where tfjs 4.22 has none, is wrong, keeps more than it needs, or makes large temporaries.
+ * A rule gives per input `[the values it reads, the gradient]`; results equal tfjs's bit for bit where tfjs has one.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { einsum } from './einsum.ts';
+
+/** The values a gradient reads by name; every other input and output (`y`) is there as a shape only. */
+export type Values = { readonly [name: string]: tf.Tensor };
+export type Attrs = { readonly [name: string]: unknown };
+export type InputGradient = readonly [reads: readonly string[], gradient: (dy: tf.Tensor, v: Values, attrs: any) => tf.Tensor];
+/** By input name; a function for kernels that take a list of inputs. */
+export type InputGradients = { readonly [input: string]: InputGradient } | ((input: string, inputs: Values, attrs: any) => InputGradient);
+
+/** tfjs's own gradient of one input of `kernel`. */
+export function stockGradient(kernel: string, input: string, dy: tf.Tensor | tf.Tensor[], saved: tf.Tensor[], attrs: Attrs): tf.Tensor {
+  const gradients = tf.getGradient(kernel)!.gradFunc(dy, saved, attrs as tf.NamedAttrMap);
+  if (!gradients[input]) throw new Error(`Cannot backprop through input ${input}. Available gradients found: ${Object.keys(gradients)}.`);
+  return gradients[input]();
+}
+
+/** Sums `x` over the axes along which `shape` was broadcast. */
+function reduceTo(x: tf.Tensor, shape: number[]): tf.Tensor {
+  const axes = tf.broadcast_util.getReductionAxes(shape, x.shape);
+  return tf.reshape(axes.length > 0 ? tf.sum(x, axes) : x, shape);
+}
+
+/** Undoes a reduction of `shape` over `axis`: repeats dy. tfjs multiplies by a tensor of ones instead. */
+function spread(dy: tf.Tensor, shape: number[], axis: number | number[]): tf.Tensor {
+  const kept = shape.slice();
+  for (const a of tf.util.parseAxisParam(axis, shape)) kept[a] = 1;
+  return tf.broadcastTo(tf.reshape(dy, kept), shape);
+}
+
+const size = (shape: number[], axis: number | number[]) => tf.util.parseAxisParam(axis, shape).reduce((n, a) => n * shape[a]!, 1);
+
+// Fused kernels: under a tape tfjs fuses only the linear activation, so their gradients are those of the plain kernel.
+const likeConv2D = (kernel: string): InputGradients => {
+  const of = (input: string) => (dy: tf.Tensor, v: Values, attrs: Attrs) =>
+    stockGradient(kernel, input, dy.rank === 3 ? tf.reshape(dy, [1, ...dy.shape]) : dy, [v['x']!, v['filter']!], attrs);
+  return { x: [['filter'], of('x')], filter: [['x'], of('filter')], bias: [[], (dy, v) => reduceTo(dy, v['bias']!.shape)] };
+};
+
+const likeMatMul = (): InputGradients => {
+  // The fused kernel runs in 3-D; its output may have been reshaped.
+  const batched = (dy: tf.Tensor, { a, b }: Values, { transposeA, transposeB }: any) =>
+    tf.reshape(dy, [-1, a!.shape[transposeA ? 2 : 1]!, b!.shape[transposeB ? 1 : 2]!]);
+  const of = (input: string) => (dy: tf.Tensor, v: Values, attrs: Attrs) =>
+    stockGradient('BatchMatMul', input, batched(dy, v, attrs), [v['a']!, v['b']!], attrs);
+  return { a: [['b'], of('a')], b: [['a'], of('b')], bias: [[], (dy, v, attrs) => reduceTo(batched(dy, v, attrs), v['bias']!.shape)] };
+};
+
+/** Gradients of (x − mean) · rsqrt(variance + ε) · scale + offset. tfjs has them for a given scale only (tensorflow/tfjs#2868), and saves x for all. */
+const batchNorm = (): InputGradients => {
+  const inverse = (v: Values, attrs: any) => tf.rsqrt(tf.add(v['variance']!, tf.scalar(attrs.varianceEpsilon)));
+  const scaled = (dy: tf.Tensor, v: Values) => (v['scale'] ? tf.mul(dy, v['scale']) : dy);
+  const perChannel = (x: tf.Tensor, { mean }: Values) => (mean!.rank === 1 ? reduceTo(x, mean!.shape) : tf.reshape(x, mean!.shape));
+  const centered = (v: Values) => tf.sub(v['x']!, v['mean']!);
+  return {
+    x: [['variance', 'scale'], (dy, v, attrs) => scaled(tf.mul(dy, inverse(v, attrs)), v)],
+    mean: [['variance', 'scale'], (dy, v, attrs) => perChannel(tf.mul(tf.mul(inverse(v, attrs), tf.scalar(-1)), scaled(dy, v)), v)],
+    variance: [
+      ['x', 'mean', 'variance', 'scale'],
+      (dy, v, attrs) => {
+        const r = inverse(v, attrs);
+        const minusHalfRCube = tf.mul(tf.mul(tf.mul(r, r), r), tf.scalar(-0.5));
+        return perChannel(tf.mul(tf.mul(minusHalfRCube, centered(v)), scaled(dy, v)), v);
+      },
+    ],
+    scale: [['x', 'mean', 'variance'], (dy, v, attrs) => perChannel(tf.mul(dy, tf.mul(centered(v), inverse(v, attrs))), v)],
+    offset: [[], (dy, v) => perChannel(dy, v)],
+  };
+};
+
+/** The part of dy that belongs to one of several inputs laid side by side along `axis`. */
+function part(dy: tf.Tensor, v: Values, input: string, axis: number): tf.Tensor {
+  const begin = dy.shape.map(() => 0);
+  for (let i = 0; i < Number(input); i++) begin[axis]! += v[i]!.shape[axis]!;
+  return tf.slice(dy, begin, v[input]!.shape);
+}
+
+export const rules: { readonly [kernel: string]: InputGradients } = {
+  Concat: (input) => [[], (dy, v, { axis }) => part(dy, v, input, tf.util.parseAxisParam(axis, dy.shape)[0]!)],
+  // tfjs transposes the result for any axis but the last, which gives a wrong shape.
+  Cumsum: { x: [[], (dy, _, { axis, exclusive, reverse }) => tf.cumsum(dy, axis, exclusive, !reverse)] },
+  Einsum: einsum,
+  FusedBatchNorm: batchNorm(),
+  FusedConv2D: likeConv2D('Conv2D'),
+  FusedDepthwiseConv2D: likeConv2D('DepthwiseConv2dNative'),
+  // With batchDims tfjs splits x, of which it uses the shapes of the parts alone.
+  GatherV2: {
+    x: [
+      ['indices'],
+      (dy, v, attrs) => stockGradient('GatherV2', 'x', dy, [attrs.batchDims === 1 ? tf.zeros(v['x']!.shape) : v['x']!, v['indices']!], attrs),
+    ],
+    indices: [[], (_, v) => tf.zeros(v['indices']!.shape)],
+  },
+  Mean: { x: [[], (dy, { x }, { axis }) => spread(tf.div(dy, size(x!.shape, axis)), x!.shape, axis)] },
+  Pack: (input) => [
+    [],
+    (dy, v, { axis }) => {
+      const begin = dy.shape.map((_, i) => (i === axis ? Number(input) : 0));
+      return tf.reshape(tf.slice(dy, begin, dy.shape.map((d, i) => (i === axis ? 1 : d))), v[input]!.shape);
+    },
+  ],
+  // step(y) = step(x), and y is what the next kernel keeps: one buffer instead of two.
+  Relu: { x: [['y'], (dy, { y }) => tf.mul(dy, tf.step(y!))] },
+  Sum: { x: [[], (dy, { x }, { axis }) => spread(dy, x!.shape, axis)] },
+  _FusedMatMul: likeMatMul(),
+};

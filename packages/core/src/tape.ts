@@ -1,0 +1,273 @@
+/**
+ * The tape: what was run, what waits for backward, and the walk back.
+ *
+ * What differs from tfjs 4.22, with bit-identical gradients: an op with no differentiable input is not recorded; each wanted
+ * input keeps only the values its gradient reads (`reads.ts`); values, dy and gradients go the moment they are read; nothing is
+ * computed for unwanted inputs; branches that do not lead to the result are dropped before the walk.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { FinetuneError } from './errors.ts';
+import { type Held, Store, view } from './held.ts';
+import { probes } from './probe.ts';
+import { constant, reads } from './reads.ts';
+import { type Attrs, rules, stockGradient, type Values } from './rules.ts';
+import type { GradientRule, GradientRules, KeepRule, Kept } from './technique.ts';
+
+/** What techniques and models add to a recording. */
+export interface Recording {
+  readonly gradients?: readonly GradientRules[];
+  readonly keep?: readonly KeepRule[];
+  /** True for frozen weights that are not variables: waiting costs nothing, and no codec touches them. */
+  readonly isWeight?: (t: tf.Tensor) => boolean;
+}
+
+export type Tensors = { readonly [name: string]: tf.Tensor };
+export type CustomGradient = (dy: tf.Tensor, saved: tf.Tensor[]) => tf.Tensor | tf.Tensor[];
+
+/** A differentiable value on a tape, and the gradient gathered for it so far. */
+export interface Slot {
+  grad: tf.Tensor | undefined;
+  readonly leaf: boolean;
+}
+
+type Shape = { readonly shape: number[]; readonly dtype: tf.DataType };
+type Dys = readonly (tf.Tensor | undefined)[];
+
+interface Node {
+  readonly kernel: string;
+  readonly layer: string;
+  /** The wanted inputs, in the kernel's order. */
+  readonly inputs: readonly (Shape & { readonly name: string; readonly slot: Slot })[];
+  readonly outputs: readonly (Shape & { readonly slot: Slot })[];
+  readonly held: readonly Held[];
+  /** A gradient per wanted input. May drop held values early; the rest are dropped after. */
+  readonly pull: (dys: Dys) => Tensors;
+}
+
+let layer = '';
+
+/** Labels the kernels that `run` runs with a layer's name, for reports and errors. */
+export function inLayer<T>(name: string, run: () => T): T {
+  const outer = layer;
+  layer = name;
+  try {
+    return run();
+  } finally {
+    layer = outer;
+  }
+}
+
+export class Tape {
+  readonly extra: Recording;
+  readonly #leaves: readonly Slot[];
+  readonly #slots = new Map<number, Slot>();
+  readonly #nodes: Node[] = [];
+  readonly #store: Store;
+  /** Told when a tensor is another handle on a value. */
+  readonly #alias: (copy: tf.Tensor, t: tf.Tensor) => void;
+
+  constructor(xs: readonly tf.Tensor[], extra: Recording, alias: (copy: tf.Tensor, t: tf.Tensor) => void) {
+    this.extra = extra;
+    this.#alias = alias;
+    this.#store = new Store((value) => first(extra.keep ?? [], (rule) => rule(value)), extra.isWeight ?? (() => false));
+    this.#leaves = xs.map(({ id }) => {
+      const slot = this.#slots.get(id) ?? { grad: undefined, leaf: true };
+      this.#slots.set(id, slot);
+      return slot;
+    });
+  }
+
+  /** True if a gradient with respect to any of `inputs` is wanted. */
+  wants(inputs: readonly (tf.Tensor | null | undefined)[]): boolean {
+    return inputs.some((t) => t && this.#slots.has(t.id));
+  }
+
+  /** Makes `copy` the same value as `t`, if `t` is on this tape. */
+  link(copy: tf.Tensor, t: tf.Tensor): void {
+    const slot = this.#slots.get(t.id);
+    if (slot) this.#slots.set(copy.id, slot);
+  }
+
+  /** Records one run of a kernel, if any of its inputs is differentiable. */
+  record(kernel: string, given: Tensors, outputs: readonly tf.Tensor[], attrs: Attrs): void {
+    const inputs: Tensors = Object.fromEntries(Object.entries(given).filter(([, t]) => t));
+    for (const y of outputs) this.#store.note(y, kernel, inputs, attrs as tf.NamedAttrMap);
+    const wanted = Object.keys(inputs).filter((name) => this.#slots.has(inputs[name]!.id));
+    if (wanted.length === 0 || constant.has(kernel)) return;
+    const rule = first(this.extra.gradients ?? [], (gradients) => gradients[kernel]);
+    const [held, pull] = rule ? this.#byRule(rule, { kernel, inputs, outputs, attrs, wanted }) : this.#byInput(kernel, inputs, outputs, attrs, wanted);
+    this.#push(kernel, inputs, outputs, held, pull);
+  }
+
+  /** Records an op with a gradient of its own (tf.customGrad): all it saved waits, all its gradients are computed. */
+  recordCustom(inputs: readonly tf.Tensor[], output: tf.Tensor, held: readonly Held[], gradient: CustomGradient): void {
+    this.#push('customGrad', { ...inputs }, [output], held, ([dy]) => {
+      const dxs = [gradient(dy!, held.map((h) => h.read()))].flat();
+      const who = 'The function f passed in customGrad(f) must return an object where `obj.gradFunc` is a function that returns ';
+      tf.util.assert(dxs.length === inputs.length, () => `${who}the same number of tensors as inputs passed to f(...).`);
+      tf.util.assert(dxs.every((t) => t instanceof tf.Tensor), () => `${who}a list of only tensors.`);
+      return { ...dxs };
+    });
+  }
+
+  /** Lets a value wait for backward. */
+  hold(kernel: string, role: string, value: tf.Tensor | Kept): Held {
+    if (value instanceof tf.Tensor) return this.#store.hold({ tensor: value, kernel, role, layer }, (copy) => this.#alias(copy, value));
+    return this.#store.holdKept(value, kernel, layer);
+  }
+
+  #byRule(rule: GradientRule, run: Parameters<GradientRule['keep']>[0]): [Held[], Node['pull']] {
+    const { kernel, attrs, wanted } = run;
+    const kept = Object.entries(rule.keep(run)).map(([name, value]) => [name, this.hold(kernel, name, value)] as const);
+    const inputs = mapValues(run.inputs, ({ shape, dtype }) => ({ shape, dtype }));
+    return [
+      kept.map(([, held]) => held),
+      (dys) => rule.backward(dys, Object.fromEntries(kept.map(([name, held]) => [name, held.read()])), { kernel, inputs, attrs, wanted }),
+    ];
+  }
+
+  /** One gradient after the other, each with the values it reads, which go after their last reader. */
+  #byInput(kernel: string, inputs: Tensors, outputs: readonly tf.Tensor[], attrs: Attrs, wanted: readonly string[]): [Held[], Node['pull']] {
+    const at = layer;
+    const values: Tensors = { ...inputs, y: outputs[0]! };
+    const parts = wanted.map((input) => ({ input, size: inputs[input]!.size, ...inputGradient(kernel, at, input, inputs, attrs) }));
+    parts.sort((a, b) => a.size - b.size); // the gradients of small inputs tend to read the large values: those go first
+    const held = new Map<string, Held>();
+    const readers = new Map<string, number>();
+    for (const name of parts.flatMap((part) => part.reads)) {
+      if (!values[name]) continue;
+      if (!held.has(name)) held.set(name, this.hold(kernel, name === 'y' ? 'outputs.0' : `inputs.${name}`, values[name]));
+      readers.set(name, (readers.get(name) ?? 0) + 1);
+    }
+    const shapes = mapValues(values, ({ shape, dtype }) => ({ shape, dtype }));
+    const outs = outputs.map(({ shape, dtype }) => ({ shape, dtype }));
+    const pull = (dys: Dys) => {
+      const all = dys.map((dy, i) => dy ?? tf.zeros(outs[i]!.shape, outs[i]!.dtype as 'float32'));
+      const dxs: { [input: string]: tf.Tensor } = {};
+      for (const part of parts) {
+        dxs[part.input] = tf.tidy(() =>
+          part.gradient(all, mapValues(shapes, (shape, name) => (part.reads.includes(name) && held.has(name) ? held.get(name)!.read() : ghost(shape)))),
+        );
+        for (const name of part.reads) {
+          const left = (readers.get(name) ?? 0) - 1;
+          readers.set(name, left);
+          if (left === 0) held.get(name)!.drop();
+        }
+      }
+      return dxs;
+    };
+    return [[...held.values()], pull];
+  }
+
+  #push(kernel: string, inputs: Tensors, outputs: readonly tf.Tensor[], held: readonly Held[], pull: Node['pull']): void {
+    const wanted = Object.entries(inputs).flatMap(([name, { id, shape, dtype }]) => {
+      const slot = this.#slots.get(id);
+      return slot ? [{ name, slot, shape, dtype }] : [];
+    });
+    const made = outputs.map(({ id, shape, dtype }) => {
+      const slot: Slot = { grad: undefined, leaf: false };
+      this.#slots.set(id, slot);
+      return { slot, shape, dtype };
+    });
+    this.#nodes.push({ kernel, layer, inputs: wanted, outputs: made, held, pull });
+  }
+
+  /** The gradients of `y` with respect to the leaves, or undefined if y depends on none of them. Empties the tape. */
+  backward(y: tf.Tensor, dy: tf.Tensor | null | undefined): (tf.Tensor | null)[] | undefined {
+    const start = this.#slots.get(y.id);
+    if (start) {
+      start.grad = dy ? this.#copy(dy) : tf.ones(y.shape);
+      this.#prune(start);
+      while (this.#nodes.length > 0) this.#step(this.#nodes.pop()!);
+    }
+    return start && this.#leaves.map((slot) => slot.grad ?? null);
+  }
+
+  dispose(): void {
+    for (const node of this.#nodes) for (const h of node.held) h.drop();
+  }
+
+  #prune(y: Slot): void {
+    const live = new Set([y]);
+    for (const node of [...this.#nodes].reverse()) {
+      if (node.outputs.some(({ slot }) => live.has(slot))) for (const { slot } of node.inputs) live.add(slot);
+      else for (const h of node.held) h.drop();
+    }
+  }
+
+  #step(node: Node): void {
+    const dys = node.outputs.map(({ slot }) => slot.grad);
+    if (dys.some((dy) => dy)) {
+      const dxs = tf.tidy(() => this.#own(node.pull(dys), dys));
+      for (const { slot } of node.outputs) {
+        slot.grad?.dispose();
+        slot.grad = undefined;
+      }
+      for (const h of node.held) h.drop();
+      for (const input of node.inputs) this.#gather(node.kernel, input, dxs[input.name]!);
+    }
+    for (const h of node.held) h.drop();
+  }
+
+  /** Handles that belong to the tape: a gradient may be dy itself, a kept value, or one tensor for two inputs. */
+  #own(dxs: Tensors, dys: Dys): Tensors {
+    const seen = new Set<tf.Tensor | undefined>(dys);
+    return mapValues(dxs, (dx) => {
+      if (!(dx.kept || seen.has(dx))) {
+        seen.add(dx);
+        return dx;
+      }
+      return this.#copy(dx);
+    });
+  }
+
+  #copy(t: tf.Tensor): tf.Tensor {
+    const copy = view(t);
+    this.#alias(copy, t);
+    return copy;
+  }
+
+  #gather(kernel: string, { name, slot, shape }: Node['inputs'][number], dx: tf.Tensor): void {
+    const who = `Error in gradient for op ${kernel}. The gradient of input`;
+    if (dx.dtype !== 'float32') throw new Error(`${who} ${name} must have 'float32' dtype, but has '${dx.dtype}'`);
+    if (!tf.util.arraysEqual(dx.shape, shape)) throw new Error(`${who} '${name}' has shape '${dx.shape}', which does not match the shape of the input '${shape}'`);
+    const before = slot.grad;
+    slot.grad = before ? tf.add(before, dx) : dx;
+    if (before) tf.dispose([before, dx]);
+    if (slot.leaf) for (const probe of probes) probe.gradient(slot.grad.dataId);
+  }
+}
+
+/** What the gradient of one input reads, and the gradient. */
+function inputGradient(kernel: string, at: string, input: string, inputs: Tensors, attrs: Attrs): { reads: readonly string[]; gradient: (dys: tf.Tensor[], v: Values) => tf.Tensor } {
+  const own = rules[kernel];
+  const rule = typeof own === 'function' ? own(input, inputs, attrs) : own?.[input];
+  if (rule) return { reads: rule[0], gradient: ([dy], v) => rule[1](dy!, v, attrs) };
+  const config = tf.getGradient(kernel);
+  if (!config) return { reads: [], gradient: () => missing(kernel, at) };
+  const saved = config.saveAllInputs ? Object.keys(inputs) : [...(config.inputsToSave ?? []), ...(config.outputsToSave?.[0] ? ['y'] : [])];
+  return {
+    reads: reads[kernel] ? (reads[kernel][input] ?? []) : saved,
+    gradient: (dys, v) => stockGradient(kernel, input, dys.length > 1 ? dys : dys[0]!, saved.map((name) => v[name]!), attrs),
+  };
+}
+
+function missing(kernel: string, at: string): never {
+  const where = at && ` in layer "${at}"`;
+  const advice = "Train only what lies behind it, or give the kernel a rule with a technique's `gradients`.";
+  throw new FinetuneError('no-gradient', 'tape', `Cannot compute gradient: gradient function not found for ${kernel}${where}. ${advice}`);
+}
+
+/** A tensor without a value: what a gradient gets that reads only a shape. */
+const ghost = ({ shape, dtype }: Shape) => new tf.Tensor(shape, dtype, {}, -1);
+
+const mapValues = <T, R>(of: { readonly [name: string]: T }, f: (value: T, name: string) => R): { [name: string]: R } =>
+  Object.fromEntries(Object.entries(of).map(([name, value]) => [name, f(value, name)]));
+
+function first<T, R>(items: readonly T[], answer: (item: T) => R | undefined): R | undefined {
+  for (const item of items) {
+    const found = answer(item);
+    if (found) return found;
+  }
+  return undefined;
+}

@@ -1,0 +1,155 @@
+/**
+ * The one concept: a technique is a plain object that says, once attached to a model, what trains, how kernels are
+ * differentiated, how values wait for backward, and what happens around a step. Every answer is optional except how it leaves.
+ */
+import type * as tf from '@tensorflow/tfjs-core';
+
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined };
+
+/** A way to fine-tune with less memory: plain data and one function. */
+export interface Technique {
+  /** Used in adapter files and errors: `'lamda'`. */
+  readonly name: string;
+  /** What `save` writes and `restore` reads. */
+  readonly options: Json;
+  /** Called once per model, from left to right; undone by `detach`, from right to left. */
+  attach(model: ModelView): Attachment;
+}
+
+export interface Attachment {
+  /** 1 What trains, beside what `trainable` selects. Owned by the technique; saved by `variable.name`. */
+  readonly variables?: readonly tf.Variable[];
+  /** 2 How kernels are differentiated. First answer in array order wins over core's own rules. */
+  readonly gradients?: GradientRules;
+  /** 3 How any other value waits for backward. First answer wins; `undefined` keeps the value as it is. */
+  readonly keep?: KeepRule;
+  /** 4 What happens around an optimizer step. */
+  readonly step?: StepHook;
+  /** 5 Folds the technique into the base weights. Absent: `tuned.merge()` drops a technique without variables, and throws for one with. */
+  merge?(): void;
+  /** Leaves the model bit for bit as it was, and disposes what the technique made. */
+  detach(): void;
+}
+
+/** Stores a value until backward reads it. `encode` borrows `x`, is not recorded, and should make no temporaries of x's size. */
+export interface Codec {
+  readonly name: string;
+  encode(x: tf.Tensor): Kept;
+}
+
+/** A stored value, opaque to core: words, halves, or a recipe to recompute. `decode` returns a new tensor of x's shape and dtype, owned by the caller. */
+export interface Kept {
+  readonly bytes: number;
+  decode(): tf.Tensor;
+  dispose(): void;
+}
+
+/** A value that a kernel's gradient will read. Never a variable or a frozen weight: keeping those is free. */
+export interface SavedValue {
+  readonly tensor: tf.Tensor;
+  /** The kernel whose gradient reads it: `'Relu'`. */
+  readonly kernel: string;
+  /** `'inputs.x'` or `'outputs.0'`. */
+  readonly role: string;
+  /** The layer or graph node that ran the kernel, `''` outside a model. */
+  readonly layer: string;
+}
+
+export type KeepRule = (value: SavedValue) => Codec | undefined;
+
+/** By kernel name, e.g. `{ Relu: rule }`. */
+export type GradientRules = { readonly [kernel: string]: GradientRule };
+
+/** What a gradient rule sees of one run of a kernel in forward. */
+export interface KernelRun {
+  readonly kernel: string;
+  readonly inputs: { readonly [name: string]: tf.Tensor };
+  readonly outputs: readonly tf.Tensor[];
+  readonly attrs: { readonly [name: string]: unknown };
+  /** The inputs whose gradient is wanted. */
+  readonly wanted: readonly string[];
+}
+
+/**
+ * How a kernel is differentiated. `keep` names the values that the gradients of `wanted` inputs read: tensors wait under the
+ * keep rules, a `Kept` waits as it is (its bytes are counted; it is disposed after its last use).
+ * `backward` gets `dy` per output (undefined: not reached) and the kept values decoded, and returns a gradient per wanted input.
+ * It borrows all of them; what it returns belongs to the tape. The whole call runs in a tidy.
+ */
+export interface GradientRule {
+  keep(run: KernelRun): { readonly [name: string]: tf.Tensor | Kept };
+  backward(dys: readonly (tf.Tensor | undefined)[], kept: { readonly [name: string]: tf.Tensor }, run: BackwardRun): { readonly [input: string]: tf.Tensor };
+}
+
+/** As {@link KernelRun}, after forward: shapes and dtypes only. */
+export interface BackwardRun {
+  readonly kernel: string;
+  readonly inputs: { readonly [name: string]: tf.TensorInfo | { readonly shape: number[]; readonly dtype: tf.DataType } };
+  readonly attrs: { readonly [name: string]: unknown };
+  readonly wanted: readonly string[];
+}
+
+export type NamedGradients = { [name: string]: tf.Tensor };
+
+export interface StepHook {
+  /** Returns the loss to differentiate instead (a new tensor). */
+  scaleLoss?(loss: tf.Scalar): tf.Scalar;
+  /** Takes the gradients by variable name; returns those to apply (it disposes what it replaces), or `'skip'` to leave weights and optimizer as they are. */
+  onGradients?(gradients: NamedGradients): NamedGradients | 'skip';
+  /** After weights and optimizer have moved; `step` counts from 1. */
+  afterStep?(step: number): void;
+}
+
+export type SiteKind =
+  | 'dense'
+  | 'conv1d'
+  | 'conv2d'
+  | 'conv3d'
+  | 'conv2dTranspose'
+  | 'depthwiseConv2d'
+  | 'separableConv2d'
+  | 'embedding'
+  | 'batchNorm'
+  | 'layerNorm'
+  | 'activation'
+  | 'other';
+
+/** The linear map of a site with its bias and without its activation. */
+export type Forward = (x: tf.Tensor) => tf.Tensor;
+export type Undo = () => void;
+
+/** A place a technique can hold on to, the same for the three kinds of model. */
+export interface Site {
+  /** `'block_3/attention/query'`: the layer's path in nested models, the graph node, or the variable's name. */
+  readonly name: string;
+  readonly kind: SiteKind;
+  /** Class name or op, e.g. `'Dense'`, `'_FusedConv2D'`. */
+  readonly type: string;
+  /** [dIn, dOut], [h, w, cIn, cOut] or [vocabulary, d]; undefined where there is none. */
+  readonly kernel?: tf.Tensor;
+  readonly bias?: tf.Tensor;
+  /** The weights that `trainable` may select here, by name. Non-trainable state (moving statistics) is not among them. */
+  readonly weights: readonly SiteWeight[];
+  /** The tfjs layer, for a LayersModel. */
+  readonly layer?: unknown;
+  /** Runs `forward` instead. Two on one site nest like middleware: the last one is outermost. */
+  replace(forward: (x: tf.Tensor, next: Forward) => tf.Tensor): Undo;
+  /** Adds `delta`, of the kernel's shape, into the kernel (borrows it). */
+  addToKernel(delta: tf.Tensor): void;
+}
+
+export interface SiteWeight {
+  readonly name: string;
+  /** The variable that holds it. A GraphModel's constant becomes one when first asked for. */
+  variable(): tf.Variable;
+}
+
+export type SiteFilter = string | RegExp | readonly (string | RegExp)[] | ((site: Site) => boolean);
+
+/** What a technique sees of a model. */
+export interface ModelView {
+  readonly kind: 'layers' | 'graph' | 'variables';
+  readonly model: unknown;
+  /** All sites, in forward order, or those that `filter` selects. No match, or a list matched in part, is an error naming the nearest. */
+  sites(filter?: SiteFilter, who?: string): readonly Site[];
+}

@@ -1,0 +1,70 @@
+/**
+ * Bundles the test suite that ships in tfjs-core's npm tarball (265 `*_test.js` files) for one backend, with tfjs-core's
+ * `gradients` module replaced by gradients.ts. The bundle holds one tfjs-core, so core, backend and specs share one engine.
+ *
+ * `ignoreAnnotations` matters: package.json's `sideEffects` would let esbuild drop every test.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdir, rename } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build, type Plugin } from 'esbuild';
+import type { BackendName } from './tape-seam.ts';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const root = join(here, '../../..');
+const require = createRequire(import.meta.url);
+
+/** Path of the bundle; built when its inputs have changed. `ours: false` keeps tfjs's own gradients and kernels. */
+export async function bundleSpecs(backend: BackendName, ours = true): Promise<string> {
+  const key = contentKey(backend, ours);
+  const file = join(root, `node_modules/.cache/leantune-specs/${backend}-${ours ? 'ours' : 'stock'}-${key}.cjs`);
+  if (existsSync(file)) return file;
+  await mkdir(dirname(file), { recursive: true });
+  const partial = `${file}.${process.pid}`;
+  await build({
+    entryPoints: [join(here, 'entry.ts')],
+    outfile: partial,
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    mainFields: ['module', 'main'],
+    conditions: ['@leantune/source'],
+    external: ['jasmine-core', 'node-fetch'],
+    ignoreAnnotations: true,
+    define: { BACKEND: JSON.stringify(backend), OURS: String(ours), WASM_PATH: JSON.stringify(wasmPath()) },
+    plugins: ours ? [replaceGradients] : [],
+    logLevel: 'error',
+  });
+  await rename(partial, file);
+  return file;
+}
+
+const replaceGradients: Plugin = {
+  name: 'replace-gradients',
+  setup({ onResolve }) {
+    onResolve({ filter: /(^|\/)gradients$/ }, ({ importer }) =>
+      /tfjs-core\/dist\//.test(importer.replaceAll('\\', '/')) ? { path: join(here, 'gradients.ts') } : undefined,
+    );
+  },
+};
+
+function wasmPath(): string {
+  return join(dirname(require.resolve('@tensorflow/tfjs-backend-wasm/package.json')), 'wasm-out/');
+}
+
+/** Our sources by content, npm packages by version. */
+function contentKey(backend: BackendName, ours: boolean): string {
+  const hash = createHash('sha256').update(process.version);
+  for (const name of ['@tensorflow/tfjs-core', `@tensorflow/tfjs-backend-${backend}`, 'esbuild']) hash.update(require(`${name}/package.json`).version);
+  const folders = ['packages/testing/specs', ...(ours ? ['packages/core/src', 'packages/backends/src'] : [])].filter((f) => existsSync(join(root, f)));
+  for (const folder of folders) {
+    for (const entry of readdirSync(join(root, folder), { recursive: true, withFileTypes: true }).filter((e) => e.isFile())) {
+      const file = join(entry.parentPath, entry.name);
+      hash.update(relative(root, file)).update(readFileSync(file));
+    }
+  }
+  return hash.digest('hex').slice(0, 16);
+}

@@ -1,0 +1,69 @@
+/**
+ * Runs tfjs-core's own specs through LeanTune's tape and prints a JSON summary.
+ *
+ *   tsx --conditions=@leantune/source packages/testing/specs/run.ts cpu              all specs
+ *   tsx --conditions=@leantune/source packages/testing/specs/run.ts wasm 'grad|deriv'
+ *   … --stock      tfjs's own gradients and kernels, to compare
+ */
+import { createRequire } from 'node:module';
+import { parseArgs } from 'node:util';
+import { bundleSpecs } from './bundle.ts';
+import type { BackendName, SpecBundle, TapeCalls } from './tape-seam.ts';
+
+export interface SpecSummary {
+  readonly backend: BackendName;
+  readonly filter: string;
+  /** Specs that `filter` accepts: passed + failed + skipped. */
+  readonly total: number;
+  readonly passed: number;
+  readonly failed: number;
+  /** Pending in tfjs itself. */
+  readonly skipped: number;
+  readonly failures: readonly { readonly name: string; readonly messages: readonly string[] }[];
+  readonly calls: TapeCalls;
+  readonly stockCalls: number;
+}
+
+interface SpecResult {
+  readonly status: string;
+  readonly fullName: string;
+  readonly failedExpectations: readonly { readonly message: string }[];
+}
+
+interface Jasmine {
+  exitOnCompletion: boolean;
+  loadConfig(config: { spec_files: string[]; random: boolean }): void;
+  clearReporters(): void;
+  addReporter(reporter: { specDone(result: SpecResult): void }): void;
+  execute(): Promise<unknown>;
+}
+
+const require = createRequire(import.meta.url);
+
+async function runSpecs(backend: BackendName, filter: string, ours: boolean): Promise<SpecSummary> {
+  const jasmine: Jasmine = new (require('jasmine'))();
+  jasmine.exitOnCompletion = false;
+  jasmine.loadConfig({ spec_files: [], random: false });
+  const results: SpecResult[] = [];
+  jasmine.clearReporters();
+  jasmine.addReporter({ specDone: (result) => results.push(result) });
+
+  const specs: SpecBundle = require(await bundleSpecs(backend, ours));
+  const pattern = new RegExp(filter, 'i');
+  // The worker spec loads a browser bundle of tfjs by a path that exists only in tfjs's own repository.
+  await specs.declareSpecs((name) => pattern.test(name) && !name.includes('computation in worker'));
+  await jasmine.execute();
+
+  const count = (status: string): number => results.filter((r) => r.status === status).length;
+  const [passed, failed, skipped] = [count('passed'), count('failed'), count('pending')];
+  const failures = results.filter((r) => r.status === 'failed').map((r) => ({ name: r.fullName, messages: r.failedExpectations.map((e) => e.message) }));
+  return { backend, filter, total: passed + failed + skipped, passed, failed, skipped, failures, calls: specs.calls, stockCalls: specs.stockCalls() };
+}
+
+const { positionals, values } = parseArgs({ allowPositionals: true, options: { stock: { type: 'boolean', default: false } } });
+const [backend = 'cpu', filter = ''] = positionals;
+if (backend !== 'cpu' && backend !== 'wasm') throw new Error(`[specs] got backend "${backend}"; expected cpu or wasm; give one of them first.`);
+const print = console.log;
+console.log = console.info = console.warn = () => {};
+print(JSON.stringify(await runSpecs(backend, filter, !values.stock), null, 1));
+process.exit(0);

@@ -1,0 +1,50 @@
+/**
+ * What a published entry adds to a page: bundled and minified by esbuild, then gzipped, without tfjs and without its siblings.
+ * Fails above the ceiling. A ceiling moves only in the commit that needs it, with the reason beside it.
+ */
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { build } from 'esbuild';
+import { publishedPackages } from './packages.ts';
+
+interface Ceiling {
+  readonly bytes: number;
+  readonly because: string;
+}
+
+const ceilings: Readonly<Record<string, Ceiling>> = {
+  '@leantune/core': { bytes: 12_000, because: 'a seventh of tfjs-core itself; what does not fit belongs in a technique' },
+};
+
+async function gzippedSize(entry: string): Promise<number> {
+  const { outputFiles } = await build({
+    entryPoints: [entry],
+    bundle: true,
+    minify: true,
+    write: false,
+    format: 'esm',
+    target: 'es2022',
+    platform: 'browser',
+    conditions: ['@leantune/source'],
+    external: ['@tensorflow/*', '@leantune/*', 'node:*'],
+    loader: { '.wasm': 'binary' },
+    logLevel: 'error',
+  });
+  return outputFiles.reduce((sum, file) => sum + gzipSync(file.contents, { level: 9 }).length, 0);
+}
+
+const faults: string[] = [];
+const rows: Record<string, string>[] = [];
+for (const { name, folder, sources } of publishedPackages()) {
+  for (const [path, source] of sources) {
+    const entry = join(name, path);
+    const bytes = await gzippedSize(join(folder, source));
+    const ceiling = ceilings[entry];
+    if (!ceiling) faults.push(`${entry} has no ceiling; add one, with its reason, to scripts/size.ts (now ${bytes} bytes).`);
+    else if (bytes > ceiling.bytes) faults.push(`${entry} has ${bytes} bytes; expected <= ${ceiling.bytes} (${ceiling.because}).`);
+    rows.push({ entry, 'min+gzip': `${bytes}`, ceiling: `${ceiling?.bytes ?? '-'}`, because: ceiling?.because ?? '' });
+  }
+}
+console.table(rows);
+for (const fault of faults) console.error(`[size] ${fault}`);
+if (faults.length > 0) process.exitCode = 1;

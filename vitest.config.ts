@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  // Tests read the sources of every workspace package: no build is needed.
+  resolve: { conditions: ['@leantune/source'] },
+  ssr: { resolve: { conditions: ['@leantune/source'], externalConditions: ['@leantune/source'] } },
+  test: {
+    pool: 'forks',
+    include: ['{packages/*,examples/*,benchmarks}/test/**/*.test.ts'],
+    exclude: ['**/node_modules/**', '**/dist/**'],
+    testTimeout: 60_000,
+  },
+});
