@@ -30,7 +30,7 @@ export interface Subject {
   readonly y: tf.Tensor2D;
   /** The training forward as a chain: residual blocks or encoder layers, between which checkpoints may lie. */
   readonly blocks: readonly ((x: tf.Tensor) => tf.Tensor)[];
-  /** Weights of the last block and of the head; of the head. */
+  /** How the names of layers or parameters of the last block and the head begin; of the head alone. */
   readonly lastBlock: RegExp;
   readonly head: RegExp;
   /** Mean cross-entropy of what the last block returns. */
@@ -54,7 +54,7 @@ export function makeSubject(spec: ModelSpec, batch: number, seed: number): Subje
     y,
     blocks: blocksOf(model, ends),
     lastBlock,
-    head: /^head\//,
+    head: /^head/,
     loss: (prediction) => crossEntropyOfProbabilities(y, prediction),
     predict: () => model.predict(x, { batchSize: batch }) as tf.Tensor,
     dispose: () => {
@@ -68,7 +68,7 @@ export function makeSubject(spec: ModelSpec, batch: number, seed: number): Subje
 function layersModel(spec: Exclude<ModelSpec, { name: 'encoder' }>): [LayersModel, number[], RegExp, RegExp] {
   switch (spec.name) {
     case 'mlp':
-      return [mlp(spec), [spec.inputs], /^hidden_/, new RegExp(`^(hidden_${spec.hidden.length}|head)/`)];
+      return [mlp(spec), [spec.inputs], /^hidden_/, new RegExp(`^(hidden_${spec.hidden.length}|head)`)];
     case 'mobilenet-v2':
       return [mobileNetV2(spec), [spec.size, spec.size, 3], /^(Conv1_relu|.*_project_BN|.*_add|out_relu)$/, /^(block_16|Conv_1|head)/];
     case 'resnet-50':
@@ -88,8 +88,8 @@ function encoderSubject(spec: EncoderOptions, batch: number, next: () => number)
     x,
     y,
     blocks,
-    lastBlock: new RegExp(`^(encoder\\.layer\\.${spec.layers - 1}|classifier)\\.`),
-    head: /^classifier\./,
+    lastBlock: new RegExp(`^(encoder\\.layer\\.${spec.layers - 1}|classifier)`),
+    head: /^classifier/,
     loss: (prediction) => tf.losses.softmaxCrossEntropy(y, prediction) as tf.Scalar,
     predict: () => tf.tidy(() => chain(blocks, x)),
     dispose: () => tf.dispose([x, y, mask, ...Object.values(parameters)]),
@@ -102,5 +102,5 @@ export function chain(blocks: readonly ((x: tf.Tensor) => tf.Tensor)[], x: tf.Te
 }
 
 function crossEntropyOfProbabilities(y: tf.Tensor2D, prediction: tf.Tensor): tf.Scalar {
-  return tf.neg(tf.mean(tf.sum(tf.mul(y, tf.log(tf.clipByValue(prediction, 1e-7, 1 - 1e-7))), -1)));
+  return tf.neg(tf.mean(tf.sum(tf.mul(y, tf.log(tf.clipByValue(prediction, 1e-7, 1 - 1e-7))), -1))) as tf.Scalar;
 }

@@ -22,7 +22,7 @@ export interface TokenBatch {
 }
 
 export interface MiniLM {
-  /** 22,713,216 values in float32, all trainable. Linear kernels are [in, out], the transpose of the checkpoint's. */
+  /** 22,565,376 values in float32, all trainable. Linear kernels are [in, out], the transpose of the checkpoint's. */
   readonly weights: Weights;
   /** Pads to the longest text, and cuts at `maxLength` tokens. */
   tokenize(texts: readonly string[], maxLength?: number): TokenBatch;

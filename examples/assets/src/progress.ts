@@ -16,10 +16,10 @@ export interface Progress {
  * @param unit 'MB' shows bytes as megabytes
  */
 export function progressBar(label: string, total: number, unit: 'MB' | '' = ''): Progress {
-  const show = (value: number): string => (unit === 'MB' ? `${(value / 1e6).toFixed(1)} MB` : String(value));
+  const show = (value: number): string => (unit === 'MB' ? (value / 1e6).toFixed(1) : String(value));
   const bar = new cliProgress.SingleBar({
     format: (options, { progress, value, total }, { note }: { note: string }) =>
-      `${label} ${cliProgress.Format.BarFormat(progress, { ...options, barsize: 24 })} ${show(value)} of ${show(total)}${note && `  ${note}`}`,
+      `${label} ${cliProgress.Format.BarFormat(progress, { ...options, barsize: 24 })} ${show(value)}/${show(total)} ${unit}${note && `  ${note}`}`,
     barCompleteChar: '█',
     barIncompleteChar: '░',
     hideCursor: true,

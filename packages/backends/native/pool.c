@@ -2,7 +2,7 @@
  * Gradients of max and average pooling in 1, 2 or 3 dimensions.
  *
  * Max: dy goes to the first largest element of the window, whatever its sign. Average: dy is shared equally by the
- * elements that lie inside the input, the same ones that the forward pass counted.
+ * elements that lie inside the input, the same ones that the forward pass counted; with `countAll`, by all of the window.
  */
 #include "kernels.h"
 
@@ -71,13 +71,13 @@ EXPORT(maxPoolGradient) void maxPoolGradient(const float* x, const float* dy, fl
   }
 }
 
-EXPORT(avgPoolGradient) void avgPoolGradient(const float* dy, float* dx, const Scratch* scratch) {
+EXPORT(avgPoolGradient) void avgPoolGradient(const float* dy, float* dx, int countAll, const Scratch* scratch) {
   const Window* s = &scratch->window;
   zero(dx, s->batch * s->inD * s->inH * s->inW * s->inC);
   EACH_OUTPUT(s) {
     Cover c = cover(s, b, od, oh, ow);
-    int count = 0;
-    EACH_COVERED(s, c, at) count++;
+    int count = countAll ? s->kD * s->kH * s->kW : 0;
+    if (!countAll) EACH_COVERED(s, c, at) count += at >= 0;
     float share = 1.0f / count;
     EACH_COVERED(s, c, at) {
       int channel = 0;

@@ -1,4 +1,4 @@
-/* Row-wise helpers: sums of rows by segment, clipping that lets NaN through, adding a bias. */
+/* Row-wise helpers: sums of rows by segment, clipping that lets NaN through, bias and activation. */
 #include "kernels.h"
 
 /* out[id] += x[row] for each row; ids outside [0, segments) are dropped. */
@@ -24,3 +24,16 @@ EXPORT(segmentSumInt) void segmentSumInt(const int* x, const int* ids, int* out,
 EXPORT(clip) void clip(const float* x, float* out, int n, float low, float high) {
   for (int i = 0; i < n; i++) out[i] = x[i] < low ? low : x[i] > high ? high : x[i];
 }
+
+/* out[row, :] += bias, then the activation: 0 none, 1 relu, 2 relu6. */
+EXPORT(addBias) void addBias(float* out, const float* bias, int rows, int width, int activation) {
+  for (int r = 0; r < rows; r++, out += width)
+    for (int i = 0; i < width; i++) {
+      float v = bias ? out[i] + bias[i] : out[i];
+      if (activation > 0 && v < 0) v = 0;
+      if (activation == 2 && v > 6) v = 6;
+      out[i] = v;
+    }
+}
+
+EXPORT(scratchBytes) int scratchBytes(void) { return sizeof(Scratch); }

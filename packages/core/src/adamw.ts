@@ -64,7 +64,8 @@ export class AdamW extends tf.Optimizer {
     this.options = { ...options, beta1, beta2, weightDecay, decay };
     const { epsilon = 1 } = options;
     const inUnit = (x: number): boolean => x >= 0 && x < 1;
-    if (inUnit(beta1) && inUnit(beta2) && weightDecay >= 0 && epsilon > 0 && (typeof learningRate === 'function' || learningRate >= 0)) return;
+    if (inUnit(beta1) && inUnit(beta2) && weightDecay >= 0 && epsilon > 0 && (typeof learningRate === 'function' || learningRate >= 0))
+      return;
     throw new FinetuneError(
       'bad-option',
       'adamW',
@@ -78,7 +79,8 @@ export class AdamW extends tf.Optimizer {
     const given = list.filter(({ tensor }) => tensor != null); // a variable that the loss does not reach has none
     const variables = tf.engine().registeredVariables;
     const gone = given.filter(({ name }) => !variables[name]).map(({ name }) => name);
-    if (gone.length > 0) throw new FinetuneError('disposed', 'adamW', `got gradients for ${gone.join(', ')}; expected names of variables that are alive.`);
+    if (gone.length > 0)
+      throw new FinetuneError('disposed', 'adamW', `got gradients for ${gone.join(', ')}; expected names of variables that are alive.`);
     if (this.restored) this.bind(given.map(({ name }) => variables[name]!));
     const rate = this.rate();
     for (const { name, tensor } of given) this.move(variables[name]!, tensor, rate);
@@ -108,11 +110,11 @@ export class AdamW extends tf.Optimizer {
   }
 
   private momentsOf(variable: tf.Variable): Moments {
-    let moments = this.moments.get(variable.name);
-    if (!moments) {
-      const zeros = (): tf.Variable => tf.tidy(() => tf.variable(tf.zerosLike(variable), false));
-      this.moments.set(variable.name, (moments = { m: zeros(), v: zeros() }));
-    }
+    const known = this.moments.get(variable.name);
+    if (known) return known;
+    const zeros = (): tf.Variable => tf.tidy(() => tf.variable(tf.zerosLike(variable), false));
+    const moments = { m: zeros(), v: zeros() };
+    this.moments.set(variable.name, moments);
     return moments;
   }
 
@@ -124,14 +126,19 @@ export class AdamW extends tf.Optimizer {
       .filter((i) => shape(saved[i]?.[1].m) !== shape(variables[i]))
       .map((i) => `${variables[i]?.name ?? saved[i]![0]} ${shape(variables[i])} (saved: ${shape(saved[i]?.[1].m)})`);
     if (faults.length > 0)
-      throw new FinetuneError('bad-file', 'adamW', `the restored state does not fit: ${faults.join(', ')}. Train what was trained when it was saved.`);
+      throw new FinetuneError(
+        'bad-file',
+        'adamW',
+        `the restored state does not fit: ${faults.join(', ')}. Train what was trained when it was saved.`,
+      );
     this.moments = new Map(variables.map(({ name }, i) => [name, saved[i]![1]]));
     this.restored = false;
   }
 
   /** Step count, then all m, then all v: the order of tf.train.adam. The first tensor is the caller's, the others stay the optimizer's. */
   override async getWeights(): Promise<NamedTensor[]> {
-    const all = (key: 'm' | 'v'): NamedTensor[] => [...this.moments].map(([name, moments]) => ({ name: `${name}/${key}`, tensor: moments[key] }));
+    const all = (key: 'm' | 'v'): NamedTensor[] =>
+      [...this.moments].map(([name, moments]) => ({ name: `${name}/${key}`, tensor: moments[key] }));
     return [await this.saveIterations(), ...all('m'), ...all('v')];
   }
 

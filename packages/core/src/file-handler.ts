@@ -54,14 +54,15 @@ export function fileHandler(folder: string, fs: FileSystem): tf.io.IOHandler {
       const { modelTopology, format, generatedBy, userDefinedMetadata, weightSpecs } = artifacts;
       const weightsManifest = [{ paths: [weights], weights: weightSpecs }];
       try {
-        await write(fs, at(weights), new Uint8Array(tf.io.CompositeArrayBuffer.join(artifacts.weightData)));
+        const shards = [artifacts.weightData ?? []].flat().map((shard) => new Uint8Array(shard));
+        await write(fs, at(weights), ...shards);
         await write(fs, at(json), JSON.stringify({ modelTopology, format, generatedBy, userDefinedMetadata, weightsManifest }));
-        await flushFolder(fs, at('')); // the weights' name must not reach the disk after the json that refers to it
-        await fs.rename(at(json), at('model.json'));
       } catch (error) {
         for (const name of [json, weights]) await fs.rm(at(name), { force: true }).catch(() => undefined);
         throw error;
       }
+      await flushFolder(fs, at('')); // the weights' name must not reach the disk after the json that refers to it
+      await fs.rename(at(json), at('model.json'));
       await flushFolder(fs, at(''));
       await removeStale(fs, at, old?.weightsManifest?.flatMap(({ paths }) => paths) ?? [], weights).catch(() => undefined);
       return { modelArtifactsInfo: tf.io.getModelArtifactsInfoForJSON(artifacts) };
@@ -85,10 +86,10 @@ export function toArrayBuffer(view: ArrayBufferView): ArrayBuffer {
   return (byteLength === buffer.byteLength ? buffer : buffer.slice(byteOffset, byteOffset + byteLength)) as ArrayBuffer;
 }
 
-async function write(fs: FileSystem, path: string, data: string | Uint8Array): Promise<void> {
+async function write(fs: FileSystem, path: string, ...parts: readonly (string | Uint8Array)[]): Promise<void> {
   const file = await fs.open(path, 'wx');
   try {
-    await file.writeFile(data);
+    for (const part of parts) await file.writeFile(part);
     await file.sync();
   } finally {
     await file.close();
@@ -99,7 +100,7 @@ async function write(fs: FileSystem, path: string, data: string | Uint8Array): P
 async function flushFolder(fs: FileSystem, folder: string): Promise<void> {
   const handle = await fs.open(folder, 'r').catch(() => undefined);
   await handle?.sync().catch(() => undefined);
-  await handle?.close();
+  await handle?.close().catch(() => undefined);
 }
 
 async function removeStale(fs: FileSystem, at: (name: string) => string, replaced: readonly string[], kept: string): Promise<void> {

@@ -52,14 +52,15 @@ export async function gradcheck(f: (...inputs: tf.Tensor[]) => tf.Tensor, inputs
   if (inputs.length === 0 || wrong.length > 0) {
     throw new FinetuneError('bad-option', 'gradcheck', `got ${wrong.join(', ') || 'no inputs'}; expected float32 tensors. Close over the others inside f.`);
   }
-  const run = async (xs: readonly tf.Tensor[]) => read(tf.tidy(() => tf.clone(f(...xs))));
-  const base = await run(inputs);
-  const again = await run(inputs);
-  if (base.some((y, i) => y !== again[i])) throw new FinetuneError('bad-loss', 'gradcheck', 'f gave two results for the same inputs; expected one. Seed or leave out what is random in it (dropout).');
+  const evaluate = (xs: readonly tf.Tensor[]) => tf.tidy(() => tf.clone(f(...xs)));
+  const run = (xs: readonly tf.Tensor[]) => read(evaluate(xs));
+  const y = evaluate(inputs);
+  const [base, again] = [await read(y), await run(inputs)];
+  if (base.some((value, i) => value !== again[i])) throw new FinetuneError('bad-loss', 'gradcheck', 'f gave two results for the same inputs; expected one. Seed or leave out what is random in it (dropout).');
 
   const weights = base.length === 1 ? Float32Array.of(1) : await random(base.length, seed);
-  const analytic = await slopes(f, inputs, weights);
-  const size = base.reduce((sum, y, i) => sum + Math.abs(weights[i]! * y), 0);
+  const analytic = await slopes(f, inputs, tf.tensor(weights, y.shape));
+  const size = base.reduce((sum, value, i) => sum + Math.abs(weights[i]! * value), 0);
   let report: GradcheckReport = { ok: true, maxError: 0, worst: { input: 0, index: 0, analytic: NaN, numeric: NaN } };
   for (const [input, x] of inputs.entries()) {
     const start = await read(tf.clone(x));
@@ -71,7 +72,7 @@ export async function gradcheck(f: (...inputs: tf.Tensor[]) => tf.Tensor, inputs
       const shifted = (h: number) => moved(x, start.map((value, i) => value + h * v[i]!), (moving) => run(inputs.with(input, moving)));
       const numeric = await ridders(async (h) => {
         const [up, down] = [await shifted(h), await shifted(-h)];
-        return up.reduce((sum, y, i) => sum + weights[i]! * (y - down[i]!), 0) / (2 * h);
+        return up.reduce((sum, value, i) => sum + weights[i]! * (value - down[i]!), 0) / (2 * h);
       }, epsilon * rms);
       checks.push({ input, index, numeric, analytic: v.reduce((sum, vi, i) => sum + vi * analytic[input]![i]!, 0) });
     }
@@ -86,12 +87,11 @@ export async function gradcheck(f: (...inputs: tf.Tensor[]) => tf.Tensor, inputs
   return report;
 }
 
-async function slopes(f: (...xs: tf.Tensor[]) => tf.Tensor, xs: readonly tf.Tensor[], weights: Float32Array): Promise<ArrayLike<number>[]> {
-  const grads = tf.tidy(() => {
-    const y = f(...xs);
-    return gradients(() => f(...xs), xs, tf.tensor(weights, y.shape), true).grads;
-  });
-  return Promise.all(grads.map((g, i) => g ? read(g) : new Float32Array(xs[i]!.size)));
+/** Gradients of Σ dy f with respect to xs; disposes dy. */
+async function slopes(f: (...xs: tf.Tensor[]) => tf.Tensor, xs: readonly tf.Tensor[], dy: tf.Tensor): Promise<Float32Array[]> {
+  const { value, grads } = gradients(() => tf.clone(f(...xs)), xs, dy, true);
+  tf.dispose([value, dy]);
+  return Promise.all(grads.map((g, i) => (g ? read(g) : new Float32Array(xs[i]!.size))));
 }
 
 /** Calls `run` with x at `values`; a variable is back at its own when this ends. */

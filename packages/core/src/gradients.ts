@@ -1,15 +1,15 @@
 /**
- * Recording. While a function is recorded, four public methods of tfjs's engine are replaced on the instance: `runKernel` and
- * `customGrad` see every op of LayersModels, GraphModels and plain code, `gradients` nests, and `isTapeOn` says no, so that tfjs
- * saves nothing itself. `gradientDepth` is raised as in tfjs: ops then take the same, unfused path, and results are bit for bit
- * the same. They are put back in a `finally`. All coupling to tfjs's engine is in this file and `held.ts`.
+ * Recording. While a function is recorded, three methods of tfjs's engine are replaced on the instance: `runKernelFunc` sees
+ * every op of LayersModels, GraphModels and plain code, `gradients` nests, and `isTapeOn` says no, so that tfjs saves nothing
+ * itself. `gradientDepth` is raised as in tfjs: ops then take the same, unfused path, and results are bit for bit the same.
+ * They are put back in a `finally`. All coupling to tfjs's engine is in this file and `held.ts`.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from './errors.ts';
 import type { Held } from './held.ts';
-import { type CustomGradient, type Recording, Tape, type Tensors } from './tape.ts';
+import { type CustomGradient, type Recorder, type Recording, Tape, type Tensors } from './tape.ts';
 
-const tapes: Tape[] = [];
+let tapes: Recorder[] = [];
 let restore = () => {};
 
 /** True while a forward pass is being recorded. */
@@ -17,45 +17,46 @@ export function recording(): boolean {
   return tapes.length > 0;
 }
 
-type Custom = (...args: any[]) => { value: tf.Tensor; gradFunc: CustomGradient };
+type Forward = (backend: unknown, save: (tensors: tf.Tensor[]) => void) => tf.Tensor;
+type Invocation =
+  | { readonly kernelName: string; readonly inputs: Tensors; readonly attrs?: {} }
+  | { readonly kernelName?: never; readonly forwardFunc: Forward; readonly backwardsFunc: CustomGradient; readonly inputs: Tensors };
 
 /** Puts the recording methods on the engine instance; returns what takes them off again. */
 function patch(): () => void {
   const engine = tf.engine() as any;
-  const { runKernel, customGrad, state } = engine;
-  // tfjs's fused ops are customGrads that save everything. Their one inner kernel is recorded instead.
-  let fused: { kernel: string; inputs: Tensors; attrs: {} } | undefined;
+  const { runKernelFunc, state } = engine;
+  // tfjs's fused ops have custom gradients that save everything. Their one inner kernel is recorded instead.
+  let fused: { readonly kernelName: string; readonly inputs: Tensors; readonly attrs?: {} } | undefined;
 
-  const replaced = {
+  const runKernel = (call: Extract<Invocation, { kernelName: string }>) => {
+    const out = runKernelFunc.call(engine, call);
+    const { kernelName, inputs, attrs = {} } = call;
+    if (state.kernelDepth === 0) for (const tape of tapes) tape.record(kernelName, inputs, [out].flat(), attrs);
+    else if (state.kernelDepth === 1 && /^_?Fused(Conv2D|DepthwiseConv2D|MatMul)$/.test(kernelName)) fused = call;
+    return out;
+  };
+  const runCustom = (call: Extract<Invocation, { forwardFunc: Forward }>) => {
+    const wanting = state.kernelDepth === 0 ? tapes.filter((tape) => tape.wants(Object.values(call.inputs))) : [];
+    if (wanting.length === 0) return runKernelFunc.call(engine, call);
+    let held: Held[][] = [];
+    fused = undefined;
+    const save = (tensors: tf.Tensor[]) => {
+      if (fused && !Object.values(fused.inputs).every((t) => !t || tensors.includes(t))) fused = undefined;
+      if (!fused) held = wanting.map((tape) => tensors.map((t, i) => tape.hold('customGrad', `saved.${i}`, t)));
+    };
+    const y: tf.Tensor = runKernelFunc.call(engine, { ...call, forwardFunc: (backend: unknown) => call.forwardFunc(backend, save) });
+    wanting.forEach((tape, i) => {
+      if (fused) tape.record(fused.kernelName, fused.inputs, [y], fused.attrs ?? {});
+      else tape.recordCustom(call.inputs, y, held[i] ?? [], call.backwardsFunc);
+    });
+    return y;
+  };
+
+  const replaced: { [method: string]: unknown } = {
     gradients,
     isTapeOn: () => false,
-    runKernel(kernel: string, inputs: Tensors, attrs: {} = {}) {
-      const out = runKernel.call(engine, kernel, inputs, attrs);
-      if (state.kernelDepth === 0) for (const tape of tapes) tape.record(kernel, inputs, [out].flat(), attrs);
-      else if (state.kernelDepth === 1 && /^_?Fused(Conv2D|DepthwiseConv2D|MatMul)$/.test(kernel)) fused = { kernel, inputs, attrs };
-      return out;
-    },
-    customGrad: (f: Custom) => (...xs: tf.Tensor[]) => {
-      const wanting = state.kernelDepth === 0 ? tapes.filter((tape) => tape.wants(xs)) : [];
-      if (wanting.length === 0) return customGrad.call(engine, f)(...xs);
-      let gradient: CustomGradient;
-      let held: Held[][] = [];
-      fused = undefined;
-      const y = customGrad.call(engine, (...args: unknown[]) => {
-        const save = (tensors: tf.Tensor[]) => {
-          if (fused && !Object.values(fused.inputs).every((t) => !t || tensors.includes(t))) fused = undefined;
-          if (!fused) held = wanting.map((tape) => tensors.map((t, i) => tape.hold('customGrad', `saved.${i}`, t)));
-        };
-        const result = f(...args.slice(0, -1), save);
-        gradient = result.gradFunc;
-        return result;
-      })(...xs);
-      wanting.forEach((tape, i) => {
-        if (fused) tape.record(fused.kernel, fused.inputs, [y], fused.attrs);
-        else tape.recordCustom(xs, y, held[i] ?? [], gradient);
-      });
-      return y;
-    },
+    runKernelFunc: (call: Invocation) => (call.kernelName === undefined ? runCustom(call) : runKernel(call)),
   };
   const before = Object.keys(replaced).map((name) => [name, Object.getOwnPropertyDescriptor(engine, name)] as const);
   Object.assign(engine, replaced);
@@ -71,6 +72,17 @@ function patch(): () => void {
 const alias = (copy: tf.Tensor, t: tf.Tensor) => {
   for (const tape of tapes) tape.link(copy, t);
 };
+
+/** Runs `f` with `recorder` in place of the open tapes, which it returns to after. */
+export function divert<T>(recorder: (outer: readonly Recorder[]) => Recorder, f: () => T): T {
+  const outer = tapes;
+  tapes = [recorder(outer)];
+  try {
+    return f();
+  } finally {
+    tapes = outer;
+  }
+}
 
 /** Runs `f` in a tidy on `tape`. */
 function record(tape: Tape, f: () => unknown): tf.Tensor {
@@ -113,13 +125,13 @@ export function gradients<T extends tf.Tensor>(
   const tape = new Tape(xs, extra, alias);
   try {
     const value = record(tape, f) as T;
-    const result = tf.tidy('backward', () => ({ value, grads: tape.backward(value, dy) ?? [] }));
-    if (result.grads.length === 0 && !allowNoGradients) {
+    const grads = tf.tidy('backward', () => tape.backward(value, dy) as tf.Tensor[]) as (tf.Tensor | null)[] | undefined;
+    if (!grads && !allowNoGradients) {
       value.dispose();
       const advice = 'Make sure that the f you passed encloses all operations that lead from x to y.';
       throw new FinetuneError('not-reached', 'tape', `Cannot compute gradient of y=f(x) with respect to x. ${advice}`);
     }
-    return { value, grads: xs.map((_, i) => result.grads[i] ?? null) };
+    return { value, grads: grads ?? xs.map(() => null) };
   } finally {
     tape.dispose();
   }

@@ -7,7 +7,7 @@
  * in that order. Every event is O(1).
  */
 import * as tf from '@tensorflow/tfjs-core';
-import type { KeptRow, MemoryData } from './memory-report.ts';
+import type { KeptRow, MemoryData } from './memory-data.ts';
 import { Timeline, byCategory } from './memory-timeline.ts';
 import type { Probe } from './probe.ts';
 

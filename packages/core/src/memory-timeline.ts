@@ -2,7 +2,7 @@
  * A recording of any length in a fixed number of points: each point stands for a run of events and shows the one with the largest
  * total. When the points are used up, neighbours merge and the larger stays, so the highest peak is never lost.
  */
-import type { MemoryByCategory, MemoryPoint } from './memory-report.ts';
+import type { MemoryByCategory, MemoryPoint } from './memory-data.ts';
 
 const POINTS = 600;
 /** event, ms, five categories, total */

@@ -15,7 +15,9 @@ import { Ledger } from './memory-ledger.ts';
 import { type MemoryReport, memoryReport } from './memory-report.ts';
 import { probes } from './probe.ts';
 
-export type { KeptRow, MemoryByCategory, MemoryCategory, MemoryPoint, MemoryReport } from './memory-report.ts';
+export type { KeptRow, MemoryByCategory, MemoryCategory, MemoryData, MemoryPoint } from './memory-data.ts';
+export type { HtmlOptions } from './memory-html.ts';
+export type { MemoryReport } from './memory-report.ts';
 
 export interface TrackOptions {
   /** Its constants (GraphModel) count as weights, its compiled optimizer's slots as optimizer. All variables are known without it. */
@@ -87,12 +89,15 @@ export function measure<T>(f: () => Promise<T>, options?: TrackOptions): Promise
 export function measure<T>(f: () => T, options?: TrackOptions): Measured<T>;
 export function measure<T>(f: () => T | Promise<T>, options?: TrackOptions): Measured<T> | Promise<Measured<T>> {
   const tracker = trackMemory(options);
-  const done = (result: T): Measured<T> => ({ result, memory: tracker.report() });
-  let result: T | Promise<T> | undefined;
+  const done = (result: T): Measured<T> => {
+    tracker.stop();
+    return { result, memory: tracker.report() };
+  };
   try {
-    result = f();
+    const result = f();
     return result instanceof Promise ? result.then(done).finally(tracker.stop) : done(result);
-  } finally {
-    if (!(result instanceof Promise)) tracker.stop();
+  } catch (error) {
+    tracker.stop();
+    throw error;
   }
 }

@@ -8,7 +8,12 @@ import { einsum } from './einsum.ts';
 /** The values a gradient reads by name; every other input and output (`y`) is there as a shape only. */
 export type Values = { readonly [name: string]: tf.Tensor };
 export type Attrs = { readonly [name: string]: unknown };
-export type InputGradient = readonly [reads: readonly string[], gradient: (dy: tf.Tensor, v: Values, attrs: any) => tf.Tensor];
+/** The third part makes values to keep that are neither input nor output, from all inputs. */
+export type InputGradient = readonly [
+  reads: readonly string[],
+  gradient: (dy: tf.Tensor, v: Values, attrs: any) => tf.Tensor,
+  derived?: { readonly [name: string]: (inputs: Values, attrs: any) => tf.Tensor },
+];
 /** By input name; a function for kernels that take a list of inputs. */
 export type InputGradients = { readonly [input: string]: InputGradient } | ((input: string, inputs: Values, attrs: any) => InputGradient);
 
@@ -79,7 +84,16 @@ function part(dy: tf.Tensor, v: Values, input: string, axis: number): tf.Tensor 
   return tf.slice(dy, begin, v[input]!.shape);
 }
 
+const { greaterEqual, lessEqual, logicalAnd } = tf;
+/** One byte a value, where tfjs keeps the four of x. */
+const inRange = { mask: ({ x }: Values, { clipValueMin, clipValueMax }: any) => logicalAnd(greaterEqual(x!, clipValueMin), lessEqual(x!, clipValueMax)) };
+const chosen = (derived: (inputs: Values) => tf.Tensor): InputGradients => ({
+  a: [['mask'], (dy, { mask, a }) => reduceTo(tf.mul(dy, tf.cast(mask!, 'float32')), a!.shape), { mask: derived }],
+  b: [['mask'], (dy, { mask, b }) => reduceTo(tf.mul(dy, tf.cast(tf.logicalNot(mask!), 'float32')), b!.shape), { mask: derived }],
+});
+
 export const rules: { readonly [kernel: string]: InputGradients } = {
+  ClipByValue: { x: [['mask'], (dy, { mask }) => tf.where(mask!, dy, tf.zerosLike(dy)), inRange] },
   Concat: (input) => [[], (dy, v, { axis }) => part(dy, v, input, tf.util.parseAxisParam(axis, dy.shape)[0]!)],
   // tfjs transposes the result for any axis but the last, which gives a wrong shape.
   Cumsum: { x: [[], (dy, _, { axis, exclusive, reverse }) => tf.cumsum(dy, axis, exclusive, !reverse)] },
@@ -95,6 +109,9 @@ export const rules: { readonly [kernel: string]: InputGradients } = {
     ],
     indices: [[], (_, v) => tf.zeros(v['indices']!.shape)],
   },
+  LeakyRelu: { x: [['mask'], (dy, { mask }, { alpha }) => tf.where(mask!, dy, tf.mul(dy, alpha)), { mask: ({ x }) => tf.greater(x!, 0) }] },
+  Maximum: chosen(({ a, b }) => greaterEqual(a!, b!)),
+  Minimum: chosen(({ a, b }) => lessEqual(a!, b!)),
   Mean: { x: [[], (dy, { x }, { axis }) => spread(tf.div(dy, size(x!.shape, axis)), x!.shape, axis)] },
   Pack: (input) => [
     [],
@@ -105,6 +122,13 @@ export const rules: { readonly [kernel: string]: InputGradients } = {
   ],
   // step(y) = step(x), and y is what the next kernel keeps: one buffer instead of two.
   Relu: { x: [['y'], (dy, { y }) => tf.mul(dy, tf.step(y!))] },
+  Relu6: {
+    x: [
+      ['mask'],
+      (dy, { mask }) => tf.mul(dy, tf.cast(mask!, 'float32')),
+      { mask: ({ x }) => logicalAnd(tf.greater(x!, 0), lessEqual(x!, 6)) },
+    ],
+  },
   Sum: { x: [[], (dy, { x }, { axis }) => spread(dy, x!.shape, axis)] },
   _FusedMatMul: likeMatMul(),
 };

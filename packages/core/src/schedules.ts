@@ -12,8 +12,11 @@ import { FinetuneError } from './errors.ts';
 export type Schedule = (step: number) => number;
 
 function check(who: string, rates: { [name: string]: number }, steps: { [name: string]: number } = {}): void {
-  const faults = Object.entries(rates).flatMap(([name, x]) => (x >= 0 && x < Infinity ? [] : `${name} = ${x}; expected a finite rate >= 0`));
-  for (const [name, x] of Object.entries(steps)) if (!(Number.isInteger(x) && x > 0)) faults.push(`${name} = ${x}; expected a whole number >= 1`);
+  const faults = Object.entries(rates).flatMap(([name, x]) =>
+    x >= 0 && x < Infinity ? [] : `${name} = ${x}; expected a finite rate >= 0`,
+  );
+  for (const [name, x] of Object.entries(steps))
+    if (!(Number.isInteger(x) && x > 0)) faults.push(`${name} = ${x}; expected a whole number >= 1`);
   if (faults.length > 0) throw new FinetuneError('bad-option', who, `got ${faults.join(', ')}.`);
 }
 
@@ -57,7 +60,16 @@ export function warmup(steps: number, then: Schedule): Schedule {
 }
 
 /** {@link warmup} to `peak`, then {@link cosine} to `end` (default 0): `steps` in total, `warmupSteps` of them rising. */
-export function warmupCosine({ warmupSteps, steps, ...rest }: { peak: number; warmupSteps: number; steps: number; end?: number }): Schedule {
+export function warmupCosine({
+  warmupSteps,
+  steps,
+  ...rest
+}: {
+  peak: number;
+  warmupSteps: number;
+  steps: number;
+  end?: number;
+}): Schedule {
   check('warmupCosine', {}, { warmupSteps, 'steps - warmupSteps': steps - warmupSteps });
   return warmup(warmupSteps, cosine({ ...rest, steps: steps - warmupSteps }));
 }
@@ -72,5 +84,10 @@ export function setLearningRate(optimizer: tf.Optimizer, rate: number): void {
   const open = optimizer as unknown as { learningRate?: unknown; setLearningRate?(rate: number): void };
   if (open.setLearningRate) open.setLearningRate(rate);
   else if (open.learningRate !== undefined) open.learningRate = rate;
-  else throw new FinetuneError('bad-option', 'setLearningRate', `${optimizer.getClassName()} has no learningRate to set; use an optimizer of tf.train, or adamW.`);
+  else
+    throw new FinetuneError(
+      'bad-option',
+      'setLearningRate',
+      `${optimizer.getClassName()} has no learningRate to set; use an optimizer of tf.train, or adamW.`,
+    );
 }

@@ -7,10 +7,10 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from './errors.ts';
-import { type Held, Store, view } from './held.ts';
+import { type Held, offRecord, Store, view } from './held.ts';
 import { probes } from './probe.ts';
 import { constant, reads } from './reads.ts';
-import { type Attrs, rules, stockGradient, type Values } from './rules.ts';
+import { type Attrs, type InputGradient, rules, stockGradient, type Values } from './rules.ts';
 import type { GradientRule, GradientRules, KeepRule, Kept } from './technique.ts';
 
 /** What techniques and models add to a recording. */
@@ -22,7 +22,8 @@ export interface Recording {
 }
 
 export type Tensors = { readonly [name: string]: tf.Tensor };
-export type CustomGradient = (dy: tf.Tensor, saved: tf.Tensor[]) => tf.Tensor | tf.Tensor[];
+/** As tfjs's engine calls it: gradients by input, each computed by a function. */
+export type CustomGradient = (dy: tf.Tensor, saved: tf.Tensor[]) => { readonly [input: string]: () => tf.Tensor };
 
 /** A differentiable value on a tape, and the gradient gathered for it so far. */
 export interface Slot {
@@ -44,6 +45,21 @@ interface Node {
   readonly pull: (dys: Dys) => Tensors;
 }
 
+/** What sees the ops that run while a function is recorded. */
+export interface Recorder {
+  readonly extra: Recording;
+  /** True if a gradient with respect to any of `inputs` is wanted. */
+  wants(inputs: readonly (tf.Tensor | null | undefined)[]): boolean;
+  /** Records one run of a kernel, if any of its inputs is differentiable. */
+  record(kernel: string, inputs: Tensors, outputs: readonly tf.Tensor[], attrs: Attrs): void;
+  /** Records an op with a gradient of its own (tf.customGrad): all it saved waits, all its gradients are computed. */
+  recordCustom(inputs: Tensors, output: tf.Tensor, held: readonly Held[], gradient: CustomGradient): void;
+  /** Lets a value wait for backward. */
+  hold(kernel: string, role: string, value: tf.Tensor | Kept): Held;
+  /** Makes `copy` the same value as `t`. */
+  link(copy: tf.Tensor, t: tf.Tensor): void;
+}
+
 let layer = '';
 
 /** Labels the kernels that `run` runs with a layer's name, for reports and errors. */
@@ -57,7 +73,7 @@ export function inLayer<T>(name: string, run: () => T): T {
   }
 }
 
-export class Tape {
+export class Tape implements Recorder {
   readonly extra: Recording;
   readonly #leaves: readonly Slot[];
   readonly #slots = new Map<number, Slot>();
@@ -77,19 +93,17 @@ export class Tape {
     });
   }
 
-  /** True if a gradient with respect to any of `inputs` is wanted. */
   wants(inputs: readonly (tf.Tensor | null | undefined)[]): boolean {
     return inputs.some((t) => t && this.#slots.has(t.id));
   }
 
-  /** Makes `copy` the same value as `t`, if `t` is on this tape. */
   link(copy: tf.Tensor, t: tf.Tensor): void {
     const slot = this.#slots.get(t.id);
     if (slot) this.#slots.set(copy.id, slot);
   }
 
-  /** Records one run of a kernel, if any of its inputs is differentiable. */
   record(kernel: string, given: Tensors, outputs: readonly tf.Tensor[], attrs: Attrs): void {
+    tf.util.assert(!tf.getGradient(kernel)?.saveAllInputs || Array.isArray(given), () => 'saveAllInputs is true, expected inputs to be an array.');
     const inputs: Tensors = Object.fromEntries(Object.entries(given).filter(([, t]) => t));
     for (const y of outputs) this.#store.note(y, kernel, inputs, attrs as tf.NamedAttrMap);
     const wanted = Object.keys(inputs).filter((name) => this.#slots.has(inputs[name]!.id));
@@ -99,18 +113,11 @@ export class Tape {
     this.#push(kernel, inputs, outputs, held, pull);
   }
 
-  /** Records an op with a gradient of its own (tf.customGrad): all it saved waits, all its gradients are computed. */
-  recordCustom(inputs: readonly tf.Tensor[], output: tf.Tensor, held: readonly Held[], gradient: CustomGradient): void {
-    this.#push('customGrad', { ...inputs }, [output], held, ([dy]) => {
-      const dxs = [gradient(dy!, held.map((h) => h.read()))].flat();
-      const who = 'The function f passed in customGrad(f) must return an object where `obj.gradFunc` is a function that returns ';
-      tf.util.assert(dxs.length === inputs.length, () => `${who}the same number of tensors as inputs passed to f(...).`);
-      tf.util.assert(dxs.every((t) => t instanceof tf.Tensor), () => `${who}a list of only tensors.`);
-      return { ...dxs };
-    });
+  recordCustom(inputs: Tensors, output: tf.Tensor, held: readonly Held[], gradient: CustomGradient): void {
+    const pull = ([dy]: Dys) => mapValues(gradient(dy!, held.map((h) => h.read())), (dx) => dx());
+    this.#push('customGrad', inputs, [output], held, pull);
   }
 
-  /** Lets a value wait for backward. */
   hold(kernel: string, role: string, value: tf.Tensor | Kept): Held {
     if (value instanceof tf.Tensor) return this.#store.hold({ tensor: value, kernel, role, layer }, (copy) => this.#alias(copy, value));
     return this.#store.holdKept(value, kernel, layer);
@@ -134,10 +141,13 @@ export class Tape {
     parts.sort((a, b) => a.size - b.size); // the gradients of small inputs tend to read the large values: those go first
     const held = new Map<string, Held>();
     const readers = new Map<string, number>();
-    for (const name of parts.flatMap((part) => part.reads)) {
-      if (!values[name]) continue;
-      if (!held.has(name)) held.set(name, this.hold(kernel, name === 'y' ? 'outputs.0' : `inputs.${name}`, values[name]));
-      readers.set(name, (readers.get(name) ?? 0) + 1);
+    for (const part of parts) {
+      for (const name of part.reads) {
+        const make = part.derived?.[name];
+        if (!(make || values[name])) continue;
+        if (!held.has(name)) held.set(name, make ? this.#derive(kernel, name, () => make(inputs, attrs)) : this.hold(kernel, roleOf(name), values[name]!));
+        readers.set(name, (readers.get(name) ?? 0) + 1);
+      }
     }
     const shapes = mapValues(values, ({ shape, dtype }) => ({ shape, dtype }));
     const outs = outputs.map(({ shape, dtype }) => ({ shape, dtype }));
@@ -145,9 +155,10 @@ export class Tape {
       const all = dys.map((dy, i) => dy ?? tf.zeros(outs[i]!.shape, outs[i]!.dtype as 'float32'));
       const dxs: { [input: string]: tf.Tensor } = {};
       for (const part of parts) {
-        dxs[part.input] = tf.tidy(() =>
-          part.gradient(all, mapValues(shapes, (shape, name) => (part.reads.includes(name) && held.has(name) ? held.get(name)!.read() : ghost(shape)))),
-        );
+        dxs[part.input] = tf.tidy(() => {
+          const read = part.reads.flatMap((name) => (held.has(name) ? [[name, held.get(name)!.read()]] : []));
+          return part.gradient(all, { ...mapValues(shapes, ghost), ...Object.fromEntries(read) });
+        });
         for (const name of part.reads) {
           const left = (readers.get(name) ?? 0) - 1;
           readers.set(name, left);
@@ -157,6 +168,14 @@ export class Tape {
       return dxs;
     };
     return [[...held.values()], pull];
+  }
+
+  /** Holds a value made for backward alone. */
+  #derive(kernel: string, name: string, make: () => tf.Tensor): Held {
+    const value = offRecord(() => tf.tidy(make));
+    const held = this.hold(kernel, name, value);
+    value.dispose();
+    return held;
   }
 
   #push(kernel: string, inputs: Tensors, outputs: readonly tf.Tensor[], held: readonly Held[], pull: Node['pull']): void {
@@ -238,11 +257,19 @@ export class Tape {
   }
 }
 
+interface Derivative {
+  readonly reads: readonly string[];
+  readonly gradient: (dys: tf.Tensor[], v: Values) => tf.Tensor;
+  readonly derived?: InputGradient[2];
+}
+
+const roleOf = (name: string) => (name === 'y' ? 'outputs.0' : `inputs.${name}`);
+
 /** What the gradient of one input reads, and the gradient. */
-function inputGradient(kernel: string, at: string, input: string, inputs: Tensors, attrs: Attrs): { reads: readonly string[]; gradient: (dys: tf.Tensor[], v: Values) => tf.Tensor } {
+function inputGradient(kernel: string, at: string, input: string, inputs: Tensors, attrs: Attrs): Derivative {
   const own = rules[kernel];
   const rule = typeof own === 'function' ? own(input, inputs, attrs) : own?.[input];
-  if (rule) return { reads: rule[0], gradient: ([dy], v) => rule[1](dy!, v, attrs) };
+  if (rule) return { reads: rule[0], gradient: ([dy], v) => rule[1](dy!, v, attrs), derived: rule[2] };
   const config = tf.getGradient(kernel);
   if (!config) return { reads: [], gradient: () => missing(kernel, at) };
   const saved = config.saveAllInputs ? Object.keys(inputs) : [...(config.inputsToSave ?? []), ...(config.outputsToSave?.[0] ? ['y'] : [])];

@@ -126,8 +126,8 @@ export interface Site {
   /** Class name or op, e.g. `'Dense'`, `'_FusedConv2D'`. */
   readonly type: string;
   /** [dIn, dOut], [h, w, cIn, cOut] or [vocabulary, d]; undefined where there is none. */
-  readonly kernel?: tf.Tensor;
-  readonly bias?: tf.Tensor;
+  readonly kernel?: tf.Tensor | undefined;
+  readonly bias?: tf.Tensor | undefined;
   /** The weights that `trainable` may select here, by name. Non-trainable state (moving statistics) is not among them. */
   readonly weights: readonly SiteWeight[];
   /** The tfjs layer, for a LayersModel. */

@@ -45,7 +45,7 @@ export async function bundleSpecs(backend: BackendName, ours = true): Promise<st
 const replaceGradients: Plugin = {
   name: 'replace-gradients',
   setup({ onResolve }) {
-    onResolve({ filter: /(^|\/)gradients$/ }, ({ importer }) =>
+    onResolve({ filter: /(^|\/)gradients(\.js)?$/ }, ({ importer }) =>
       /tfjs-core\/dist\//.test(importer.replaceAll('\\', '/')) ? { path: join(here, 'gradients.ts') } : undefined,
     );
   },

@@ -1,8 +1,8 @@
 /** What a bundle of tfjs-core's specs starts with; see bundle.ts. `BACKEND` and `OURS` are set at build time. */
 import * as tf from '@tensorflow/tfjs-core';
-import '@tensorflow/tfjs-core/dist/public/chained_ops/register_all_chained_ops';
-import '@tensorflow/tfjs-core/dist/register_all_gradients';
-import { setTestEnvs, setupTestFilters } from '@tensorflow/tfjs-core/dist/jasmine_util';
+import '@tensorflow/tfjs-core/dist/public/chained_ops/register_all_chained_ops.js';
+import '@tensorflow/tfjs-core/dist/register_all_gradients.js';
+import { setTestEnvs, setupTestFilters } from '@tensorflow/tfjs-core/dist/jasmine_util.js';
 import type { BackendName, SpecBundle } from './tape-seam.ts';
 
 declare const BACKEND: BackendName;
@@ -20,14 +20,14 @@ export const declareSpecs: SpecBundle['declareSpecs'] = async (include) => {
   if (OURS) await import('./tape.ts');
   setTestEnvs([{ name: BACKEND, backendName: BACKEND, isDataSync: true }]);
   setupTestFilters([], include);
-  await import('@tensorflow/tfjs-core/dist/tests');
+  await import('@tensorflow/tfjs-core/dist/tests.js');
 };
 
 function countStockCalls(): void {
   const engine = tf.engine();
-  const gradients = engine.gradients;
-  engine.gradients = function (...args) {
+  const { gradients } = engine;
+  engine.gradients = (...args) => {
     stock++;
-    return gradients.apply(this, args);
-  } as typeof gradients;
+    return gradients.apply(engine, args) as never;
+  };
 }

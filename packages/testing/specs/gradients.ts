@@ -5,10 +5,10 @@
  * `calls` proves that it did. The bundle's entry hands the tape over with `useTape`, because tfjs-core must have been
  * evaluated before the tape can be.
  */
-import { ENGINE } from '@tensorflow/tfjs-core/dist/engine';
-import { type Scalar, Tensor, Variable } from '@tensorflow/tfjs-core/dist/tensor';
-import { convertToTensor, convertToTensorArray } from '@tensorflow/tfjs-core/dist/tensor_util_env';
-import * as util from '@tensorflow/tfjs-core/dist/util';
+import { ENGINE } from '@tensorflow/tfjs-core/dist/engine.js';
+import { type Scalar, Tensor, Variable } from '@tensorflow/tfjs-core/dist/tensor.js';
+import { convertToTensor, convertToTensorArray } from '@tensorflow/tfjs-core/dist/tensor_util_env.js';
+import * as util from '@tensorflow/tfjs-core/dist/util.js';
 import type { Tape, TapeCalls } from './tape-seam.ts';
 
 let tape: Tape | undefined;

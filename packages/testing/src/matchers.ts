@@ -1,5 +1,5 @@
 /** Matchers for tensors and memory. Import this file for its side effect. */
-
+import { measure } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { expect } from 'vitest';
 
@@ -60,17 +60,17 @@ function toBeClose(received: Numbers, expected: Numbers, { rel = 1e-5, abs = 0, 
   };
 }
 
-function bitsOf(tensor: tf.Tensor): Uint32Array | Uint8Array {
-  const data = tensor.dataSync();
-  return data instanceof Float32Array || data instanceof Int32Array ? new Uint32Array(data.buffer, data.byteOffset, data.length) : (data as unknown as Uint8Array);
+function bitsOf(tensor: tf.Tensor): Uint32Array {
+  const data: ArrayLike<number> = tensor.dataSync();
+  return data instanceof Float32Array ? new Uint32Array(data.buffer, data.byteOffset, data.length) : Uint32Array.from(data);
 }
 
 function toBeBitEqual(received: tf.Tensor, expected: tf.Tensor): Verdict {
   const describe = (t: tf.Tensor): string => `${t.dtype} ${shapeOf(t)}`;
   if (describe(received) !== describe(expected)) return { pass: false, message: () => `got ${describe(received)}; expected ${describe(expected)}` };
   const [got, want] = [bitsOf(received), bitsOf(expected)];
-  const at = want.findIndex((bits: number, i: number) => bits !== got[i]);
-  const count = want.reduce((sum: number, bits: number, i: number) => sum + Number(bits !== got[i]), 0);
+  const at = want.findIndex((bits, i) => bits !== got[i]);
+  const count = want.reduce((sum, bits, i) => sum + Number(bits !== got[i]), 0);
   return {
     pass: at < 0,
     message: () =>
@@ -94,7 +94,6 @@ function toLeakNothing(work: Work): Verdict | Promise<Verdict> {
     | Promise<Verdict>;
 }
 
-const measure: any = null;
 function toPeakBelow(work: Work, bytes: number, { because }: { readonly because?: string } = {}): Verdict | Promise<Verdict> {
   return then(measure(work), ({ memory }) => ({
     pass: memory.peakBytes < bytes,

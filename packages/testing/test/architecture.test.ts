@@ -232,7 +232,7 @@ describe('manifests', () => {
       for (const field of ['version', 'license', 'type', 'engines', 'files', 'publishConfig'])
         expect(manifest[field]).toEqual(reference[field]);
       expect(manifest.name).toBe(`@leantune/${name}`);
-      expect(manifest['scripts']).toEqual({
+      expect(manifest['scripts']).toMatchObject({
         build: 'tsdown --config ../../tsdown.config.ts',
         test: `vitest run --root ../.. packages/${name}`,
       });

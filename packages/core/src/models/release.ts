@@ -9,12 +9,13 @@
  * A dead tensor goes when the next layer of its container is called, since `computeMask` still reads the inputs after `call`.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { recording } from '../tape.ts';
+import { recording } from '../gradients.ts';
 import { type Container, isContainer, type Kwargs, type Layer, type Symbolic, type Tensors, toList } from './tfjs-layers.ts';
 
 interface Step {
   readonly layer: Layer;
-  readonly outputs: readonly Symbolic[];
+  /** Ids of the symbolic tensors it makes; undefined for those that must not be freed. */
+  readonly makes: readonly (number | undefined)[];
   /** Ids of the symbolic tensors that nobody reads after this step. */
   readonly dies: number[];
 }
@@ -30,21 +31,23 @@ function planOf(container: Container): readonly Step[] {
     if (t.inputs.length > 0) order.push(t);
   };
   container.outputs.forEach(visit);
+  // Stateful layers may hold on to what they return.
+  const free = (t: Symbolic) => !container.outputs.includes(t) && !t.sourceLayer.stateful;
   const last = new Map<Symbolic, number>();
   const steps = order.map((t, i): Step => {
     const outputs = t.sourceLayer.inboundNodes[t.nodeIndex]!.outputTensors;
     for (const y of outputs) if (!last.has(y)) last.set(y, i);
     for (const x of t.inputs) last.set(x, i);
-    return { layer: t.sourceLayer, outputs, dies: [] };
+    return { layer: t.sourceLayer, makes: outputs.map((y) => (free(y) ? y.id : undefined)), dies: [] };
   });
-  // Stateful layers may hold on to what they return.
-  for (const [t, i] of last) if (!container.outputs.includes(t) && !t.sourceLayer.stateful) steps[i]!.dies.push(t.id);
+  for (const [t, i] of last) if (free(t)) steps[i]!.dies.push(t.id);
   return steps;
 }
 
 /** One run of a container: where it is in the plan, and the tensors that it may free. */
 class Run {
-  readonly live = new Map<number, tf.Tensor>();
+  /** By symbolic id; null once dead. */
+  readonly live = new Map<number, tf.Tensor | null>();
   readonly kwargs: Kwargs;
   readonly #plan: readonly Step[];
   #at = 0;
@@ -73,18 +76,22 @@ class Run {
 
   /** Notes what a step made and what dies with it. A tensor that is not new gets a handle of its own. */
   finish(step: Step, inputs: readonly tf.Tensor[], made: Tensors): Tensors {
-    const known = new Set([...inputs, ...this.live.values()]);
+    const known = new Set<tf.Tensor | null>([...inputs, ...this.live.values()]);
     const own = toList(made).map((t) => {
       if (known.has(t)) return t.clone();
       known.add(t);
       return t;
     });
-    step.outputs.forEach(({ id }, i) => {
-      if (own[i] && !this.live.has(id)) this.live.set(id, own[i]);
+    step.makes.forEach((id, i) => {
+      if (id === undefined || !own[i]) return;
+      // A layer with several outputs is called for each of them; the executor uses what the first call made.
+      if (this.live.has(id)) this.#dead.push(own[i]);
+      else this.live.set(id, own[i]);
     });
     for (const id of step.dies) {
-      if (this.live.has(id)) this.#dead.push(this.live.get(id)!);
-      this.live.delete(id);
+      const t = this.live.get(id);
+      if (t) this.#dead.push(t);
+      this.live.set(id, null);
     }
     return Array.isArray(made) ? own : own[0]!;
   }
@@ -131,7 +138,7 @@ export class Release {
   }
 
   /** A container may free those of its inputs that die with it. */
-  #enter(container: Container, given: readonly tf.Tensor[], kwargs: Kwargs, dying: readonly (tf.Tensor | undefined)[] = []): Run {
+  #enter(container: Container, given: readonly tf.Tensor[], kwargs: Kwargs, dying: readonly (tf.Tensor | null | undefined)[] = []): Run {
     const run = this.#run(container, kwargs);
     container.inputs.forEach(({ id }, i) => {
       const x = given[i]!;

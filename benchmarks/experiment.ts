@@ -1,0 +1,81 @@
+/** The data of the benchmarks: what an experiment asks, what a result says. Both are JSON on disk. */
+import type { ModelSpec } from './models/subject.ts';
+
+export type Backend = 'cpu' | 'wasm';
+
+/** What trains, and whether activations are recomputed. */
+export const levers = ['full', 'full + checkpoint', 'last block', 'biases', 'head'] as const;
+export type Lever = (typeof levers)[number];
+
+/** `experiments/<name>.json` */
+export interface Experiment {
+  /** The module of `tasks/` that runs it. */
+  readonly task: 'train-step';
+  readonly title: string;
+  readonly backend: Backend;
+  readonly model: ModelSpec;
+  readonly batch: number;
+  readonly levers: readonly Lever[];
+  /** Blocks (residual blocks, encoder layers) between two checkpoints. */
+  readonly blocksPerCheckpoint: number;
+  /** Timed steps of each engine. */
+  readonly steps: number;
+  /** Replaces the fields above under `--quick`. */
+  readonly quick: { readonly model?: ModelSpec; readonly batch?: number; readonly steps?: number };
+}
+
+export interface Bytes {
+  /** The largest total less the weights of that moment; the batch waits outside and is not in it. */
+  readonly peakAboveWeights: number;
+  /** By category at the largest total. */
+  readonly atPeak: { readonly weights: number; readonly optimizer: number; readonly kept: number; readonly gradients: number; readonly transient: number };
+  /** The most that waited for backward at one time. */
+  readonly kept: number;
+}
+
+export interface Side extends Bytes {
+  /** Medians of the interleaved steps. */
+  readonly millisecondsPerStep: number;
+  /** Of two steps from the same weights. */
+  readonly losses: readonly number[];
+}
+
+export interface Equality {
+  /** Over all gradients: the largest difference, in units of the tensor's largest value. */
+  readonly maxRelativeDifference: number;
+  readonly gradientsBitEqual: boolean;
+  /** All weights and moving statistics after two steps, and both losses. */
+  readonly stepsBitEqual: boolean;
+}
+
+export interface Row {
+  readonly lever: Lever;
+  readonly parameters: number;
+  readonly trained: number;
+  /** `model.predict` on the same batch. */
+  readonly predict: { readonly peakAboveWeights: number };
+  readonly stock: Side;
+  readonly leantune: Side;
+  /** LeanTune over stock. */
+  readonly ratio: { readonly peak: number; readonly time: number };
+  readonly equality: Equality;
+}
+
+/** `results/<name>.json` */
+export interface Result {
+  readonly experiment: string;
+  readonly title: string;
+  readonly backend: Backend;
+  readonly model: ModelSpec;
+  readonly batch: number;
+  readonly blocksPerCheckpoint: number;
+  readonly steps: number;
+  readonly date: string;
+  /** Null outside a git checkout. */
+  readonly commit: string | null;
+  readonly versions: { readonly node: string; readonly tfjs: string; readonly leantune: string };
+  readonly machine: { readonly cpu: string; readonly cores: number; readonly memoryGiB: number };
+  /** One-minute load average before and after: above the number of cores, times say little. */
+  readonly load: readonly [number, number];
+  readonly rows: readonly Row[];
+}

@@ -1,0 +1,119 @@
+/**
+ * One training step of a model with stock tfjs and with LeanTune: what each holds at its peak, how long each takes, whether both
+ * compute the same. Each engine has a copy of the model with the same weights; bytes come from one tracker for both.
+ */
+import { type MemoryReport, measure } from '@leantune/core';
+import * as tf from '@tensorflow/tfjs-core';
+import type { Bytes, Equality, Experiment, Lever, Row, Side } from '../experiment.ts';
+import { makeSubject, type Subject } from '../models/subject.ts';
+import { GradientRecorder } from './gradient-recorder.ts';
+import { leanTrainer, selectedWeights, stockTrainer, type Trainer } from './trainers.ts';
+
+const SEED = 17;
+/** Small: random networks must survive the timed steps. */
+const LEARNING_RATE = 1e-4;
+
+/** A copy of the model under one engine, after two measured steps. */
+interface Run {
+  readonly subject: Subject;
+  readonly trainer: Trainer;
+  readonly optimizer: tf.Optimizer;
+  readonly bytes: Bytes;
+  readonly losses: readonly number[];
+  /** By name of the weight. */
+  readonly gradients: ReadonlyMap<string, Float32Array>;
+  readonly weights: ReadonlyMap<string, Float32Array>;
+}
+
+/** Runs one row of an experiment on the current backend. */
+export async function trainStep({ model, batch, steps, blocksPerCheckpoint }: Experiment, lever: Lever): Promise<Row> {
+  const subjects = [makeSubject(model, batch, SEED), makeSubject(model, batch, SEED)] as const;
+  const predict = measure(() => subjects[0].predict().dispose()).memory;
+  const stock = await run(subjects[0], stockTrainer(subjects[0], lever));
+  const lean = await run(subjects[1], leanTrainer(subjects[1], lever, blocksPerCheckpoint));
+  const [stockTime, leanTime] = await interleaved(stock, lean, steps);
+  const size = (weights: readonly { readonly variable: tf.Variable }[]) => weights.reduce((sum, { variable }) => sum + variable.size, 0);
+  const row: Row = {
+    lever,
+    parameters: size(subjects[0].weights),
+    trained: size(selectedWeights(subjects[0], lever)),
+    predict: { peakAboveWeights: predict.peakAboveWeights },
+    stock: side(stock, stockTime),
+    leantune: side(lean, leanTime),
+    ratio: { peak: round(lean.bytes.peakAboveWeights / stock.bytes.peakAboveWeights), time: round(leanTime / stockTime) },
+    equality: compare(stock, lean),
+  };
+  for (const subject of subjects) subject.dispose();
+  return row;
+}
+
+/** Gradients first, then two real steps; the second is measured, when the optimizer has made what it makes. */
+async function run(subject: Subject, trainer: Trainer): Promise<Run> {
+  const recorder = new GradientRecorder();
+  await trainer.step(recorder);
+  const names = new Map(subject.weights.map(({ name, variable }) => [variable.name, name]));
+  const gradients = new Map([...recorder.gradients].map(([name, values]) => [names.get(name) as string, values]));
+  const optimizer = tf.train.sgd(LEARNING_RATE);
+  const first = await trainer.step(optimizer);
+  const { result: second, memory } = await measure(() => trainer.step(optimizer));
+  const weights = new Map(subject.weights.map(({ name, variable }) => [name, variable.dataSync<'float32'>().slice()]));
+  return { subject, trainer, optimizer, bytes: bytesOf(memory), losses: [first, second], gradients, weights };
+}
+
+const bytesOf = ({ peakAboveWeights, atPeak, keptBytes }: MemoryReport): Bytes => ({ peakAboveWeights, atPeak, kept: keptBytes });
+
+/** Median milliseconds of each, in turns, so that load and warm-up meet both alike. */
+async function interleaved(a: Run, b: Run, steps: number): Promise<readonly [number, number]> {
+  const times: [number[], number[]] = [[], []];
+  for (let i = 0; i < steps; i++) {
+    for (const which of i % 2 === 0 ? ([0, 1] as const) : ([1, 0] as const)) {
+      const { trainer, optimizer } = which === 0 ? a : b;
+      const start = performance.now();
+      await trainer.step(optimizer);
+      times[which].push(performance.now() - start);
+    }
+  }
+  return [median(times[0]), median(times[1])];
+}
+
+function compare(stock: Run, lean: Run): Equality {
+  let maxRelativeDifference = 0;
+  for (const [name, expected] of stock.gradients) {
+    maxRelativeDifference = Math.max(maxRelativeDifference, relativeDifference(expected, lean.gradients.get(name)));
+  }
+  const sameNames = stock.gradients.size === lean.gradients.size;
+  return {
+    maxRelativeDifference,
+    gradientsBitEqual: sameNames && [...stock.gradients].every(([name, values]) => sameBits(values, lean.gradients.get(name))),
+    stepsBitEqual: [...stock.weights].every(([name, values]) => sameBits(values, lean.weights.get(name))) && String(stock.losses) === String(lean.losses),
+  };
+}
+
+function relativeDifference(expected: Float32Array, got: Float32Array | undefined): number {
+  if (got?.length !== expected.length) return Number.POSITIVE_INFINITY;
+  let difference = 0;
+  let largest = 0;
+  for (let i = 0; i < expected.length; i++) {
+    difference = Math.max(difference, Math.abs((expected[i] as number) - (got[i] as number)));
+    largest = Math.max(largest, Math.abs(expected[i] as number));
+  }
+  return difference === 0 ? 0 : difference / largest;
+}
+
+function sameBits(a: Float32Array, b: Float32Array | undefined): boolean {
+  if (b === undefined) return false;
+  const bytes = (values: Float32Array): Buffer => Buffer.from(values.buffer, values.byteOffset, values.byteLength);
+  return bytes(a).equals(bytes(b));
+}
+
+function side({ bytes, losses }: Run, milliseconds: number): Side {
+  return { ...bytes, millisecondsPerStep: round(milliseconds), losses };
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? (sorted[middle] as number) : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
+}
+
+const round = (value: number): number => Number(value.toPrecision(4));

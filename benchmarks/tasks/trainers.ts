@@ -1,0 +1,68 @@
+/** One training step, as a user of each engine writes it: `trainOnBatch` for a LayersModel, `minimize` for a function. */
+import { checkpoint, finetune } from '@leantune/core';
+import type * as tf from '@tensorflow/tfjs-core';
+import type { LayersModel, layers } from '@tensorflow/tfjs-layers';
+import type { Lever } from '../experiment.ts';
+import { chain, type Subject, type Weight } from '../models/subject.ts';
+
+export interface Trainer {
+  /** Makes a step of `optimizer`; returns the loss. */
+  step(optimizer: tf.Optimizer): Promise<number>;
+}
+
+/** The weights that a lever trains. */
+export function selectedWeights({ weights, lastBlock, head }: Subject, lever: Lever): Weight[] {
+  const chosen = { full: /./, 'full + checkpoint': /./, 'last block': lastBlock, biases: /(bias|beta)$/, head }[lever];
+  return weights.filter(({ name, trainable }) => trainable && chosen.test(name));
+}
+
+export function stockTrainer(subject: Subject, lever: Lever): Trainer {
+  const selected = selectedWeights(subject, lever);
+  const { model } = subject;
+  if (!isLayersModel(model)) {
+    const variables = selected.map(({ variable }) => variable);
+    return { step: async (optimizer) => read(optimizer.minimize(() => subject.loss(chain(subject.blocks, subject.x)), true, variables)) };
+  }
+  for (const layer of model.layers) freeze(layer, new Set(selected.map(({ name }) => name)));
+  return { step: (optimizer) => fitStep(model, subject, optimizer) };
+}
+
+export function leanTrainer(subject: Subject, lever: Lever, blocksPerCheckpoint: number): Trainer {
+  const { model } = subject;
+  const tuned = finetune(model, [], { trainable: selectedWeights(subject, lever).map(({ name }) => name) });
+  if (isLayersModel(model) && lever !== 'full + checkpoint') {
+    return { step: (optimizer) => fitStep(model, subject, tuned.optimizer(optimizer)) };
+  }
+  const segments = lever === 'full + checkpoint' ? grouped(subject.blocks, blocksPerCheckpoint).map((part) => (x: tf.Tensor) => checkpoint(part, x)) : subject.blocks;
+  return { step: async (optimizer) => read(tuned.minimize(() => subject.loss(chain(segments, subject.x)), optimizer)) };
+}
+
+/**
+ * Trains only the named weights of a layer with stock tfjs. A BatchNorm none of whose weights train runs as inference, which stock
+ * tfjs does not do by itself: so both engines compute the same function, and stock keeps less than it would.
+ */
+function freeze(layer: layers.Layer, names: ReadonlySet<string>): void {
+  for (const weight of layer.trainableWeights) (weight as { trainable: boolean }).trainable = names.has(weight.originalName);
+  if (layer.getClassName() !== 'BatchNormalization' || layer.trainableWeights.length > 0) return;
+  const call = layer.call;
+  layer.call = (inputs, kwargs) => call.call(layer, inputs, { ...kwargs, training: false });
+}
+
+async function fitStep(model: LayersModel, { x, y }: Subject, optimizer: tf.Optimizer): Promise<number> {
+  if (model.optimizer !== optimizer) model.compile({ optimizer, loss: 'categoricalCrossentropy' });
+  return (await model.trainOnBatch(x, y)) as number;
+}
+
+function read(loss: tf.Scalar | null): number {
+  const [value] = (loss as tf.Scalar).dataSync();
+  (loss as tf.Scalar).dispose();
+  return value as number;
+}
+
+/** Runs of `count` blocks as one block each. */
+function grouped(blocks: Subject['blocks'], count: number): ((x: tf.Tensor) => tf.Tensor)[] {
+  const starts = Array.from({ length: Math.ceil(blocks.length / count) }, (_, i) => i * count);
+  return starts.map((start) => (x) => chain(blocks.slice(start, start + count), x));
+}
+
+const isLayersModel = (model: Subject['model']): model is LayersModel => Array.isArray((model as LayersModel).layers);

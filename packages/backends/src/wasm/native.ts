@@ -1,0 +1,73 @@
+/**
+ * The native half of the kernels: `native/*.c`, compiled to WebAssembly, running inside the heap of tfjs-backend-wasm so
+ * that it reads and writes tensors where they lie. It keeps one block of that heap: its stack and its scratch memory.
+ */
+import type { WasmBackend } from './backend.ts';
+
+type Pointer = number;
+
+/** Signatures of native/*.c; `scratch` carries the Window where one is needed. */
+interface Exports {
+  readonly __stack_pointer: WebAssembly.Global;
+  scratchBytes(): number;
+  matMul(a: Pointer, b: Pointer, c: Pointer, m: number, n: number, k: number, transA: boolean, transB: boolean, scratch: Pointer): void;
+  matMulInt(a: Pointer, b: Pointer, c: Pointer, m: number, n: number, k: number, transA: boolean, transB: boolean): void;
+  conv(x: Pointer, w: Pointer, y: Pointer, scratch: Pointer): void;
+  convInputGradient(dx: Pointer, w: Pointer, dy: Pointer, scratch: Pointer): void;
+  convFilterGradient(x: Pointer, dw: Pointer, dy: Pointer, scratch: Pointer): void;
+  depthwiseInputGradient(dx: Pointer, w: Pointer, dy: Pointer, scratch: Pointer): void;
+  depthwiseFilterGradient(x: Pointer, dw: Pointer, dy: Pointer, scratch: Pointer): void;
+  maxPoolGradient(x: Pointer, dy: Pointer, dx: Pointer, scratch: Pointer): void;
+  avgPoolGradient(dy: Pointer, dx: Pointer, countAll: boolean, scratch: Pointer): void;
+  dilationGradient(x: Pointer, w: Pointer, dy: Pointer, dx: Pointer, dw: Pointer, scratch: Pointer): void;
+  segmentSum(x: Pointer, ids: Pointer, out: Pointer, rows: number, width: number, segments: number): void;
+  segmentSumInt(x: Pointer, ids: Pointer, out: Pointer, rows: number, width: number, segments: number): void;
+  clip(x: Pointer, out: Pointer, n: number, low: number, high: number): void;
+  addBias(out: Pointer, bias: Pointer, rows: number, width: number, activation: number): void;
+}
+
+export interface Native extends Exports {
+  readonly scratch: Pointer;
+}
+
+const STACK_BYTES = 64 * 1024;
+const instances = new WeakMap<object, Native>();
+let binary: Uint8Array<ArrayBuffer> | undefined;
+const modules = new Map<boolean, WebAssembly.Module>();
+
+/** Chooses and compiles the module for this engine. Once this is over, kernels run synchronously. */
+export async function loadNative(): Promise<void> {
+  if (modules.size > 0) return;
+  binary = decode((await import('./native-simd.ts')).simd);
+  if (!WebAssembly.validate(binary)) binary = decode((await import('./native-plain.ts')).plain);
+  for (const shared of [false, true]) modules.set(shared, await WebAssembly.compile(withMemory(binary, shared)));
+}
+
+/** The native kernels in the heap of `backend`. */
+export function native(backend: WasmBackend): Native {
+  let instance = instances.get(backend);
+  if (!instance) instances.set(backend, (instance = instantiate(backend)));
+  return instance;
+}
+
+function instantiate({ wasm }: WasmBackend): Native {
+  const memory = wasm.asm?.memory ?? wasm.wasmMemory;
+  const module = memory && modules.get(!(memory.buffer instanceof ArrayBuffer));
+  if (!memory || !module) throw new Error('[wasm] the kernels are not loaded; await registerWasmKernels() first, with @tensorflow/tfjs-backend-wasm ^4.22');
+  const exports = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Exports;
+  const block = wasm._malloc(STACK_BYTES + 16 + exports.scratchBytes());
+  const scratch = (block + STACK_BYTES + 15) & -16; // the stack grows down from where the scratch memory begins
+  exports.__stack_pointer.value = scratch;
+  return { ...exports, scratch: scratch >>> 0 };
+}
+
+const decode = (base64: string): Uint8Array<ArrayBuffer> => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+
+/** The import `env.memory` says whether the memory is shared in the byte of flags that follows its name and kind. */
+function withMemory(bytes: Uint8Array<ArrayBuffer>, shared: boolean): Uint8Array<ArrayBuffer> {
+  const name = [...'\u0006memory\u0002'].map((character) => character.charCodeAt(0));
+  const at = bytes.findIndex((_, start) => name.every((code, i) => bytes[start + i] === code));
+  const patched = bytes.slice();
+  patched[at + name.length] = shared ? 3 : 1;
+  return patched;
+}

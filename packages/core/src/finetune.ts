@@ -1,0 +1,308 @@
+/**
+ * `finetune` ties a model, techniques and the tape together, and gives back a handle to train, save and leave.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { checkAdapter, readAdapter, writeAdapter } from './adapter-file.ts';
+import { FinetuneError } from './errors.ts';
+import { recording, valueAndGrads } from './gradients.ts';
+import { view } from './held.ts';
+import type { ModelReader, TunableModel } from './models/model-reader.ts';
+import { readModel } from './models/read-model.ts';
+import { FinetuneOptimizer, type Pass, type StepOptions } from './optimizer.ts';
+import type { Recording } from './tape.ts';
+import type { Attachment, Json, NamedGradients, SiteFilter, Technique } from './technique.ts';
+
+export interface FinetuneOptions {
+  /**
+   * Which of the model's own weights train: sites (all their weights) or single weights, by name, RegExp, list or function.
+   * BatchNorm none of whose weights train runs in inference mode: its statistics stay.
+   * @default what the model says is trainable; nothing, if a technique brings variables of its own
+   */
+  readonly trainable?: SiteFilter;
+}
+
+/** A model that is being fine-tuned. */
+export interface Tuned<M = TunableModel> {
+  readonly model: M;
+  /** What trains: the model's own selected weights, then the variables of the techniques. */
+  readonly variables: readonly tf.Variable[];
+  /** For `model.compile`: trains `variables`, whatever the layers' flags say. */
+  optimizer(inner: tf.Optimizer, options?: StepOptions): tf.Optimizer;
+  /** One step of an own loop. `loss` returns a scalar, synchronously. Returns the loss, owned by the caller. */
+  minimize(loss: () => tf.Scalar, optimizer: tf.Optimizer): tf.Scalar;
+  /** The loss and the gradients by variable name, without a step. The caller owns all. */
+  valueAndGrads(loss: () => tf.Scalar): { value: tf.Scalar; grads: tf.NamedTensorMap };
+  summary(): Summary;
+  /** Writes the trained tensors and the techniques' options, never the base, through a tf IO handler or URL. */
+  save(to: string | tf.io.IOHandler): Promise<tf.io.SaveResult>;
+  /** Reads what `save` wrote into `variables`; everything is checked before anything changes. */
+  load(from: string | tf.io.IOHandler): Promise<void>;
+  /** Folds the techniques into the base weights and leaves. */
+  merge(): M;
+  /** Leaves; the base is bit for bit as before, but for those of its own weights that were trained. */
+  detach(): M;
+  /** Runs `f` on the model without the forwards that techniques put in place. */
+  disabled<T>(f: () => T): T;
+  /** As detach, for a `using` block or when the model is no longer needed. */
+  dispose(): void;
+}
+
+/** How much trains. `String(summary)` is one line. */
+export interface Summary {
+  readonly trainable: number;
+  readonly total: number;
+  readonly techniques: readonly string[];
+  toString(): string;
+}
+
+const tuning = new WeakSet<object>();
+
+/**
+ * Readies a model for fine-tuning: a LayersModel, a GraphModel, or variables by name.
+ *
+ * Without a technique it trains what `trainable` selects, with exact gradients and only what backward reads in memory.
+ *
+ * @throws FinetuneError `already-tuned`, `busy` (inside a loss), `no-match`, `conflict` (two techniques own one variable), `bad-model`
+ *
+ * @example
+ * const tuned = finetune(model, [], { trainable: ['block_16', 'predictions'] });
+ * model.compile({ optimizer: tuned.optimizer(tf.train.adam(1e-3)), loss: 'categoricalCrossentropy' });
+ * await model.fit(x, y, { epochs: 3 });
+ */
+export function finetune<M extends TunableModel>(model: M, techniques: Technique | readonly Technique[] = [], options: FinetuneOptions = {}): Tuned<M> {
+  if (recording()) throw new FinetuneError('busy', 'finetune', 'called while a loss is being recorded. Call it before training.');
+  if (tuning.has(model)) throw new FinetuneError('already-tuned', 'finetune', 'this model is being fine-tuned already. Pass all techniques at once, or call merge(), detach() or dispose() first.');
+  return new Tuning(model, [techniques].flat() as Technique[], options);
+}
+
+class Tuning<M extends TunableModel> implements Tuned<M> {
+  readonly model: M;
+  readonly variables: readonly tf.Variable[];
+  readonly #techniques: readonly Technique[];
+  readonly #reader: ModelReader;
+  readonly #attachments: Attachment[] = [];
+  readonly #own: readonly tf.Variable[];
+  readonly #uninstall: (keep?: boolean) => void;
+  readonly #recording: Recording;
+  readonly #optimizers = new WeakMap<tf.Optimizer, FinetuneOptimizer>();
+  #steps = 0;
+  #stepping = false;
+  #left = false;
+
+  constructor(model: M, techniques: readonly Technique[], { trainable }: FinetuneOptions) {
+    this.model = model;
+    this.#techniques = techniques;
+    this.#reader = readModel(model);
+    try {
+      for (const technique of techniques) this.#attachments.push(technique.attach(this.#reader));
+      const added = this.#attachments.flatMap((a) => a.variables ?? []);
+      this.#own = trainable === undefined && added.length > 0 ? [] : this.#reader.trainable(trainable, 'finetune').filter((v) => !added.includes(v));
+      this.variables = [...this.#own, ...added];
+      this.#refuseConflicts();
+    } catch (error) {
+      for (const a of this.#attachments.reverse()) a.detach();
+      throw error;
+    }
+    this.#uninstall = this.#reader.install(new Set(this.variables));
+    const frozen = new Set<object>();
+    const isWeight = (t: tf.Tensor) => frozen.has(t.dataId);
+    this.#recording = {
+      gradients: this.#attachments.flatMap((a) => a.gradients ?? []),
+      keep: this.#attachments.flatMap((a) => a.keep ?? []),
+      isWeight,
+    };
+    for (const w of this.#reader.weights) if (!(w instanceof tf.Variable)) frozen.add(w.dataId);
+    tuning.add(model);
+  }
+
+  #refuseConflicts(): void {
+    const owners = new Map<tf.Variable, string[]>();
+    this.#attachments.forEach((a, i) => {
+      for (const v of a.variables ?? []) owners.set(v, [...(owners.get(v) ?? []), this.#techniques[i]!.name]);
+    });
+    const faults = [...owners].filter(([, names]) => names.length > 1).map(([v, names]) => `${v.name} (${names.join(', ')})`);
+    if (faults.length > 0) throw new FinetuneError('conflict', 'finetune', `variables that more than one technique trains: ${faults.join('; ')}. Give the techniques different targets.`);
+    if (this.variables.length === 0) throw new FinetuneError('no-match', 'finetune', 'nothing trains: the model has no trainable weights. Select some with { trainable }, or add a technique that brings its own.');
+  }
+
+  optimizer(inner: tf.Optimizer, options: StepOptions = {}): tf.Optimizer {
+    this.#alive();
+    if (inner instanceof FinetuneOptimizer) throw new FinetuneError('bad-option', 'optimizer', 'got an optimizer that finetune made already; expected one of tf.train, or adamW.');
+    const optimizer = new FinetuneOptimizer(inner, { variables: this.variables, pass: (loss) => this.#pass(loss), moved: () => this.#moved() }, options);
+    this.#optimizers.set(inner, optimizer);
+    return optimizer;
+  }
+
+  minimize(loss: () => tf.Scalar, optimizer: tf.Optimizer): tf.Scalar {
+    const own = optimizer instanceof FinetuneOptimizer ? optimizer : (this.#optimizers.get(optimizer) ?? this.optimizer(optimizer));
+    return own.minimize(loss, true) as tf.Scalar;
+  }
+
+  valueAndGrads(loss: () => tf.Scalar): { value: tf.Scalar; grads: tf.NamedTensorMap } {
+    this.#alive();
+    return valueAndGrads(loss, this.variables, this.#recording);
+  }
+
+  /** Forward and backward. Whatever fails, weights and moving statistics are as they were. */
+  #pass(loss: () => tf.Scalar): Pass {
+    if (this.#stepping) throw new FinetuneError('busy', 'minimize', 'called inside the loss of another step. Compute both losses in one function.');
+    const hooks = this.#attachments.flatMap((a) => a.step ?? []);
+    const before = this.#reader.state().map((v) => [v, tf.keep(view(v))] as const);
+    let raw: tf.Scalar | undefined;
+    this.#stepping = true;
+    let done = false;
+    try {
+      const { value, grads } = this.valueAndGrads(() => {
+        const own = loss();
+        const scaled = hooks.reduce((l, hook) => hook.scaleLoss?.(l) ?? l, own);
+        if (scaled !== own) raw = tf.keep(view(own));
+        return scaled;
+      });
+      if (raw) value.dispose();
+      const result = (raw ?? value) as tf.Scalar;
+      let gradients: NamedGradients | 'skip' = grads;
+      try {
+        this.#check(result, grads);
+        for (const hook of hooks) if (gradients !== 'skip') gradients = hook.onGradients?.(gradients) ?? gradients;
+        done = gradients !== 'skip';
+      } catch (error) {
+        tf.dispose([result, gradients as NamedGradients]);
+        raw = undefined;
+        throw error;
+      }
+      if (gradients === 'skip') tf.dispose(Object.values(grads).filter((g) => !g.isDisposed));
+      return { loss: result, gradients };
+    } catch (error) {
+      raw?.dispose();
+      throw error;
+    } finally {
+      this.#stepping = false;
+      for (const [v, value] of before) {
+        if (!done && v.dataId !== value.dataId) v.assign(value);
+        value.dispose();
+      }
+    }
+  }
+
+  #check(loss: tf.Scalar, grads: tf.NamedTensorMap): void {
+    const unreached = this.variables.filter((v) => !grads[v.name]).map((v) => this.#nameOf(v));
+    if (unreached.length > 0) {
+      throw new FinetuneError('not-reached', 'minimize', `the loss does not depend on ${unreached.join(', ')}. Leave them out with { trainable }, or use them in the loss.`);
+    }
+    // Reading back stalls a GPU queue; there, techniques that scale the loss look at the gradients instead.
+    if (tf.getBackend() !== 'webgpu' && !Number.isFinite(loss.dataSync()[0])) {
+      throw new FinetuneError('not-finite', 'minimize', `the loss is ${loss.dataSync()[0]}. Weights and optimizer are as they were. Lower the learning rate, clip with { clipNorm }, or look at the batch.`);
+    }
+  }
+
+  #moved(): void {
+    this.#steps++;
+    for (const a of this.#attachments) a.step?.afterStep?.(this.#steps);
+  }
+
+  #nameOf(v: tf.Variable): string {
+    const own = this.#reader.nameOf(v);
+    if (own !== undefined) return own;
+    const i = this.#attachments.findIndex((a) => a.variables?.includes(v));
+    return `${this.#techniques[i]!.name}:${v.name.replace(/#\d+$/, '')}`;
+  }
+
+  summary(): Summary {
+    this.#alive();
+    const size = (tensors: readonly tf.Tensor[]) => tensors.reduce((n, t) => n + t.size, 0);
+    const trainable = size(this.variables);
+    const total = size(this.#reader.weights) + size(this.variables.filter((v) => !this.#reader.weights.includes(v)));
+    const techniques = this.#techniques.map((t) => t.name);
+    const share = ((100 * trainable) / total).toPrecision(3);
+    const line = [`trainable ${trainable.toLocaleString('en')} of ${total.toLocaleString('en')} (${Number(share)} %)`, ...techniques].join(' · ');
+    return { trainable, total, techniques, toString: () => line };
+  }
+
+  #header() {
+    return {
+      techniques: this.#techniques.map(({ name, options }) => ({ name, options })),
+      base: this.#reader.fingerprint(),
+      trained: this.#own.map((v) => this.#nameOf(v)),
+    };
+  }
+
+  async save(to: string | tf.io.IOHandler): Promise<tf.io.SaveResult> {
+    this.#alive();
+    return writeAdapter(to, this.#header() as never, Object.fromEntries(this.variables.map((v) => [this.#nameOf(v), v])));
+  }
+
+  async load(from: string | tf.io.IOHandler): Promise<void> {
+    this.#alive();
+    const { header, tensors } = await readAdapter(from);
+    try {
+      const { techniques, base } = this.#header();
+      const variables = this.variables.map((v) => ({ name: this.#nameOf(v), shape: v.shape, dtype: v.dtype }));
+      checkAdapter(header, tensors, { techniques, base, variables } as never);
+      for (const v of this.variables) v.assign(tensors[this.#nameOf(v)]!);
+    } finally {
+      tf.dispose(tensors);
+    }
+  }
+
+  merge(): M {
+    this.#alive();
+    const cannot = this.#techniques.filter((_, i) => this.#attachments[i]!.variables?.length && !this.#attachments[i]!.merge).map((t) => t.name);
+    if (cannot.length > 0) throw new FinetuneError('no-merge', 'merge', `${cannot.join(', ')} cannot be folded into the base weights. Save the adapter instead, or leave with detach().`);
+    for (const a of this.#attachments) a.merge?.();
+    return this.#leave(true);
+  }
+
+  detach(): M {
+    return this.#leave(false);
+  }
+
+  dispose(): void {
+    this.#leave(false);
+  }
+
+  [Symbol.dispose](): void {
+    this.#leave(false);
+  }
+
+  #leave(keep: boolean): M {
+    if (!this.#left) {
+      this.#left = true;
+      for (const a of [...this.#attachments].reverse()) a.detach();
+      this.#uninstall(keep);
+      tuning.delete(this.model);
+    }
+    return this.model;
+  }
+
+  disabled<T>(f: () => T): T {
+    this.#alive();
+    return this.#reader.disabled(f);
+  }
+
+  #alive(): void {
+    if (this.#left) throw new FinetuneError('disposed', 'finetune', 'this tuning has ended by merge(), detach() or dispose(). Call finetune again.');
+  }
+}
+
+/**
+ * Attaches the techniques that a saved adapter names, with the options it holds, and loads its tensors.
+ *
+ * @param factories the techniques the file may name: `{ lamda, fourBit }`
+ * @throws FinetuneError `bad-file` if it names one that is not given, or does not fit the model
+ */
+export async function restore<M extends TunableModel>(model: M, from: string | tf.io.IOHandler, factories: { readonly [name: string]: (options: never) => Technique } = {}): Promise<Tuned<M>> {
+  const { header, tensors } = await readAdapter(from);
+  tf.dispose(tensors);
+  const missing = header.techniques.filter(({ name }) => !factories[name]).map(({ name }) => name);
+  if (missing.length > 0) throw new FinetuneError('bad-file', 'restore', `the adapter uses ${missing.join(', ')}, which was not given. Pass restore(model, from, { ${missing.join(', ')} }).`);
+  const trained = (header as { trained?: string[] }).trained ?? [];
+  const techniques = header.techniques.map(({ name, options }: { name: string; options: Json }) => factories[name]!(options as never));
+  const tuned = finetune(model, techniques, trained.length > 0 ? { trainable: trained } : {});
+  try {
+    await tuned.load(from);
+    return tuned;
+  } catch (error) {
+    tuned.dispose();
+    throw error;
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * Reads a LayersModel: sequential, functional, with shared layers and nested models.
+ *
+ * Each layer's `call` is replaced on the instance, once: around the layer's own (or somebody else's) `call` come what BatchNorm
+ * needs, then what replaces the site, then the early release of layer outputs (`release.ts`). What differs from tfjs 4.22: a
+ * BatchNormalization that does not train runs as inference, as in Keras, and one without scale or center can be trained.
+ */
+import type * as tf from '@tensorflow/tfjs-core';
+import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { selectSites, selectWeights, switchedOff } from '../sites.ts';
+import { inLayer } from '../tape.ts';
+import type { SiteWeight } from '../technique.ts';
+import { LayerSite } from './layer-site.ts';
+import type { ModelReader } from './model-reader.ts';
+import { Release } from './release.ts';
+import { type Container, isContainer, type Kwargs, type Layer, type LayerVariable, type Tensors } from './tfjs-layers.ts';
+
+export function readLayersModel(model: LayersModel): ModelReader {
+  const root = model as unknown as Container;
+  const power = { off: false };
+  const names = namesOf(root);
+  const sites = [...names].filter(([layer]) => !isContainer(layer) && !wrapped(layer)).map(([layer, name]) => new LayerSite(name, layer, power));
+  const weights = sites.flatMap((site): SiteWeight[] => [...site.weights, ...site.state]);
+  let frozen: ReadonlySet<Layer> = new Set();
+
+  return {
+    kind: 'layers',
+    model,
+    weights: weights.map((w) => w.variable()),
+    sites: (filter, who = 'sites') => selectSites(sites, filter, who),
+    trainable: (filter, who = 'finetune') => [
+      ...new Set(filter === undefined ? root.trainableWeights.map((w) => w.read()) : selectWeights(sites, filter, who).map((w) => w.variable())),
+    ],
+    nameOf: (variable) => weights.find((w) => w.variable() === variable)?.name,
+    fingerprint: () => weights.map((w) => ({ name: w.name, shape: w.variable().shape, dtype: w.variable().dtype })),
+    state: () => sites.filter((site) => !frozen.has(site.layer)).flatMap((site) => site.state.map((w) => w.variable())),
+    disabled: (run) => switchedOff(power, run),
+    install(selected) {
+      frozen = new Set(sites.filter((site) => site.kind === 'batchNorm' && !site.weights.some((w) => selected.has(w.variable()))).map((site) => site.layer));
+      const undo = hook(root, names, new Map(sites.map((site) => [site.layer, site])), frozen);
+      return () => {
+        undo();
+        frozen = new Set();
+      };
+    },
+  };
+}
+
+const wrapped = (layer: Layer): Layer | undefined => (layer.getClassName() === 'TimeDistributed' ? layer.layer : undefined);
+
+/** All layers with their paths, a container before its layers; a layer that is met twice has its first path. */
+function namesOf(root: Container): Map<Layer, string> {
+  const names = new Map<Layer, string>();
+  const visit = (layer: Layer, name: string): void => {
+    if (names.has(layer) || layer.getClassName() === 'InputLayer') return;
+    names.set(layer, name);
+    const inner = isContainer(layer) ? layer.layers : [wrapped(layer) ?? []].flat();
+    for (const child of inner) visit(child, layer === root ? child.name : `${name}/${child.name}`);
+  };
+  visit(root, '');
+  return names;
+}
+
+function hook(root: Container, names: ReadonlyMap<Layer, string>, sites: ReadonlyMap<Layer, LayerSite>, frozen: ReadonlySet<Layer>): () => void {
+  const release = new Release(root);
+  const undos = [...names].map(([layer, name]) => {
+    const before = Object.getOwnPropertyDescriptor(layer, 'call');
+    const original = layer.call;
+    const site = sites.get(layer);
+    const call: Layer['call'] = site?.kind === 'batchNorm' ? batchNorm(layer, original, frozen.has(layer)) : (inputs, kwargs) => original.call(layer, inputs, kwargs);
+    layer.call = (inputs, kwargs) => release.around(layer, inputs, kwargs, () => (site ? inLayer(name, () => site.forward(inputs, kwargs, call)) : call(inputs, kwargs)));
+    return () => (before ? Object.defineProperty(layer, 'call', before) : Reflect.deleteProperty(layer, 'call'));
+  });
+  return () => undos.forEach((undo) => undo());
+}
+
+/** tfjs reads gamma and beta in training whether they exist or not; its batch norm takes null for either. */
+const absent = { read: () => null } as unknown as LayerVariable;
+
+function batchNorm(layer: Layer, original: Layer['call'], frozen: boolean): Layer['call'] {
+  return (inputs: Tensors, kwargs: Kwargs) => {
+    if (frozen) return original.call(layer, inputs, { ...kwargs, training: false });
+    const { gamma, beta } = layer;
+    if (!kwargs?.training || (gamma && beta)) return original.call(layer, inputs, kwargs);
+    layer.gamma = gamma ?? absent;
+    layer.beta = beta ?? absent;
+    try {
+      return original.call(layer, inputs, kwargs);
+    } finally {
+      Object.assign(layer, { gamma, beta });
+    }
+  };
+}

@@ -1,0 +1,126 @@
+/**
+ * A tfjs optimizer around another: same rule, same slots, but gradients come from our tape, and the technique's step hooks,
+ * accumulation, clipping and the schedule happen around it. `model.compile` takes it like any other.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { clipByGlobalNorm } from './clip.ts';
+import { FinetuneError } from './errors.ts';
+import { type Schedule, setLearningRate } from './schedules.ts';
+
+export interface StepOptions {
+  /** Scales all gradients down together so that their norm is at most this. @default no clipping */
+  readonly clipNorm?: number;
+  /** Batches whose mean gradient makes one step: batch n·accumulate in the memory of n. @default 1 */
+  readonly accumulate?: number;
+  /** Learning rate by number of finished steps; overrides the optimizer's own. @default the optimizer's */
+  readonly schedule?: Schedule;
+}
+
+/** One pass: the loss, and a gradient per trained variable (missing: not reached), or 'skip' to leave everything as it was. */
+export interface Pass {
+  readonly loss: tf.Scalar;
+  readonly gradients: tf.NamedTensorMap | 'skip';
+}
+
+export interface Stepper {
+  readonly variables: readonly tf.Variable[];
+  /** Computes a pass, or throws with weights and state as they were. */
+  pass(loss: () => tf.Scalar): Pass;
+  /** Called after weights and optimizer moved. */
+  moved(): void;
+}
+
+export class FinetuneOptimizer extends tf.Optimizer {
+  readonly inner: tf.Optimizer;
+  readonly #stepper: Stepper;
+  readonly #options: StepOptions;
+  #sums: tf.NamedTensorMap = {};
+  #batches = 0;
+  #steps = 0;
+
+  constructor(inner: tf.Optimizer, stepper: Stepper, options: StepOptions) {
+    super();
+    const { accumulate = 1, clipNorm = 1 } = options;
+    const faults = [
+      !(Number.isInteger(accumulate) && accumulate > 0) && `accumulate = ${accumulate}; expected a whole number >= 1`,
+      !(clipNorm > 0) && `clipNorm = ${clipNorm}; expected a number > 0`,
+    ].filter(Boolean);
+    if (faults.length > 0) throw new FinetuneError('bad-option', 'optimizer', `got ${faults.join(', ')}.`);
+    this.inner = inner;
+    this.#stepper = stepper;
+    this.#options = options;
+  }
+
+  override getClassName(): string {
+    return this.inner.getClassName();
+  }
+
+  /** `variables` is ignored: what trains was chosen in `finetune`. */
+  override minimize(f: () => tf.Scalar, returnCost = false, _variables?: tf.Variable[]): tf.Scalar | null {
+    const { loss, gradients } = this.#stepper.pass(f);
+    if (gradients !== 'skip') this.#gather(gradients);
+    if (returnCost) return loss;
+    loss.dispose();
+    return null;
+  }
+
+  override computeGradients(f: () => tf.Scalar, _variables?: tf.Variable[]): { value: tf.Scalar; grads: tf.NamedTensorMap } {
+    const { loss, gradients } = this.#stepper.pass(f);
+    return { value: loss, grads: gradients === 'skip' ? {} : gradients };
+  }
+
+  override applyGradients(gradients: Parameters<tf.Optimizer['applyGradients']>[0]): void {
+    if (this.#options.schedule) setLearningRate(this.inner, this.#options.schedule(this.#steps));
+    this.inner.applyGradients(gradients);
+    this.#steps++;
+    this.#stepper.moved();
+  }
+
+  /** Takes the gradients of one batch; moves the weights after every `accumulate`-th. */
+  #gather(gradients: tf.NamedTensorMap): void {
+    const { accumulate = 1, clipNorm } = this.#options;
+    if (accumulate > 1) this.#add(gradients, accumulate);
+    else this.#sums = gradients;
+    if (++this.#batches < accumulate) return;
+    this.#batches = 0;
+    try {
+      if (clipNorm !== undefined) this.#sums = clipByGlobalNorm(this.#sums, clipNorm);
+      // A list with holes, not a map: tfjs finds an optimizer's slots by position.
+      this.applyGradients(this.#stepper.variables.map(({ name }) => ({ name, tensor: this.#sums[name] as tf.Tensor })));
+    } finally {
+      tf.dispose(this.#sums);
+      this.#sums = {};
+    }
+  }
+
+  #add(gradients: tf.NamedTensorMap, batches: number): void {
+    for (const [name, gradient] of Object.entries(gradients)) {
+      const before = this.#sums[name];
+      this.#sums[name] = tf.tidy(() => (before ? tf.add(before, tf.div(gradient, batches)) : tf.div(gradient, batches)));
+      tf.dispose(before ? [before, gradient] : gradient);
+    }
+  }
+
+  override getConfig(): tf.serialization.ConfigDict {
+    return this.inner.getConfig();
+  }
+
+  override get iterations(): number {
+    return this.inner.iterations;
+  }
+
+  override async getWeights(): ReturnType<tf.Optimizer['getWeights']> {
+    return this.inner.getWeights();
+  }
+
+  override async setWeights(values: Parameters<tf.Optimizer['setWeights']>[0]): Promise<void> {
+    return this.inner.setWeights(values);
+  }
+
+  override dispose(): void {
+    tf.dispose(this.#sums);
+    this.#sums = {};
+    this.#batches = 0;
+    this.inner.dispose();
+  }
+}

@@ -1,0 +1,18 @@
+import { FinetuneError, finetune } from '@leantune/core';
+import { expect } from 'vitest';
+import { tinyModels } from '../models/index.ts';
+import type { Fault } from '../subject.ts';
+
+/** 15 Bad options and targets give the stated error, word for word. */
+export async function explainsFault({ make, model = 'layers/dense', code, message }: Fault): Promise<void> {
+  const tiny = await tinyModels[model]!();
+  let error: unknown;
+  try {
+    finetune(tiny.model as never, make()).dispose();
+  } catch (e) {
+    error = e;
+  }
+  tiny.dispose();
+  expect(FinetuneError.is(error), `got ${error}; expected a FinetuneError`).toBe(true);
+  expect(error).toMatchObject({ code, message });
+}

@@ -1,0 +1,55 @@
+/** What a technique claims about gradients: laws 4 to 6. */
+import { gradcheck, type Tuned } from '@leantune/core';
+import * as tf from '@tensorflow/tfjs-core';
+import { expect } from 'vitest';
+import { nudge, steps, type TunedTiny, withTuned } from '../snapshot.ts';
+import type { Law } from '../subject.ts';
+
+const SEEDS = [1, 2, 3];
+
+/** 4 Loss and gradients are those of stock tfjs for the same forward, or within the stated bound, on three seeds. */
+export const gradientsEqualStock: Law = async (subject, make) => {
+  for (const seed of SEEDS) {
+    await withTuned(subject, make, (both) => {
+      nudge(both.tuned.variables, seed);
+      const [ours, stock] = tf.tidy(() => [flatten(gradientsOf(both)), flatten(tf.variableGrads(() => both.tiny.loss(), trainable(both.tuned)))]);
+      expect(Object.keys(ours)).toEqual(Object.keys(stock));
+      const largest = Math.max(...Object.entries(stock).flatMap(([name, v]) => (name === 'loss' ? [] : [...v].map(Math.abs))));
+      const { rel = 1e-6, abs = 0, because = 'it claims exact gradients' } = subject.gradients ?? {};
+      for (const name in stock) expect(ours[name], `${name}, seed ${seed}`).toBeClose(stock[name]!, { rel, abs: abs + rel * 0.01 * largest, because });
+    }, seed);
+  }
+};
+
+/** 5 Finite differences agree, to what float32 gives and the stated bound. */
+export const gradientsAgreeWithDifferences: Law = (subject, make) =>
+  withTuned(subject, make, async (both) => {
+    nudge(both.tuned.variables, 1);
+    const { value, grads } = gradientsOf(both);
+    const analytic = both.tuned.variables.map((v) => grads[v.name]!);
+    const tolerance = 0.01 + 2 * (subject.gradients?.rel ?? 0) + (subject.gradients?.abs ?? 0);
+    await gradcheck(() => both.tiny.loss(), both.tuned.variables, { analytic, tolerance, mode: 'directions', epsilon: 0.03, assert: true });
+    tf.dispose([value, analytic]);
+  });
+
+/** 6 The loss falls. */
+export const lossFalls: Law = (subject, make) =>
+  withTuned(subject, make, (both) => {
+    const { steps: count = 30, rate = 0.02, to = 0.9 } = subject.learns ?? {};
+    const losses = steps(both, count, tf.train.adam(rate));
+    expect(losses.at(-1)! / losses[0]!, `loss after ${count} steps, relative to the first`).toBeLessThan(to);
+  });
+
+function gradientsOf({ tiny, tuned }: TunedTiny): { value: tf.Scalar; grads: tf.NamedTensorMap } {
+  return tuned.valueAndGrads(() => tiny.loss());
+}
+
+/** What stock tfjs takes: it skips variables whose flag says frozen. */
+function trainable(tuned: Tuned): tf.Variable[] {
+  return tuned.variables.map((v) => Object.assign(v, { trainable: true }));
+}
+
+function flatten({ value, grads }: { value: tf.Tensor; grads: tf.NamedTensorMap }): { [name: string]: Float32Array } {
+  const named = Object.keys(grads).sort().map((name) => [name, grads[name]!] as const);
+  return Object.fromEntries([['loss', value] as const, ...named].map(([name, t]) => [name, Float32Array.from(t.dataSync())]));
+}

@@ -1,0 +1,53 @@
+/** The programs in README and docs type-check, the README's print what it says they print, and links lead somewhere. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import ts from 'typescript';
+import { expect, test } from 'vitest';
+
+const root = join(import.meta.dirname, '../../..');
+const docs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.md'));
+const pages = ['README.md', 'CONTRIBUTING.md', ...docs.map((path) => join('docs', path))];
+const textOf = (page: string): string => readFileSync(join(root, page), 'utf8');
+
+/** The fenced `ts` blocks of a page that stand on their own: those that import something. */
+function programs(page: string): string[] {
+  const blocks = [...textOf(page).matchAll(/^```ts\n([\s\S]*?)^```/gm)].map((match) => match[1]!);
+  return blocks.filter((block) => /^import /m.test(block));
+}
+
+test('every program in the docs type-checks', () => {
+  const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile);
+  const { options } = ts.parseJsonConfigFileContent({ ...config, include: [] }, ts.sys, root);
+  const files = new Map(pages.flatMap((page) => programs(page).map((code, i) => [join(root, `${page}.${i}.ts`), code] as const)));
+  const host = ts.createCompilerHost(options);
+  const { fileExists, getSourceFile, readFile } = host;
+  host.fileExists = (path) => files.has(path) || fileExists(path);
+  host.readFile = (path) => files.get(path) ?? readFile(path);
+  host.getSourceFile = (path, target, ...rest) =>
+    files.has(path) ? ts.createSourceFile(path, files.get(path)!, target) : getSourceFile(path, target, ...rest);
+  const program = ts.createProgram([...files.keys()], options, host);
+  const faults = [...files.keys()].flatMap((path) => {
+    const source = program.getSourceFile(path)!;
+    return [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)];
+  });
+  expect(files.size).toBeGreaterThan(2);
+  expect(
+    ts.formatDiagnostics(faults, { getCanonicalFileName: (path) => path, getCurrentDirectory: () => root, getNewLine: () => '\n' }),
+  ).toBe('');
+});
+
+test('the first program of the README prints what the README says', () => {
+  const printed = /It prints:\n\n```text\n([\s\S]*?)```/.exec(textOf('README.md'))![1]!;
+  const [program] = programs('README.md');
+  const args = ['--conditions=@leantune/source', '--input-type=module', '--eval', program!];
+  expect(execFileSync(join(root, 'node_modules/.bin/tsx'), args, { cwd: root, encoding: 'utf8' }).trim()).toBe(printed.trim());
+});
+
+test('every relative link leads to a file', () => {
+  const broken = pages.flatMap((page) => {
+    const links = [...textOf(page).matchAll(/\]\((?!https?:|#)([^)#]+)[^)]*\)/g)].map((match) => match[1]!);
+    return links.filter((link) => !existsSync(join(root, dirname(page), link))).map((link) => `${page}: ${link}`);
+  });
+  expect(broken).toEqual([]);
+});
