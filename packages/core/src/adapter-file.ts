@@ -145,10 +145,10 @@ function join(weightData: unknown): ArrayBuffer {
 
 function decode(specs: tf.io.WeightsManifestEntry[], data: ArrayBuffer): Pick<Adapter, 'tensors' | 'optimizer'> {
   const all = tf.tidy(() => tf.io.decodeWeights(data, specs));
-  const of = (group?: string): string[] => specs.filter((spec) => spec.group === group).map(({ name }) => name);
+  const names = (ofState: boolean): string[] => specs.flatMap(({ name, group }) => ((group === 'optimizer') === ofState ? [name] : []));
   return {
-    tensors: Object.fromEntries(of().map((name) => [name, all[name]!])),
-    optimizer: of('optimizer').map((name) => ({ name: name.slice(prefix.length), tensor: all[name]! })),
+    tensors: Object.fromEntries(names(false).map((name) => [name, all[name]!])),
+    optimizer: names(true).map((name) => ({ name: name.slice(prefix.length), tensor: all[name]! })),
   };
 }
 

@@ -123,15 +123,19 @@ export function gradients<T extends tf.Tensor>(
   tf.util.assert(xs.length > 0, () => 'gradients() received an empty list of xs.');
   if (dy && dy.dtype !== 'float32') throw new Error(`dy must have 'float32' dtype, but has '${dy.dtype}'`);
   const tape = new Tape(xs, extra, alias);
+  let value: T | undefined;
   try {
-    const value = record(tape, f) as T;
-    const grads = tf.tidy('backward', () => tape.backward(value, dy) as tf.Tensor[]) as (tf.Tensor | null)[] | undefined;
+    value = record(tape, f) as T;
+    const y = value;
+    const grads = tf.tidy('backward', () => tape.backward(y, dy) as tf.Tensor[]) as (tf.Tensor | null)[] | undefined;
     if (!grads && !allowNoGradients) {
-      value.dispose();
       const advice = 'Make sure that the f you passed encloses all operations that lead from x to y.';
       throw new FinetuneError('not-reached', 'tape', `Cannot compute gradient of y=f(x) with respect to x. ${advice}`);
     }
     return { value, grads: grads ?? xs.map(() => null) };
+  } catch (error) {
+    if (value && !value.kept) value.dispose();
+    throw error;
   } finally {
     tape.dispose();
   }

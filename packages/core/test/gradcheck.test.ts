@@ -39,6 +39,13 @@ test('ReLU passes where no step crosses its kink', async () => {
   expect(await gradcheck((t) => tf.relu(t), [x])).toMatchObject({ ok: true });
 });
 
+test('gradients from elsewhere are held against the same differences', async () => {
+  const x = random([4], 1);
+  const f = (t: tf.Tensor): tf.Tensor => t.square().sum();
+  expect((await gradcheck(f, [x], { analytic: [x.mul(2)] })).ok).toBe(true);
+  expect(await gradcheck(f, [x], { analytic: [x.mul(2.1)] })).toMatchObject({ ok: false, worst: { input: 0 } });
+});
+
 test('an input that f does not read has the gradient zero', async () => {
   const report = await gradcheck((a) => a.square(), [random([3], 1), random([3], 2)]);
   expect(report.ok).toBe(true);
@@ -96,6 +103,6 @@ test('equal seeds give equal reports', async () => {
 
 test('what cannot be checked is an error that says why', async () => {
   await expect(gradcheck((x) => x, [])).rejects.toThrow('[gradcheck] got no inputs; expected float32 tensors.');
-  await expect(gradcheck((x) => x.toFloat(), [tf.tensor1d([1], 'int32')])).rejects.toThrow('input 0 is int32');
+  await expect(gradcheck((x) => x.toFloat(), [tf.tensor1d([1], 'int32')])).rejects.toThrow('input 0 of dtype int32');
   await expect(gradcheck((x) => tf.dropout(x, 0.5), [random([20], 1)])).rejects.toMatchObject({ code: 'bad-loss' });
 });

@@ -11,6 +11,12 @@ const now = (report: MemoryReport) => {
 };
 const none = { weights: 0, optimizer: 0, kept: 0, gradients: 0, transient: 0 };
 const sum = (values: Iterable<number>) => [...values].reduce((a, b) => a + b, 0);
+const variable = (shape: number[]) => tf.tidy(() => tf.variable(tf.randomNormal(shape, 0, 1, 'float32', 7)));
+/** Also the learning rate, which tfjs's Momentum forgets. */
+const disposeAll = (optimizer: tf.Optimizer) => {
+  optimizer.dispose();
+  if (optimizer instanceof tf.MomentumOptimizer) tf.dispose(Object.values(optimizer));
+};
 /** The tracker's own side of the probe. */
 const probe = () => [...probes][0]!;
 
@@ -26,7 +32,7 @@ afterEach(() => {
 
 describe('weights', () => {
   test('variables count as weights, from before and from within', () => {
-    const old = tf.variable(tf.ones([10]));
+    const old = variable([10]);
     const tracker = trackMemory();
     const x = tf.ones([5]);
     const young = tf.variable(x);
@@ -40,7 +46,7 @@ describe('weights', () => {
   });
 
   test('assign keeps the category; the old buffer leaves it', () => {
-    const v = tf.variable(tf.ones([10]));
+    const v = variable([10]);
     const tracker = trackMemory();
     const old = v.reshape([2, 5]);
     tf.tidy(() => v.assign(v.add(1)));
@@ -77,9 +83,9 @@ describe('optimizers of tfjs', () => {
   ];
   for (const [name, make, perWeight, scalars] of slots) {
     test(`${name} holds ${perWeight} values a weight`, () => {
-      const w = tf.variable(tf.ones<tf.Rank.R1>([50]));
+      const w = variable([50]);
       const optimizer = make();
-      const step = () => void optimizer.minimize(() => w.square().sum().asScalar());
+      const step = () => void optimizer.minimize(() => w.square().sum<tf.Scalar>());
       const optimizerBytes = (perWeight * 50 + scalars) * FLOAT;
       const first = measure(() => (step(), step()));
       expect(now(first.memory)).toEqual({ ...none, weights: 200, optimizer: optimizerBytes });
@@ -87,19 +93,19 @@ describe('optimizers of tfjs', () => {
       const later = measure(() => tf.ones([1]).dispose());
       expect(later.memory.atPeak).toEqual({ ...none, weights: 200, optimizer: optimizerBytes, transient: FLOAT });
       w.dispose();
-      optimizer.dispose();
+      disposeAll(optimizer);
     });
   }
 
   test('slots made before any tracking are known by option, or from the next step', () => {
-    const w = tf.variable(tf.ones<tf.Rank.R1>([50]));
+    const w = variable([50]);
     const optimizer = tf.train.momentum(0.1, 0.9);
-    const step = () => void optimizer.minimize(() => w.square().sum().asScalar());
+    const step = () => void optimizer.minimize(() => w.square().sum<tf.Scalar>());
     step();
     expect(measure(() => tf.ones([1]).dispose()).memory.atPeak.weights).toBe(400);
     expect(measure(() => tf.ones([1]).dispose(), { optimizer }).memory.atPeak).toEqual({ ...none, weights: 200, optimizer: 200, transient: 4 });
     w.dispose();
-    optimizer.dispose();
+    disposeAll(optimizer);
   });
 
   test('are restored', () => {
@@ -115,14 +121,14 @@ describe('gradients of tfjs', () => {
   const B = 32;
   const D = 16;
   const net = () => {
-    const [w1, w2] = [tf.variable(tf.randomNormal<tf.Rank.R2>([D, D], 0, 1, 'float32', 1)), tf.variable(tf.randomNormal<tf.Rank.R2>([D, D], 0, 1, 'float32', 2))];
-    return { w1, w2, loss: (x: tf.Tensor2D) => tf.tanh(tf.tanh(x.matMul(w1)).matMul(w2)).sum().asScalar() };
+    const [w1, w2] = [variable([D, D]), variable([D, D])];
+    return { w1, w2, loss: (x: tf.Tensor) => tf.tanh(tf.tanh(x.matMul(w1)).matMul(w2)).sum<tf.Scalar>() };
   };
 
   test('the values that stock variableGrads keeps are counted by kernel, weights apart', () => {
     const { w1, w2, loss } = net();
     const { memory } = measure(() => {
-      const x = tf.ones<tf.Rank.R2>([B, D]);
+      const x = tf.ones([B, D]);
       tf.dispose(tf.variableGrads(() => loss(x)));
       x.dispose();
     });
@@ -140,7 +146,7 @@ describe('gradients of tfjs', () => {
   test('gradients of variables are told from other values as backward makes them', () => {
     const { w1, w2, loss } = net();
     const tracker = trackMemory();
-    const x = tf.ones<tf.Rank.R2>([B, D]);
+    const x = tf.ones([B, D]);
     const { value, grads } = tf.variableGrads(() => loss(x));
     x.dispose();
     value.dispose();
@@ -154,9 +160,9 @@ describe('gradients of tfjs', () => {
   });
 
   test('a variable used twice has one gradient', () => {
-    const w = tf.variable(tf.ones<tf.Rank.R1>([10]));
+    const w = variable([10]);
     const tracker = trackMemory();
-    const { value, grads } = tf.variableGrads(() => w.mul(w).sum().asScalar());
+    const { value, grads } = tf.variableGrads(() => w.mul(w).sum<tf.Scalar>());
     value.dispose();
     expect(now(tracker.report())).toEqual({ ...none, weights: 40, gradients: 40 });
     tf.dispose(grads);
@@ -216,7 +222,7 @@ describe('a tape tells the tracker', () => {
   });
 
   test('that a kept value is a weight, which keeping does not make dearer', () => {
-    const w = tf.variable(tf.ones([10]));
+    const w = variable([10]);
     const { memory } = measure(() => {
       probe().hold(w.dataId, 40, 'MatMul', 'head');
       probe().drop(w.dataId);

@@ -12,7 +12,7 @@ afterEach(() => expect(tf.memory().numTensors).toBe(tensors));
 
 /** 1 MB of weights; 3 MB that wait in ten layers; 0.5 MB more. */
 function report() {
-  const w = tf.variable(tf.zeros([250_000]));
+  const w = tf.tidy(() => tf.variable(tf.zeros([250_000])));
   const { memory } = measure(() => {
     const xs = Array.from({ length: 10 }, (_, i) => {
       const x = tf.zeros([i < 5 ? 100_000 : 50_000]);
@@ -29,30 +29,30 @@ function report() {
 test('String(memory) is a table with the peak by category and what was kept', () => {
   expect(String(report())).toBe(
     `
-at peak                   MB       %
-weights                 1.00    22.2
-optimizer               0.00     0.0
-kept for backward       3.00    66.7
-gradients               0.00     0.0
-transient               0.50    11.1
-total (cpu)             4.50   100.0
+at peak                  MB       %
+weights                1.00    22.2
+optimizer              0.00     0.0
+kept for backward      3.00    66.7
+gradients              0.00     0.0
+transient              0.50    11.1
+total (cpu)            4.50   100.0
 
-kept, at most 3.00 MB     MB  values
-block_0/<relu> Relu     0.40       1
-block_1/<relu> Relu     0.40       1
-block_2/<relu> Relu     0.40       1
-block_3/<relu> Relu     0.40       1
-block_4/<relu> Relu     0.40       1
-block_5/<relu> Relu     0.20       1
-block_6/<relu> Relu     0.20       1
-block_7/<relu> Relu     0.20       1
-2 more                  0.40       2`.trim(),
+kept, at most 3.00 MB    MB  values
+block_0/<relu> Relu    0.40       1
+block_1/<relu> Relu    0.40       1
+block_2/<relu> Relu    0.40       1
+block_3/<relu> Relu    0.40       1
+block_4/<relu> Relu    0.40       1
+block_5/<relu> Relu    0.20       1
+block_6/<relu> Relu    0.20       1
+block_7/<relu> Relu    0.20       1
+2 more                 0.40       2`.trim(),
   );
 });
 
 test('a report of nothing prints zeros', () => {
   const { memory } = measure(() => {});
-  expect(String(memory)).toContain('total (cpu)            0    0.0');
+  expect(String(memory)).toContain('total (cpu)        0  0.0');
   expect(memory.toHTML()).toContain('<h2>0 B');
   expect(memory.toHTML()).not.toContain('NaN');
 });

@@ -22,13 +22,13 @@ afterEach(() => {
 
 describe('buffers', () => {
   test('a chain of matmuls in a tidy holds all of its products, one that disposes holds two', () => {
-    const chain = (x: tf.Tensor2D, n: number): tf.Tensor2D => (n ? chain(x.matMul(x), n - 1) : x);
+    const chain = (x: tf.Tensor, n: number): tf.Tensor => (n ? chain(x.matMul(x), n - 1) : x);
     const held = measure(() => tf.tidy(() => void chain(tf.ones([16, 16]), 5)));
     expect(held.memory.peakBytes).toBe(6 * 16 * 16 * FLOAT);
     const freed = measure(() => {
-      let x = tf.ones<tf.Rank.R2>([16, 16]);
+      let x: tf.Tensor = tf.ones([16, 16]);
       for (let i = 0; i < 5; i++) {
-        const y = x.matMul<tf.Tensor2D>(x);
+        const y = x.matMul(x);
         x.dispose();
         x = y;
       }

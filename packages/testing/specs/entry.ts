@@ -15,7 +15,7 @@ export { calls } from './gradients.ts';
 
 export const declareSpecs: SpecBundle['declareSpecs'] = async (include) => {
   countStockCalls();
-  if (BACKEND === 'wasm') await import('./wasm.ts').then((wasm) => wasm.register(OURS));
+  if (BACKEND === 'wasm') await import('./wasm.ts').then(({ prepareWasm }) => prepareWasm(OURS));
   else await import('@tensorflow/tfjs-backend-cpu');
   if (OURS) await import('./tape.ts');
   setTestEnvs([{ name: BACKEND, backendName: BACKEND, isDataSync: true }]);

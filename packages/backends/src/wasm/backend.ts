@@ -53,10 +53,6 @@ export function withTemporaries<T>(backend: WasmBackend, f: (temporary: (x: tf.T
   }
 }
 
-/** [b, c, h, w] -> [b, h, w, c] and back. The caller disposes the result. */
-export const channelsLast = (backend: WasmBackend, x: tf.TensorInfo): tf.TensorInfo => run(backend, tf.Transpose, { x }, { perm: [0, 2, 3, 1] });
-export const channelsFirst = (backend: WasmBackend, x: tf.TensorInfo): tf.TensorInfo => run(backend, tf.Transpose, { x }, { perm: [0, 3, 1, 2] });
-
 /** The same data under another shape; owns nothing. */
 export const viewAs = (x: tf.TensorInfo, shape: number[]): tf.TensorInfo => ({ dataId: x.dataId, dtype: x.dtype, shape });
 

@@ -2,40 +2,52 @@
  * Gradients of conv2d (and so of conv1d and conv2dTranspose). tfjs lacks the filter's, and its input's is a scalar loop.
  *
  *     dx = dy * rot180(W)        dW[tap] = sum over pixels of x^T dy
- *
- * Tensors that have channels first are transposed, computed, and transposed back.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { assertFloat, channelsFirst, channelsLast, input, type Kernels, offset, type WasmKernel, withTemporaries } from './backend.ts';
+import { type Attrs, assertFloat, input, type Kernels, offset, run, type WasmBackend, type WasmKernel, withTemporaries } from './backend.ts';
+import { channelsFirst, channelsLast, channelsLastAttrs, isChannelsFirst } from './channels-first.ts';
 import { native } from './native.ts';
 import { convInfo2d, setWindow } from './window.ts';
 
-const filterGradient: WasmKernel = (inputs, attrs, backend) =>
-  withTemporaries(backend, (temporary) => {
-    assertFloat(tf.Conv2DBackpropFilter, inputs);
-    const last = (name: string) => (attrs.dataFormat === 'NCHW' ? temporary(channelsLast(backend, input(inputs, name))) : input(inputs, name));
-    const x = last('x');
-    const dy = last('dy');
-    const dw = backend.makeOutput(attrs.filterShape, 'float32');
-    const { convFilterGradient, scratch } = native(backend);
-    setWindow(backend, convInfo2d(x.shape, attrs.filterShape, attrs));
-    convFilterGradient(offset(backend, x), offset(backend, dw), offset(backend, dy), scratch);
-    return dw;
-  });
+function filterGradient(x: tf.TensorInfo, dy: tf.TensorInfo, attrs: Attrs, backend: WasmBackend): tf.TensorInfo {
+  const dw = backend.makeOutput(attrs.filterShape, 'float32');
+  const { convFilterGradient, scratch } = native(backend);
+  setWindow(backend, convInfo2d(x.shape, attrs.filterShape, attrs));
+  convFilterGradient(offset(backend, x), offset(backend, dw), offset(backend, dy), scratch);
+  return dw;
+}
 
-const inputGradient: WasmKernel = (inputs, attrs, backend) =>
+function inputGradient(dy: tf.TensorInfo, filter: tf.TensorInfo, inputShape: number[], attrs: Attrs, backend: WasmBackend): tf.TensorInfo {
+  const dx = backend.makeOutput(inputShape, 'float32');
+  const { convInputGradient, scratch } = native(backend);
+  setWindow(backend, convInfo2d(inputShape, filter.shape, attrs));
+  convInputGradient(offset(backend, dx), offset(backend, filter), offset(backend, dy), scratch);
+  return dx;
+}
+
+const backpropFilter: WasmKernel = (inputs, attrs, backend) => {
+  assertFloat(tf.Conv2DBackpropFilter, inputs);
+  const [x, dy] = [input(inputs, 'x'), input(inputs, 'dy')];
+  if (!isChannelsFirst(attrs)) return filterGradient(x, dy, attrs, backend);
+  return withTemporaries(backend, (temporary) =>
+    filterGradient(temporary(channelsLast(backend, x)), temporary(channelsLast(backend, dy)), channelsLastAttrs(attrs), backend),
+  );
+};
+
+const backpropInput: WasmKernel = (inputs, attrs, backend) =>
   withTemporaries(backend, (temporary) => {
     assertFloat(tf.Conv2DBackpropInput, inputs);
-    const filter = input(inputs, 'filter');
-    const first = attrs.dataFormat === 'NCHW';
-    const dy = first ? temporary(channelsLast(backend, input(inputs, 'dy'))) : input(inputs, 'dy');
-    const [b, ...rest] = attrs.inputShape as number[];
-    const shape = first ? [b, rest[1], rest[2], rest[0]] : [b, ...rest];
-    const dx = backend.makeOutput(shape as number[], 'float32');
-    const { convInputGradient, scratch } = native(backend);
-    setWindow(backend, convInfo2d(dx.shape, filter.shape, attrs));
-    convInputGradient(offset(backend, dx), offset(backend, filter), offset(backend, dy), scratch);
-    return first ? channelsFirst(backend, temporary(dx)) : dx;
+    const [dy, filter] = [input(inputs, 'dy'), input(inputs, 'filter')];
+    if (isChannelsFirst(attrs)) {
+      const [b, c, h, w] = attrs.inputShape;
+      const dx = inputGradient(temporary(channelsLast(backend, dy)), filter, [b, h, w, c], channelsLastAttrs(attrs), backend);
+      return channelsFirst(backend, temporary(dx));
+    }
+    const { outShape } = convInfo2d(attrs.inputShape, filter.shape, attrs);
+    if (outShape.every((size, axis) => size === dy.shape[axis])) return inputGradient(dy, filter, attrs.inputShape, attrs, backend);
+    // conv2dTranspose with a stride and outputShape that do not match its input: as on cpu, what lies outside is not read.
+    const cropped = temporary(run(backend, tf.Slice, { x: dy }, { begin: [0, 0, 0, 0], size: outShape }));
+    return inputGradient(cropped, filter, attrs.inputShape, attrs, backend);
   });
 
-export const conv2dGradients: Kernels = { [tf.Conv2DBackpropFilter]: filterGradient, [tf.Conv2DBackpropInput]: inputGradient };
+export const conv2dGradients: Kernels = { [tf.Conv2DBackpropFilter]: backpropFilter, [tf.Conv2DBackpropInput]: backpropInput };

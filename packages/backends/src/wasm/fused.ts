@@ -3,7 +3,8 @@
  * tfjs's fused kernels take a bias of rank 1 only, and channels last only; the rest of their inputs comes here.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { type Attrs, channelsFirst, channelsLast, input, type Kernels, offset, run, type Stock, type WasmBackend, type WasmKernel, withTemporaries } from './backend.ts';
+import { type Attrs, input, type Kernels, offset, run, type Stock, type WasmBackend, type WasmKernel, withTemporaries } from './backend.ts';
+import { channelsFirst, channelsLast, channelsLastAttrs, isChannelsFirst, weightsLast } from './channels-first.ts';
 import { native } from './native.ts';
 
 /** Activations that the native kernel applies in place. */
@@ -39,35 +40,37 @@ export function finish(x: tf.TensorInfo, inputs: tf.NamedTensorInfoMap, attrs: A
   return y;
 }
 
-/** A convolution of tfjs's, for channels first as well. */
+/** `kernel`, which takes channels last, for channels first as well. */
 const anyFormat =
-  (convolve: WasmKernel): WasmKernel =>
-  (inputs, attrs, backend) =>
-    attrs.dataFormat !== 'NCHW'
-      ? convolve(inputs, attrs, backend)
-      : withTemporaries(backend, (temporary) => {
-          const x = temporary(channelsLast(backend, input(inputs, 'x')));
-          return channelsFirst(backend, temporary(convolve({ ...inputs, x }, { ...attrs, dataFormat: 'NHWC' }, backend)));
-        });
+  (kernel: WasmKernel): WasmKernel =>
+  (inputs, attrs, backend) => {
+    if (!isChannelsFirst(attrs)) return kernel(inputs, attrs, backend);
+    return withTemporaries(backend, (temporary) => {
+      const last: tf.NamedTensorInfoMap = { ...inputs, x: temporary(channelsLast(backend, input(inputs, 'x'))) };
+      for (const name of ['bias', 'preluActivationWeights'] as const) {
+        const weights = inputs[name];
+        if (weights) last[name] = temporary(weightsLast(backend, weights));
+      }
+      return channelsFirst(backend, temporary(kernel(last, channelsLastAttrs(attrs), backend)));
+    });
+  };
 
 /** tfjs's fused convolution where it can; else the plain one, then {@link finish}. */
-const fused =
-  (fusedKernel: WasmKernel, plain: WasmKernel): WasmKernel =>
+const anyBias =
+  (fused: WasmKernel, plain: WasmKernel): WasmKernel =>
   (inputs, attrs, backend) => {
     const { bias } = inputs;
     // tfjs asks for the rank under which the data was first stored, not for that of the tensor.
     const rank1 = !bias || (bias.shape.length === 1 && backend.dataIdMap.get(bias.dataId).shape.length === 1);
-    if (rank1 && attrs.dataFormat !== 'NCHW') return fusedKernel(inputs, attrs, backend);
-    return finish(plain(inputs, attrs, backend), inputs, attrs, backend);
+    return rank1 ? fused(inputs, attrs, backend) : finish(plain(inputs, attrs, backend), inputs, attrs, backend);
   };
 
 export const fusedConvs = (stock: Stock): Kernels => {
-  const conv2d = anyFormat(stock(tf.Conv2D));
-  const depthwise = anyFormat(stock(tf.DepthwiseConv2dNative));
+  const [conv2d, depthwise] = [stock(tf.Conv2D), stock(tf.DepthwiseConv2dNative)];
   return {
-    [tf.Conv2D]: conv2d,
-    [tf.DepthwiseConv2dNative]: depthwise,
-    [tf.FusedConv2D]: fused(stock(tf.FusedConv2D), conv2d),
-    [tf.FusedDepthwiseConv2D]: fused(stock(tf.FusedDepthwiseConv2D), depthwise),
+    [tf.Conv2D]: anyFormat(conv2d),
+    [tf.DepthwiseConv2dNative]: anyFormat(depthwise),
+    [tf.FusedConv2D]: anyFormat(anyBias(stock(tf.FusedConv2D), conv2d)),
+    [tf.FusedDepthwiseConv2D]: anyFormat(anyBias(stock(tf.FusedDepthwiseConv2D), depthwise)),
   };
 };

@@ -28,6 +28,7 @@ function batchIndex(outDims: readonly number[], dims: readonly number[]): (batch
 function multiply(a: tf.TensorInfo, b: tf.TensorInfo, { transposeA, transposeB }: Attrs, backend: WasmBackend): tf.TensorInfo {
   if (a.dtype !== b.dtype || (a.dtype !== 'float32' && a.dtype !== 'int32'))
     throw new Error(`[wasm] matMul got ${a.dtype} x ${b.dtype}; expected float32 or int32 on both sides; cast first`);
+  if (a.shape.length < 2 || b.shape.length < 2) throw new Error(`[wasm] matMul got shapes [${a.shape}] and [${b.shape}]; expected rank 2 or more on both sides`);
   const [aBatch, bBatch] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
   const [aRows, aColumns] = a.shape.slice(-2) as [number, number];
   const [bRows, bColumns] = b.shape.slice(-2) as [number, number];

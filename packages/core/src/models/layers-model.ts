@@ -36,7 +36,13 @@ export function readLayersModel(model: LayersModel): ModelReader {
     state: () => sites.filter((site) => !frozen.has(site.layer)).flatMap((site) => site.state.map((w) => w.variable())),
     disabled: (run) => switchedOff(power, run),
     install(selected) {
-      frozen = new Set(sites.filter((site) => site.kind === 'batchNorm' && !site.weights.some((w) => selected.has(w.variable()))).map((site) => site.layer));
+      // A batch norm with neither scale nor center follows the layer before it.
+      let trains = selected.size > 0;
+      const still = sites.filter(({ kind, weights: own }) => {
+        if (own.length > 0) trains = own.some((w) => selected.has(w.variable()));
+        return kind === 'batchNorm' && !trains;
+      });
+      frozen = new Set(still.map((site) => site.layer));
       const undo = hook(root, names, new Map(sites.map((site) => [site.layer, site])), frozen);
       return () => {
         undo();

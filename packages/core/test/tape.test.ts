@@ -1,0 +1,260 @@
+import * as tf from '@tensorflow/tfjs';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { FinetuneError, gradients, valueAndGrads } from '../src/index.ts';
+import { type Probe, probes } from '../src/probe.ts';
+import type { Codec, GradientRule } from '../src/technique.ts';
+
+const normal = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed);
+const close = (a: tf.Tensor, b: tf.Tensor) => expect(Array.from(a.dataSync())).toEqual(Array.from(b.dataSync()));
+const keysOfEngine = () => Object.getOwnPropertyNames(tf.engine()).sort();
+
+/** Watches what waits: bytes now, the most at once, and the rows of what was ever held. */
+function watch<T>(f: () => T) {
+  const sizes = new Map<object, number>();
+  const seen = { now: 0, most: 0, rows: [] as string[] };
+  const probe: Probe = {
+    hold(token, bytes, kernel, layer) {
+      sizes.set(token, bytes);
+      seen.now += bytes;
+      seen.most = Math.max(seen.most, seen.now);
+      seen.rows.push(`${layer}/${kernel}`);
+    },
+    drop: (token) => void (seen.now -= sizes.get(token)!),
+    gradient: () => {},
+    encoding: (encode) => encode(),
+    label: () => {},
+  };
+  probes.add(probe);
+  try {
+    return { ...seen, result: f(), get most() { return seen.most; }, get now() { return seen.now; }, get rows() { return seen.rows; } };
+  } finally {
+    probes.delete(probe);
+  }
+}
+
+beforeAll(async () => {
+  await tf.setBackend('cpu');
+});
+
+describe('valueAndGrads', () => {
+  test('returns what tf.variableGrads returns, bit for bit, and leaks nothing', () => {
+    const w = tf.variable(normal([4, 3], 1));
+    const b = tf.variable(normal([3], 2));
+    const x = normal([5, 4], 3);
+    const loss = () => tf.softmax(x.matMul(w).add(b).relu()).square().mean() as tf.Scalar;
+    const before = tf.memory();
+    const ours = valueAndGrads(loss, [w, b]);
+    const stock = tf.variableGrads(loss, [w, b]);
+    close(ours.value, stock.value);
+    for (const name of Object.keys(stock.grads)) close(ours.grads[name]!, stock.grads[name]!);
+    tf.dispose([ours, stock] as never);
+    expect(tf.memory().numTensors).toBe(before.numTensors);
+    expect(tf.memory().numBytes).toBe(before.numBytes);
+    tf.dispose([w, b, x]);
+  });
+
+  test('without a list it differentiates all trainable variables of the engine', () => {
+    const w = tf.variable(tf.scalar(3));
+    const frozen = tf.variable(tf.scalar(2), false);
+    const { grads } = valueAndGrads(() => w.mul(frozen).square() as tf.Scalar);
+    expect(Object.keys(grads)).toEqual([w.name]);
+    expect(grads[w.name]!.dataSync()[0]).toBe(24);
+    tf.dispose([w, frozen, grads] as never);
+  });
+
+  test('a head on frozen layers keeps only its own input', () => {
+    const frozen = [1, 2, 3, 4].map((seed) => tf.variable(normal([64, 64], seed), false));
+    const head = tf.variable(normal([64, 2], 9));
+    const x = normal([32, 64], 10);
+    const features = () => frozen.reduce<tf.Tensor>((h, w) => h.matMul(w).tanh(), x);
+    const { most, result } = watch(() => valueAndGrads(() => tf.tidy(() => features().matMul(head).mean() as tf.Scalar), [head]));
+    expect(most).toBe(32 * 64 * 4);
+    tf.dispose([frozen, head, x, result] as never);
+  });
+
+  test('variables that do not train are not differentiated, and their kernels keep no input', () => {
+    const [w, v] = [tf.variable(normal([8, 8], 1)), tf.variable(normal([8, 8], 2))];
+    const x = normal([16, 8], 3);
+    const { most, result } = watch(() => valueAndGrads(() => x.matMul(w).matMul(v).sum() as tf.Scalar, [w]));
+    expect(most).toBe(16 * 8 * 4); // x for dw; v is a variable, and dv is not wanted
+    expect(Object.keys(result.grads)).toEqual([w.name]);
+    tf.dispose([w, v, x, result] as never);
+  });
+
+  test('one buffer waits once, however many kernels read it and in whatever shape', () => {
+    const w = tf.variable(normal([6, 4], 1));
+    const { most, result } = watch(() =>
+      valueAndGrads(() => {
+        const y = w.exp(); // y waits for its own gradient, for both sides of the products, and reshaped
+        return y.mul(y).add(y.reshape([24]).square().reshape([6, 4])).sum() as tf.Scalar;
+      }, [w]),
+    );
+    expect(most).toBe(24 * 4);
+    tf.dispose([w, result] as never);
+  });
+
+  test('values wait no longer than until they are read: nothing waits at the end', () => {
+    const w = tf.variable(normal([6, 4], 1));
+    const seen = watch(() => valueAndGrads(() => w.exp().tanh().sum() as tf.Scalar, [w]));
+    expect(seen.most).toBe(2 * 24 * 4);
+    expect(seen.now).toBe(0);
+    tf.dispose([w, seen.result] as never);
+  });
+
+  test('what does not lead to the loss is dropped before backward', () => {
+    const w = tf.variable(normal([8], 1));
+    const seen = watch(() =>
+      valueAndGrads(() => {
+        tf.keep(w.exp().mean()).dispose(); // a metric
+        return w.sum() as tf.Scalar;
+      }, [w]),
+    );
+    expect(seen.now).toBe(0);
+    tf.dispose([w, seen.result] as never);
+  });
+});
+
+describe('gradients that tfjs 4.22 lacks or has wrong', () => {
+  test('comparisons stop the gradient, so masks may be computed inside', () => {
+    const x = tf.tensor1d([-1, 2, 3]);
+    const { value, grads } = gradients(() => x.mul(x.greater(0).toFloat()).sum(), [x]);
+    expect(Array.from(grads[0]!.dataSync())).toEqual([0, 1, 1]);
+    tf.dispose([x, value, grads[0]!]);
+  });
+
+  test.each(['ij,jk->ik', 'ij,jk->ki', 'bij,bjk->bik', 'bhqd,bhkd->bhqk', 'ij,ij->', 'ij,j->i', 'i,j->ij'])('einsum %s agrees with finite differences', (equation) => {
+    const size: { [label: string]: number } = { i: 2, j: 3, k: 4, b: 2, h: 2, q: 3, d: 2 };
+    const [left] = equation.split('->') as [string];
+    const xs = left.split(',').map((labels, n) => normal([...labels].map((l) => size[l]!), n + 1));
+    const f = () => tf.einsum(equation, ...xs).square().sum();
+    const { value, grads } = gradients(f, xs);
+    xs.forEach((x, n) => {
+      const flat = x.dataSync();
+      for (let i = 0; i < x.size; i++) {
+        const at = (delta: number) => {
+          const moved = tf.tensor(Float32Array.from(flat, (v, j) => (j === i ? v + delta : v)), x.shape);
+          return tf.tidy(() => tf.einsum(equation, ...xs.map((other, m) => (m === n ? moved : other))).square().sum().dataSync()[0]!);
+        };
+        expect(grads[n]!.dataSync()[i]!).toBeCloseTo((at(1e-2) - at(-1e-2)) / 2e-2, 2);
+      }
+    });
+    tf.dispose([value, grads as tf.Tensor[], xs]);
+  });
+
+  test('batchNorm without scale or offset can be differentiated', () => {
+    const x = normal([4, 2, 2, 3], 1);
+    const [mean, variance] = [normal([3], 2), tf.tensor1d([1, 2, 3])];
+    const ours = gradients(() => tf.batchNorm(x as tf.Tensor4D, mean as tf.Tensor1D, variance).square().sum(), [x, mean, variance]);
+    const composed = gradients(() => x.sub(mean).mul(variance.add(0.001).rsqrt()).square().sum(), [x, mean, variance]);
+    ours.grads.forEach((g, i) => g!.dataSync().forEach((v, j) => expect(v).toBeCloseTo(composed.grads[i]!.dataSync()[j]!, 3)));
+    tf.dispose([x, mean, variance, ours, composed] as never);
+  });
+
+  test('cumsum along any axis has a gradient of the right shape', () => {
+    const x = normal([3, 4], 1);
+    const { value, grads } = gradients(() => tf.cumsum(x, 0).mul(tf.tensor2d([[1], [10], [100]])).sum(), [x]);
+    expect(Array.from(grads[0]!.dataSync())).toEqual([111, 111, 111, 111, 110, 110, 110, 110, 100, 100, 100, 100]);
+    tf.dispose([x, value, grads[0]!]);
+  });
+
+  test('second derivatives of tanh, sigmoid and exp work', () => {
+    const x = tf.scalar(0.5);
+    for (const [f, expected] of [[tf.tanh, -2 * Math.tanh(0.5) * (1 - Math.tanh(0.5) ** 2)], [tf.exp, Math.exp(0.5)]] as const) {
+      const d = () => gradients(() => f(x), [x]).grads[0]!;
+      const { value, grads } = gradients(d, [x]);
+      expect(grads[0]!.dataSync()[0]).toBeCloseTo(expected, 5);
+      tf.dispose([value, grads[0]!]);
+    }
+    x.dispose();
+  });
+});
+
+describe('errors leave the engine as it was', () => {
+  const w = () => tf.variable(tf.tensor1d([1, 2, 3]));
+  const code = (f: () => unknown) => {
+    const before = [keysOfEngine(), tf.engine().state.gradientDepth, tf.engine().state.kernelDepth, tf.memory().numTensors];
+    let caught: unknown;
+    try {
+      f();
+    } catch (error) {
+      caught = error;
+    }
+    expect([keysOfEngine(), tf.engine().state.gradientDepth, tf.engine().state.kernelDepth, tf.memory().numTensors]).toEqual(before);
+    return FinetuneError.is(caught) ? `${caught.code}: ${caught.message}` : String(caught);
+  };
+
+  test('an async loss', () => {
+    const v = w();
+    expect(code(() => valueAndGrads((async () => v.sum().dispose()) as never, [v]))).toMatch(/^bad-loss: .*returned a Promise/);
+    v.dispose();
+  });
+
+  test('a loss that is no scalar, no tensor, or throws', () => {
+    const v = w();
+    expect(code(() => valueAndGrads(() => v.square() as never, [v]))).toMatch(/^bad-loss: .*rank-1/);
+    expect(code(() => valueAndGrads(() => 3 as never, [v]))).toMatch(/^bad-loss: .*must be a tensor/);
+    expect(code(() => valueAndGrads(() => { v.exp().square(); throw new Error('mine'); }, [v]))).toMatch(/mine/);
+    v.dispose();
+  });
+
+  test('variables that f does not reach, are disposed, or do not train', () => {
+    const [v, other, gone] = [w(), w(), w()];
+    gone.dispose();
+    expect(code(() => valueAndGrads(() => v.sum() as tf.Scalar, [other]))).toMatch(/^not-reached/);
+    expect(code(() => valueAndGrads(() => v.sum() as tf.Scalar, [v, gone]))).toMatch(new RegExp(`^disposed: .*${gone.name}`));
+    other.trainable = false;
+    expect(code(() => valueAndGrads(() => v.sum() as tf.Scalar, [other]))).toMatch(/^not-reached: .*trainable/);
+    tf.dispose([v, other]);
+  });
+
+  test('a kernel without a gradient, only if backward reaches it', () => {
+    const v = w();
+    expect(code(() => valueAndGrads(() => tf.topk(v, 2).values.sum() as tf.Scalar, [v]))).toMatch(/^no-gradient: .*TopK/);
+    const { value, grads } = valueAndGrads(() => {
+      tf.topk(v, 2);
+      return v.sum() as tf.Scalar;
+    }, [v]);
+    tf.dispose([v, value, grads] as never);
+  });
+});
+
+describe('techniques', () => {
+  const halves: Codec = {
+    name: 'copy',
+    encode(x) {
+      const values = x.dataSync().slice();
+      const { shape } = x;
+      return { bytes: 2 * x.size, decode: () => tf.tensor(values, shape), dispose: () => void (disposed += 1) };
+    },
+  };
+  let disposed = 0;
+
+  test('a codec sees each buffer once, never a variable, unrecorded; its values go after their last reader', () => {
+    disposed = 0;
+    const v = tf.variable(normal([6], 1));
+    const seen: string[] = [];
+    const keep = [(value: { kernel: string; role: string; tensor: tf.Tensor }) => void seen.push(`${value.kernel} ${value.role} ${value.tensor instanceof tf.Variable}`) as undefined ?? halves];
+    const loss = () => {
+      const y = v.exp();
+      return y.mul(y).add(v.square()).sum() as tf.Scalar;
+    };
+    const { most, result } = watch(() => valueAndGrads(loss, [v], { keep }));
+    const plain = valueAndGrads(loss, [v]);
+    close(result.grads[v.name]!, plain.grads[v.name]!);
+    expect(seen).toEqual(['Exp outputs.0 false']);
+    expect(most).toBe(6 * 2);
+    expect(disposed).toBe(1);
+    tf.dispose([v, result, plain] as never);
+  });
+
+  test('a gradient rule replaces that of a kernel, with what it chooses to keep', () => {
+    const x = tf.variable(tf.tensor1d([-1, 2]));
+    const rule: GradientRule = {
+      keep: ({ inputs }) => ({ sign: tf.sign(inputs['x']!) }),
+      backward: ([dy], { sign }) => ({ x: dy!.mul(sign!).mul(10) }),
+    };
+    const { value, grads } = valueAndGrads(() => tf.relu(x).sum() as tf.Scalar, [x], { gradients: [{ Relu: rule }] });
+    expect(Array.from(grads[x.name]!.dataSync())).toEqual([-10, 10]);
+    tf.dispose([x, value, grads] as never);
+  });
+});
