@@ -34,8 +34,9 @@ export interface Bytes {
 }
 
 export interface Side extends Bytes {
-  /** Medians of the interleaved steps. */
+  /** Medians of the interleaved steps: on the clock, and of the processor (all threads), which other programs disturb less. */
   readonly millisecondsPerStep: number;
+  readonly cpuMillisecondsPerStep: number;
   /** Of two steps from the same weights. */
   readonly losses: readonly number[];
 }
@@ -56,7 +57,7 @@ export interface Row {
   readonly predict: { readonly peakAboveWeights: number };
   readonly stock: Side;
   readonly leantune: Side;
-  /** LeanTune over stock. */
+  /** LeanTune over stock: peak above weights, processor time. */
   readonly ratio: { readonly peak: number; readonly time: number };
   readonly equality: Equality;
 }

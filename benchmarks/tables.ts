@@ -49,7 +49,7 @@ export function leverTable(results: readonly Result[]): string {
     ...levers.map((lever) => line([lever, ...columns.map((result) => cell(result, lever))])),
     line(['*(predict)*', ...predict]),
     '',
-    `Peak bytes above the weights in one training step: stock tfjs → LeanTune, and LeanTune's time over stock's. ${provenance(columns)}`,
+    `Peak bytes above the weights in one training step: stock tfjs → LeanTune, and LeanTune's processor time over stock's. ${provenance(columns)}`,
   ].join('\n');
 }
 
@@ -59,7 +59,7 @@ export function resultsTable(results: readonly Result[]): string {
     [
       `### ${result.title} · ${result.backend}, batch ${result.batch}`,
       '',
-      line(['what trains', 'parameters', 'stock peak MB', 'LeanTune peak MB', '×', 'kept', 'gradients', 'transient', 'predict MB', 'ms/step', 'time ×', 'gradients equal']),
+      line(['what trains', 'parameters', 'stock peak MB', 'LeanTune peak MB', '×', 'kept', 'gradients', 'transient', 'predict MB', 'CPU ms/step', 'time ×', 'gradients equal']),
       line(['---', ...Array.from({ length: 11 }, () => '---:')]),
       ...result.rows.map(resultLine),
       '',
@@ -79,7 +79,7 @@ function resultLine({ lever, trained, stock, leantune, predict, ratio, equality 
     ratio.peak.toFixed(2),
     ...[kept, gradients, transient].map(megabytes),
     megabytes(predict.peakAboveWeights),
-    `${stock.millisecondsPerStep.toFixed(0)} → ${leantune.millisecondsPerStep.toFixed(0)}`,
+    `${Math.round(stock.cpuMillisecondsPerStep)} → ${Math.round(leantune.cpuMillisecondsPerStep)}`,
     ratio.time.toFixed(2),
     equality.gradientsBitEqual ? 'bit for bit' : `to ${equality.maxRelativeDifference.toExponential(1)}`,
   ]);

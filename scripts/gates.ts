@@ -1,18 +1,23 @@
-/** Packs each published package as npm would, and lets publint and are-the-types-wrong judge the tarball. Needs `npm run build`. */
+/**
+ * Judges each published package as its users will meet it: publint and are-the-types-wrong on what npm would pack, and an import of
+ * every built entry in plain Node, without the source condition. Needs `npm run build`.
+ */
 import { spawnSync } from 'node:child_process';
+import { join } from 'node:path/posix';
 import { publishedPackages } from './packages.ts';
 
-const checks: readonly (readonly string[])[] = [
-  ['publint', '--strict'],
-  // Only import and bundlers are promised: there is no CommonJS build.
-  ['attw', '--pack', '.', '--profile', 'esm-only', '--no-emoji'],
-];
-
 let failed = 0;
-for (const { name, folder } of publishedPackages()) {
-  for (const check of checks) {
-    console.log(`\n${name}: ${check.join(' ')}`);
-    const { status } = spawnSync('npx', ['--no-install', ...check], { cwd: folder, stdio: 'inherit' });
+for (const { name, folder, sources } of publishedPackages()) {
+  const imports = [...sources.keys()].map((path) => `await import('${join(name, path)}');`).join(' ');
+  const checks: readonly (readonly string[])[] = [
+    ['npx', '--no-install', 'publint', '--strict'],
+    // Only import and bundlers are promised: there is no CommonJS build.
+    ['npx', '--no-install', 'attw', '--pack', '.', '--profile', 'esm-only', '--no-emoji'],
+    ['node', '--input-type=module', '--eval', imports],
+  ];
+  for (const [command, ...args] of checks) {
+    console.log(`\n${name}: ${command} ${args.join(' ')}`);
+    const { status } = spawnSync(command!, args, { cwd: folder, stdio: 'inherit' });
     if (status !== 0) failed++;
   }
 }

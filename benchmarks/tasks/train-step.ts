@@ -40,7 +40,7 @@ export async function trainStep({ model, batch, steps, blocksPerCheckpoint }: Ex
     predict: { peakAboveWeights: predict.peakAboveWeights },
     stock: side(stock, stockTime),
     leantune: side(lean, leanTime),
-    ratio: { peak: round(lean.bytes.peakAboveWeights / stock.bytes.peakAboveWeights), time: round(leanTime / stockTime) },
+    ratio: { peak: round(lean.bytes.peakAboveWeights / stock.bytes.peakAboveWeights), time: round(leanTime.processor / stockTime.processor) },
     equality: compare(stock, lean),
   };
   for (const subject of subjects) subject.dispose();
@@ -62,18 +62,27 @@ async function run(subject: Subject, trainer: Trainer): Promise<Run> {
 
 const bytesOf = ({ peakAboveWeights, atPeak, keptBytes }: MemoryReport): Bytes => ({ peakAboveWeights, atPeak, kept: keptBytes });
 
+interface Time {
+  readonly clock: number;
+  readonly processor: number;
+}
+
 /** Median milliseconds of each, in turns, so that load and warm-up meet both alike. */
-async function interleaved(a: Run, b: Run, steps: number): Promise<readonly [number, number]> {
-  const times: [number[], number[]] = [[], []];
+async function interleaved(a: Run, b: Run, steps: number): Promise<readonly [Time, Time]> {
+  const times = new Map<Run, Time[]>([[a, []], [b, []]]);
   for (let i = 0; i < steps; i++) {
-    for (const which of i % 2 === 0 ? ([0, 1] as const) : ([1, 0] as const)) {
-      const { trainer, optimizer } = which === 0 ? a : b;
-      const start = performance.now();
-      await trainer.step(optimizer);
-      times[which].push(performance.now() - start);
+    for (const run of i % 2 === 0 ? [a, b] : [b, a]) {
+      const [start, used] = [performance.now(), process.cpuUsage()];
+      await run.trainer.step(run.optimizer);
+      const { user, system } = process.cpuUsage(used); // microseconds
+      times.get(run)?.push({ clock: performance.now() - start, processor: (user + system) / 1000 });
     }
   }
-  return [median(times[0]), median(times[1])];
+  const medians = (run: Run): Time => {
+    const all = times.get(run) ?? [];
+    return { clock: median(all.map(({ clock }) => clock)), processor: median(all.map(({ processor }) => processor)) };
+  };
+  return [medians(a), medians(b)];
 }
 
 function compare(stock: Run, lean: Run): Equality {
@@ -106,8 +115,8 @@ function sameBits(a: Float32Array, b: Float32Array | undefined): boolean {
   return bytes(a).equals(bytes(b));
 }
 
-function side({ bytes, losses }: Run, milliseconds: number): Side {
-  return { ...bytes, millisecondsPerStep: round(milliseconds), losses };
+function side({ bytes, losses }: Run, { clock, processor }: Time): Side {
+  return { ...bytes, millisecondsPerStep: round(clock), cpuMillisecondsPerStep: round(processor), losses };
 }
 
 function median(values: readonly number[]): number {

@@ -1,7 +1,7 @@
 /*
  * Gradients of max and average pooling in 1, 2 or 3 dimensions.
  *
- * Max: dy goes to the first largest element of the window, whatever its sign. Average: dy is shared equally by the
+ * Max: dy goes to the first largest element of the window, whatever its sign; with `lastTie`, to the last. Average: dy is shared equally by the
  * elements that lie inside the input, the same ones that the forward pass counted; with `countAll`, by all of the window.
  */
 #include "kernels.h"
@@ -38,12 +38,12 @@ static Cover cover(const Window* s, int b, int od, int oh, int ow) {
       for (int w = c.w0, at; at = (((c.batch * s->inD + d) * s->inH + h) * s->inW + w) * s->inC, w < c.w1; \
            w += s->dilationW)
 
-static void maxLanes(const Window* s, Cover c, const float* x, const float* dy, float* dx, int channel) {
+static void maxLanes(const Window* s, Cover c, const float* x, const float* dy, float* dx, int channel, int lastTie) {
   i4 arg = {-1, -1, -1, -1};
   f4 best = splat(0);
   EACH_COVERED(s, c, at) {
     f4 v = load(x + at + channel);
-    i4 better = (v > best) | (arg < 0);
+    i4 better = (lastTie ? v >= best : v > best) | (arg < 0);
     best = (f4)(((i4)v & better) | ((i4)best & ~better));
     arg = (splatInt(at) & better) | (arg & ~better);
   }
@@ -51,22 +51,22 @@ static void maxLanes(const Window* s, Cover c, const float* x, const float* dy, 
     if (arg[i] >= 0) dx[arg[i] + channel + i] += dy[channel + i];
 }
 
-static void maxOne(const Window* s, Cover c, const float* x, const float* dy, float* dx, int channel) {
+static void maxOne(const Window* s, Cover c, const float* x, const float* dy, float* dx, int channel, int lastTie) {
   int arg = -1;
   EACH_COVERED(s, c, at) {
-    if (arg < 0 || x[at + channel] > x[arg + channel]) arg = at;
+    if (arg < 0 || x[at + channel] > x[arg + channel] || (lastTie && x[at + channel] == x[arg + channel])) arg = at;
   }
   if (arg >= 0) dx[arg + channel] += dy[channel];
 }
 
-EXPORT(maxPoolGradient) void maxPoolGradient(const float* x, const float* dy, float* dx, const Scratch* scratch) {
+EXPORT(maxPoolGradient) void maxPoolGradient(const float* x, const float* dy, float* dx, int lastTie, const Scratch* scratch) {
   const Window* s = &scratch->window;
   zero(dx, s->batch * s->inD * s->inH * s->inW * s->inC);
   EACH_OUTPUT(s) {
     Cover c = cover(s, b, od, oh, ow);
     int channel = 0;
-    for (; channel + 4 <= s->inC; channel += 4) maxLanes(s, c, x, dy, dx, channel);
-    for (; channel < s->inC; channel++) maxOne(s, c, x, dy, dx, channel);
+    for (; channel + 4 <= s->inC; channel += 4) maxLanes(s, c, x, dy, dx, channel, lastTie);
+    for (; channel < s->inC; channel++) maxOne(s, c, x, dy, dx, channel, lastTie);
     dy += s->inC;
   }
 }

@@ -46,9 +46,11 @@ export function fileHandler(folder: string, fs: FileSystem): tf.io.IOHandler {
   return {
     async save(artifacts: tf.io.ModelArtifacts): Promise<tf.io.SaveResult> {
       await fs.mkdir(at(''), { recursive: true });
-      const old = await readJson().catch(() => undefined); // nothing there yet, or nothing legible: both may be replaced
+      const old = await readJson().catch((error: { code?: string }) => {
+        if (error.code && error.code !== 'ENOENT') throw error; // else nothing is there, or nothing legible: both may be replaced
+      });
       if (old && old.format !== artifacts.format)
-        throw new FinetuneError('bad-file', 'save', `${at('model.json')} is a "${old.format}", not an adapter. Save to another folder.`);
+        throw new FinetuneError('bad-file', 'save', `${at('model.json')} is no adapter: its format is "${old.format}". Save to another folder.`);
       const fresh = Date.now().toString(36) + Math.random().toString(36).slice(2);
       const [weights, json] = [`weights-${fresh}.bin`, `model.json.${fresh}.tmp`];
       const { modelTopology, format, generatedBy, userDefinedMetadata, weightSpecs } = artifacts;

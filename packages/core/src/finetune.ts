@@ -2,15 +2,16 @@
  * `finetune` ties a model, techniques and the tape together, and gives back a handle to train, save and leave.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { checkAdapter, readAdapter, writeAdapter } from './adapter-file.ts';
+import { readAdapter, restoreOptimizer, writeAdapter } from './adapter-file.ts';
+import { checkAdapter, type TensorSpec } from './adapter-fit.ts';
 import { FinetuneError } from './errors.ts';
 import { recording, valueAndGrads } from './gradients.ts';
 import { view } from './held.ts';
-import type { ModelReader, TunableModel } from './models/model-reader.ts';
-import { readModel } from './models/read-model.ts';
+import type { ModelReader } from './models/model-reader.ts';
+import { readModel, type TunableModel } from './models/read-model.ts';
 import { FinetuneOptimizer, type Pass, type StepOptions } from './optimizer.ts';
 import type { Recording } from './tape.ts';
-import type { Attachment, Json, NamedGradients, SiteFilter, Technique } from './technique.ts';
+import type { Attachment, NamedGradients, SiteFilter, Technique } from './technique.ts';
 
 export interface FinetuneOptions {
   /**
@@ -19,6 +20,12 @@ export interface FinetuneOptions {
    * @default what the model says is trainable; nothing, if a technique brings variables of its own
    */
   readonly trainable?: SiteFilter;
+  /**
+   * Gradient checkpointing of a LayersModel: runs it in segments, chosen by its shapes, whose insides are computed again in
+   * backward. The same gradients, about one more forward of time. Other models call `checkpoint(f)` in the loss.
+   * @default false
+   */
+  readonly checkpoint?: boolean;
 }
 
 /** A model that is being fine-tuned. */
@@ -33,10 +40,10 @@ export interface Tuned<M = TunableModel> {
   /** The loss and the gradients by variable name, without a step. The caller owns all. */
   valueAndGrads(loss: () => tf.Scalar): { value: tf.Scalar; grads: tf.NamedTensorMap };
   summary(): Summary;
-  /** Writes the trained tensors and the techniques' options, never the base, through a tf IO handler or URL. */
-  save(to: string | tf.io.IOHandler): Promise<tf.io.SaveResult>;
-  /** Reads what `save` wrote into `variables`; everything is checked before anything changes. */
-  load(from: string | tf.io.IOHandler): Promise<void>;
+  /** Writes the trained tensors and the techniques' options, never the base, through a tf IO handler or URL; with `optimizer`, its state too. */
+  save(to: string | tf.io.IOHandler, state?: { optimizer?: tf.Optimizer }): Promise<tf.io.SaveResult>;
+  /** Reads what `save` wrote into `variables`, and its state into `optimizer`. Everything is checked before anything changes. */
+  load(from: string | tf.io.IOHandler, state?: { optimizer?: tf.Optimizer }): Promise<void>;
   /** Folds the techniques into the base weights and leaves. */
   merge(): M;
   /** Leaves; the base is bit for bit as before, but for those of its own weights that were trained. */
@@ -89,7 +96,7 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
   #stepping = false;
   #left = false;
 
-  constructor(model: M, techniques: readonly Technique[], { trainable }: FinetuneOptions) {
+  constructor(model: M, techniques: readonly Technique[], { trainable, checkpoint = false }: FinetuneOptions) {
     this.model = model;
     this.#techniques = techniques;
     this.#reader = readModel(model);
@@ -99,15 +106,15 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
       this.#own = trainable === undefined && added.length > 0 ? [] : this.#reader.trainable(trainable, 'finetune').filter((v) => !added.includes(v));
       this.variables = [...this.#own, ...added];
       this.#refuseConflicts();
+      this.#uninstall = this.#reader.install(new Set(this.variables), checkpoint);
     } catch (error) {
       for (const a of this.#attachments.reverse()) a.detach();
       throw error;
     }
-    this.#uninstall = this.#reader.install(new Set(this.variables));
     const frozen = new Set<object>();
     const isWeight = (t: tf.Tensor) => frozen.has(t.dataId);
     this.#recording = {
-      gradients: this.#attachments.flatMap((a) => a.gradients ?? []),
+      gradients: this.#attachments.flatMap((a) => (a.gradients ? [a.gradients] : [])),
       keep: this.#attachments.flatMap((a) => a.keep ?? []),
       isWeight,
     };
@@ -127,14 +134,14 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
 
   optimizer(inner: tf.Optimizer, options: StepOptions = {}): tf.Optimizer {
     this.#alive();
-    if (inner instanceof FinetuneOptimizer) throw new FinetuneError('bad-option', 'optimizer', 'got an optimizer that finetune made already; expected one of tf.train, or adamW.');
+    if (FinetuneOptimizer.is(inner)) throw new FinetuneError('bad-option', 'optimizer', 'got an optimizer that finetune made already; expected one of tf.train, or adamW.');
     const optimizer = new FinetuneOptimizer(inner, { variables: this.variables, pass: (loss) => this.#pass(loss), moved: () => this.#moved() }, options);
     this.#optimizers.set(inner, optimizer);
     return optimizer;
   }
 
   minimize(loss: () => tf.Scalar, optimizer: tf.Optimizer): tf.Scalar {
-    const own = optimizer instanceof FinetuneOptimizer ? optimizer : (this.#optimizers.get(optimizer) ?? this.optimizer(optimizer));
+    const own = FinetuneOptimizer.is(optimizer) ? optimizer : (this.#optimizers.get(optimizer) ?? this.optimizer(optimizer));
     return own.minimize(loss, true) as tf.Scalar;
   }
 
@@ -155,11 +162,11 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
       const { value, grads } = this.valueAndGrads(() => {
         const own = loss();
         const scaled = hooks.reduce((l, hook) => hook.scaleLoss?.(l) ?? l, own);
-        if (scaled !== own) raw = tf.keep(view(own));
+        if (scaled !== own) raw = tf.keep(view(own)) as tf.Scalar;
         return scaled;
       });
       if (raw) value.dispose();
-      const result = (raw ?? value) as tf.Scalar;
+      const result: tf.Scalar = raw ?? value;
       let gradients: NamedGradients | 'skip' = grads;
       try {
         this.#check(result, grads);
@@ -218,29 +225,31 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
     return { trainable, total, techniques, toString: () => line };
   }
 
-  #header() {
+  #identity() {
+    const spec = (name: string, { shape, dtype }: tf.Tensor): TensorSpec => ({ name, shape, dtype });
     return {
       techniques: this.#techniques.map(({ name, options }) => ({ name, options })),
       base: this.#reader.fingerprint(),
       trained: this.#own.map((v) => this.#nameOf(v)),
+      variables: this.variables.map((v) => spec(this.#nameOf(v), v)),
     };
   }
 
-  async save(to: string | tf.io.IOHandler): Promise<tf.io.SaveResult> {
+  async save(to: string | tf.io.IOHandler, { optimizer }: { optimizer?: tf.Optimizer } = {}): Promise<tf.io.SaveResult> {
     this.#alive();
-    return writeAdapter(to, this.#header() as never, Object.fromEntries(this.variables.map((v) => [this.#nameOf(v), v])));
+    const { variables: _, ...header } = this.#identity();
+    return writeAdapter(to, header, Object.fromEntries(this.variables.map((v) => [this.#nameOf(v), v])), optimizer);
   }
 
-  async load(from: string | tf.io.IOHandler): Promise<void> {
+  async load(from: string | tf.io.IOHandler, { optimizer }: { optimizer?: tf.Optimizer } = {}): Promise<void> {
     this.#alive();
-    const { header, tensors } = await readAdapter(from);
+    const adapter = await readAdapter(from);
     try {
-      const { techniques, base } = this.#header();
-      const variables = this.variables.map((v) => ({ name: this.#nameOf(v), shape: v.shape, dtype: v.dtype }));
-      checkAdapter(header, tensors, { techniques, base, variables } as never);
-      for (const v of this.variables) v.assign(tensors[this.#nameOf(v)]!);
+      checkAdapter(adapter.header, adapter.tensors, this.#identity());
+      if (optimizer) await restoreOptimizer(optimizer, adapter);
+      for (const v of this.variables) v.assign(adapter.tensors[this.#nameOf(v)]!);
     } finally {
-      tf.dispose(tensors);
+      tf.dispose([adapter.tensors, adapter.optimizer.map(({ tensor }) => tensor)]);
     }
   }
 
@@ -291,12 +300,12 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
  * @throws FinetuneError `bad-file` if it names one that is not given, or does not fit the model
  */
 export async function restore<M extends TunableModel>(model: M, from: string | tf.io.IOHandler, factories: { readonly [name: string]: (options: never) => Technique } = {}): Promise<Tuned<M>> {
-  const { header, tensors } = await readAdapter(from);
-  tf.dispose(tensors);
+  const { header, tensors, optimizer } = await readAdapter(from);
+  tf.dispose([tensors, optimizer.map(({ tensor }) => tensor)]);
   const missing = header.techniques.filter(({ name }) => !factories[name]).map(({ name }) => name);
   if (missing.length > 0) throw new FinetuneError('bad-file', 'restore', `the adapter uses ${missing.join(', ')}, which was not given. Pass restore(model, from, { ${missing.join(', ')} }).`);
-  const trained = (header as { trained?: string[] }).trained ?? [];
-  const techniques = header.techniques.map(({ name, options }: { name: string; options: Json }) => factories[name]!(options as never));
+  const { trained = [] } = header;
+  const techniques = header.techniques.map(({ name, options }) => factories[name]!(options as never));
   const tuned = finetune(model, techniques, trained.length > 0 ? { trainable: trained } : {});
   try {
     await tuned.load(from);

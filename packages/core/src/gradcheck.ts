@@ -3,8 +3,9 @@
  *
  *   ⟨∇f, v⟩ = d/dh f(x + h v)        central differences Σ w (f(x + h v) − f(x − h v)) / 2h, summed in float64
  *
- * float32 rounds f, so no single h is right: Ridders' tableau (Richardson extrapolation over shrinking steps) takes the entry
- * that moved least. v is each element in turn for small inputs, and random signs for large ones (as torch's fast mode).
+ * float32 rounds f, so no single h is right: from Ridders' tableau (Richardson extrapolation over shrinking steps) comes the entry
+ * whose last change and share of the rounding, |f| 2⁻²⁴ / h, are least. v is each element in turn for small inputs, and random
+ * signs for large ones (as torch's fast mode).
  * Ridders 1982, Advances in Engineering Software 4(2); Numerical Recipes 5.7.
  */
 import * as tf from '@tensorflow/tfjs-core';
@@ -63,15 +64,16 @@ export async function gradcheck(f: (...inputs: tf.Tensor[]) => tf.Tensor, inputs
     const start = await read(tf.clone(x));
     const rms = Math.sqrt(dot(start, start) / x.size) || 1;
     const at = (h: number, v: Float32Array) => moved(x, start.map((value, i) => value + h * v[i]!), (there) => run(inputs.map((other, i) => (i === input ? there : other))));
+    const size = dot(w.map(Math.abs), base.map(Math.abs));
     const full = (mode ?? (x.size > 64 ? 'directions' : 'full')) === 'full';
     const checks: GradcheckReport['worst'][] = [];
     for (let index = 0; index < (full ? x.size : directions); index++) {
       const v = full ? new Float32Array(x.size).fill(1, index, index + 1) : (await random(x.size, seed + 1 + index)).map(Math.sign);
-      const numeric = await ridders(async (h) => dot(w, await at(h, v), await at(-h, v)) / (2 * h), epsilon * rms);
+      const numeric = await ridders(async (h) => dot(w, await at(h, v), await at(-h, v)) / (2 * h), epsilon * rms, size * 2 ** -24);
       checks.push({ input, index, analytic: dot(v, analytic[input]!), numeric });
     }
     // Below a hundredth of |f| / |x|, a derivative drowns in the rounding of f.
-    const scale = Math.max((0.01 * dot(w.map(Math.abs), base.map(Math.abs))) / rms, ...checks.flatMap((c) => [c.analytic, c.numeric].map(Math.abs)));
+    const scale = Math.max((0.01 * size) / rms, ...checks.flatMap((c) => [c.analytic, c.numeric].map(Math.abs)));
     for (const worst of checks) {
       const error = worst.analytic === worst.numeric ? 0 : Math.abs(worst.analytic - worst.numeric) / scale;
       if (!(error <= report.maxError)) report = { ok: error <= tolerance, maxError: error, worst };
@@ -106,15 +108,15 @@ async function moved<T>(x: tf.Tensor, values: Float32Array, run: (x: tf.Tensor) 
   }
 }
 
-/** The limit of `difference(h)`, which is even in h, for h to 0. */
-async function ridders(difference: (h: number) => Promise<number>, h: number): Promise<number> {
+/** The limit of `difference(h)`, which is even in h, for h to 0. `noise` / h is the error of a difference. */
+async function ridders(difference: (h: number) => Promise<number>, h: number, noise: number): Promise<number> {
   let [best, error, previous] = [NaN, Infinity, [] as number[]];
   for (let level = 0; level < 5; level++, h /= 4) {
     const row = [await difference(h)];
     for (let k = 1; k <= level; k++) {
       const [coarse, fine] = [previous[k - 1]!, row[k - 1]!];
       const refined = fine + (fine - coarse) / (16 ** k - 1);
-      const change = Math.max(Math.abs(refined - fine), Math.abs(refined - coarse));
+      const change = Math.max(Math.abs(refined - fine), Math.abs(refined - coarse)) + noise / h;
       if (change <= error) [best, error] = [refined, change];
       row.push(refined);
     }

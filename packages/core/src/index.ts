@@ -1,2 +1,12 @@
+export { type AdamW, type AdamWOptions, adamW } from './adamw.ts';
+export { checkpoint } from './checkpoint.ts';
+export { clipByGlobalNorm } from './clip.ts';
 export { FinetuneError, type FinetuneErrorCode } from './errors.ts';
+export { type FinetuneOptions, finetune, restore, type Summary, type Tuned } from './finetune.ts';
+export { gradcheck } from './gradcheck.ts';
 export { gradients, valueAndGrads } from './gradients.ts';
+export { type Measured, type MemoryReport, measure, type TrackOptions, type Tracker, trackMemory } from './memory.ts';
+export type { TunableModel } from './models/read-model.ts';
+export type { StepOptions } from './optimizer.ts';
+export { constant, cosine, join, linear, type Schedule, setLearningRate, warmup, warmupCosine } from './schedules.ts';
+export type * from './technique.ts';

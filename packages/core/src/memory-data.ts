@@ -46,11 +46,43 @@ export const categories: { readonly [category in MemoryCategory]: string } = {
   transient: 'transient',
 };
 
+export const keys = Object.keys(categories) as readonly MemoryCategory[];
+
+export interface Unit {
+  readonly name: string;
+  /** Without the name. */
+  readonly format: (bytes: number) => string;
+  /** With it. */
+  readonly size: (bytes: number) => string;
+}
+
 /** Decimal units, as file managers and GPU vendors print them: 1 MB = 1,000,000 bytes. */
-export function unitFor(bytes: number): { readonly name: string; readonly format: (bytes: number) => string } {
-  const power = Math.min(3, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3)));
-  const format = (b: number) => (b / 1000 ** power).toFixed(power && 2);
-  return { name: ['B', 'kB', 'MB', 'GB'][power]!, format };
+export function unitFor(bytes: number): Unit {
+  const power = [1e9, 1e6, 1e3].findIndex((size) => bytes >= size);
+  const name = ['B', 'GB', 'MB', 'kB'][power + 1]!;
+  const format = (b: number) => (power < 0 ? `${b}` : (b / 1000 ** (3 - power)).toFixed(2));
+  return { name, format, size: (b) => `${format(b)} ${name}` };
 }
 
 export const percentOf = (bytes: number, whole: number): string => ((100 * bytes) / (whole || 1)).toFixed(1);
+
+const TOP = 10;
+
+/** The peak by category, and what was kept by layer and kernel: rows of cells, the first a heading. */
+export function tables({ backend, peakBytes, atPeak, keptBytes, kept }: MemoryData, { name, format, size }: Unit): string[][][] {
+  const share = (label: string, bytes: number) => [label, format(bytes), percentOf(bytes, peakBytes)];
+  const line = (label: string, rows: readonly KeptRow[]) => [label, format(sum(rows, 'bytes')), `${sum(rows, 'count')}`];
+  const peak = [['at peak', name, '%'], ...keys.map((key) => share(categories[key], atPeak[key])), share(`total (${backend})`, peakBytes)];
+  const rest = kept.slice(TOP);
+  const rows = kept.slice(0, TOP).map((row) => line(`${row.layer} ${row.kernel}`.trim(), [row]));
+  if (rest.length > 0) rows.push(line(`${rest.length} more`, rest));
+  return rows.length > 0 ? [peak, [[`kept, at most ${size(keptBytes)}`, name, 'values'], ...rows]] : [peak];
+}
+
+const sum = (rows: readonly KeptRow[], key: 'bytes' | 'count'): number => rows.reduce((total, row) => total + row[key], 0);
+
+/** Which figure is which, on a GPU; '' elsewhere. */
+export const gpuNote = ({ gpu }: MemoryData, { size }: Unit): string =>
+  gpu
+    ? `GPU: the backend says ${size(gpu.usedBytes)} in use, ${size(gpu.allocatedBytes)} allocated with its pool. The table counts live tensors.`
+    : '';

@@ -66,24 +66,29 @@ function hookTape(): (() => void)[] {
     return gradient;
   };
   return [
-    hook(engine, 'addTapeNode', (original) => (kernel: string, inputs: tf.NamedTensorMap, ...rest: [tf.Tensor[], unknown, tf.Tensor[], unknown]) => {
-      original.call(engine, kernel, inputs, ...rest);
-      for (const saved of rest[2]) {
-        for (const ledger of listeners) ledger.hold(saved, 0, kernel.replace('__op', ''), '', saved.dataId);
-      }
-      const node = engine.state.activeTape.at(-1) as TapeNode;
-      const backward = node.gradient;
-      const variables = Object.keys(inputs).filter((name) => inputs[name] instanceof tf.Variable);
-      if (!backward || variables.length === 0) return;
-      node.gradient = (dys) => {
-        const gradients = backward(dys);
-        for (const name of variables) {
-          const gradient = gradients[name];
-          if (gradient) gradients[name] = () => mark(gradient());
-        }
-        return gradients;
-      };
-    }),
+    hook(
+      engine,
+      'addTapeNode',
+      (original) =>
+        (kernel: string, inputs: tf.NamedTensorMap, ...rest: [tf.Tensor[], unknown, tf.Tensor[], unknown]) => {
+          original.call(engine, kernel, inputs, ...rest);
+          for (const saved of rest[2]) {
+            for (const ledger of listeners) ledger.hold(saved, 0, kernel.replace('__op', ''), '', saved.dataId);
+          }
+          const node = engine.state.activeTape.at(-1) as TapeNode;
+          const backward = node.gradient;
+          const variables = Object.keys(inputs).filter((name) => inputs[name] instanceof tf.Variable);
+          if (!backward || variables.length === 0) return;
+          node.gradient = (dys) => {
+            const gradients = backward(dys);
+            for (const name of variables) {
+              const gradient = gradients[name];
+              if (gradient) gradients[name] = () => mark(gradient());
+            }
+            return gradients;
+          };
+        },
+    ),
     // Sums, where a variable is used more than once.
     hook(engine, 'gradients', (original) => (...args: unknown[]) => {
       const result = original.apply(engine, args) as { grads: (tf.Tensor | undefined)[] };
@@ -104,16 +109,19 @@ function hookOptimizers(): (() => void)[] {
     tf.RMSPropOptimizer,
   ];
   return stock.map(({ prototype }) =>
-    hook(prototype, 'applyGradients', (original) =>
-      function (this: tf.Optimizer, ...args: unknown[]): unknown {
-        for (const ledger of listeners) ledger.label(slotsOf(this), 'optimizer');
-        stepping++;
-        try {
-          return original.apply(this, args);
-        } finally {
-          stepping--;
-        }
-      },
+    hook(
+      prototype,
+      'applyGradients',
+      (original) =>
+        function (this: tf.Optimizer, ...args: unknown[]): unknown {
+          for (const ledger of listeners) ledger.label(slotsOf(this), 'optimizer');
+          stepping++;
+          try {
+            return original.apply(this, args);
+          } finally {
+            stepping--;
+          }
+        },
     ),
   );
 }

@@ -2,7 +2,7 @@
  * The report as one page that needs nothing else and runs no script: stacked areas over time, the peak, the tables. Hovering over
  * the picture gives the figures of a moment. System colors and opacity make it light or dark.
  */
-import { type MemoryCategory, type MemoryData, type MemoryPoint, categories, percentOf, unitFor } from './memory-data.ts';
+import { categories, gpuNote, keys, type MemoryData, type MemoryPoint, percentOf, tables, type Unit, unitFor } from './memory-data.ts';
 
 export interface HtmlOptions {
   /** @default 'Training memory' */
@@ -15,10 +15,8 @@ export interface HtmlOptions {
 
 const W = 640;
 const H = 280;
-const keys = Object.keys(categories) as MemoryCategory[];
 const colors = ['#64748b', '#8b5cf6', '#f59e0b', '#10b981', '#38bdf8'];
 const escape = (text: string) => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
-const row = (...cells: (string | number)[]) => `<tr><td>${cells.join('<td>')}`;
 
 const css = `:root{color-scheme:light dark;font:15px/1.5 system-ui}body{max-width:1360px;margin:40px auto;padding:0 24px}
 main{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));gap:20px}section{border:1px solid #8884;border-radius:12px;padding:22px}
@@ -31,7 +29,10 @@ tr:first-child td{border:0}td:first-child{text-align:left;overflow-wrap:anywhere
  * @example
  * writeFileSync('memory.html', memory.toHTML({ title: 'MobileNetV2', compare: stock, labels: ['LeanTune', 'stock tfjs'] }));
  */
-export function memoryPage(data: MemoryData, { title = 'Training memory', compare, labels = ['this run', 'compared'] }: HtmlOptions = {}): string {
+export function memoryPage(
+  data: MemoryData,
+  { title = 'Training memory', compare, labels = ['this run', 'compared'] }: HtmlOptions = {},
+): string {
   const top = Math.max(data.peakBytes, compare?.peakBytes ?? 0, 1);
   const note = compare ? `${labels[0]} peaks at ${percentOf(data.peakBytes, compare.peakBytes)} % of ${labels[1]}. ` : '';
   return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${escape(title)}</title><style>${css}</style>
@@ -39,18 +40,16 @@ export function memoryPage(data: MemoryData, { title = 'Training memory', compar
 }
 
 function panel(data: MemoryData, label: string, top: number): string {
-  const { backend, peakBytes, atPeak, peakAboveWeights, keptBytes, kept, gpu } = data;
-  const { name, format } = unitFor(top);
-  const size = (bytes: number) => `${format(bytes)} ${name}`;
-  const rows = keys.map((key, i) => row(`<i style="background:${colors[i]}"></i>${categories[key]}`, format(atPeak[key]), percentOf(atPeak[key], peakBytes)));
-  return `<section>${escape(label)}<h2>${size(peakBytes)} <small>peak on ${escape(backend)}, ${size(peakAboveWeights)} above weights</small></h2>
-${chart(data, top)}<table>${row('at peak', name, '%')}${rows.join('')}${row('<b>total', format(peakBytes), '100.0')}</table>
-${gpu ? `<p>GPU, as the backend counts: ${size(gpu.usedBytes)} in use, ${size(gpu.allocatedBytes)} allocated with its pool.` : ''}
-<table>${row(`kept for backward, at most ${size(keptBytes)}`, name, 'values')}${kept.map((r) => row(escape(`${r.layer} ${r.kernel}`), format(r.bytes), r.count)).join('')}</table></section>`;
+  const unit = unitFor(top);
+  const legend = (table: number, i: number) => (table < 1 && i && colors[i - 1] ? `<i style="background:${colors[i - 1]}"></i>` : '');
+  const html = tables(data, unit).map((rows, t) =>
+    rows.map((cells, i) => `<tr><td>${legend(t, i)}${cells.map(escape).join('<td>')}`).join(''),
+  );
+  return `<section>${escape(label)}<h2>${unit.size(data.peakBytes)} <small>peak on ${escape(data.backend)}, ${unit.size(data.peakAboveWeights)} above weights</small></h2>
+${chart(data, top, unit)}<table>${html.join('</table><table>')}</table>${gpuNote(data, unit)}</section>`;
 }
 
-function chart({ timeline, peakBytes }: MemoryData, top: number): string {
-  const { name, format } = unitFor(top);
+function chart({ timeline, peakBytes }: MemoryData, top: number, { name, format, size }: Unit): string {
   const start = timeline[0]?.ms ?? 0;
   const seconds = (p?: MemoryPoint) => ((p ? p.ms - start : 0) / 1000).toFixed(2);
   const span = (timeline.at(-1)?.ms ?? 0) - start || 1;
@@ -58,20 +57,25 @@ function chart({ timeline, peakBytes }: MemoryData, top: number): string {
   const y = (bytes: number) => +(H - (bytes / top) * H).toFixed(1);
   /** Bytes of the categories up to the i-th: each area reaches down to zero, the smaller are painted over the larger. */
   const stacked = (p: MemoryPoint, i: number) => keys.slice(0, i + 1).reduce((sum, key) => sum + p[key], 0);
-  const area = (color: string, i: number) => `<path fill="${color}" d="M0 ${H}${timeline.map((p) => `H${x(p)}V${y(stacked(p, i))}`).join('')}H${W}V${H}"/>`;
+  const area = (color: string, i: number) =>
+    `<path fill="${color}" d="M0 ${H}${timeline.map((p) => `H${x(p)}V${y(stacked(p, i))}`).join('')}H${W}V${H}"/>`;
   const hover = timeline.map((p, i) => {
-    const figures = keys.map((key) => `${categories[key]} ${format(p[key])} ${name}`);
+    const figures = keys.map((key) => `${categories[key]} ${size(p[key])}`);
     return `<a><path d="M${x(p)} 0V${H}H${x(timeline[i + 1])}V0"/><title>${[`${seconds(p)} s`, ...figures].join('\n')}</title></a>`;
   });
-  const text = (at: number, height: number, words: string, anchor = 'middle') => `<text x="${at}" y="${height}" text-anchor="${anchor}">${words}</text>`;
+  const text = (at: number, height: number, words: string, anchor = 'middle') =>
+    `<text x="${at}" y="${height}" text-anchor="${anchor}">${words}</text>`;
   const line = (height: number, style: string) => `<line y1="${height}" x2="${W}" y2="${height}" ${style}/>`;
   // The largest of 1, 2, 5 × 10ⁿ that gives three lines or more.
   const power = 10 ** Math.floor(Math.log10(top / 3));
   const step = power * ([5, 2].find((n) => top / n / power >= 3) ?? 1);
-  const grid = Array.from({ length: top / step + 1 }, (_, i) => line(y(i * step), 'opacity=".2"') + text(-8, y(i * step) + 4, `${+format(i * step)}`, 'end'));
+  const grid = Array.from(
+    { length: top / step + 1 },
+    (_, i) => line(y(i * step), 'opacity=".2"') + text(-8, y(i * step) + 4, `${+format(i * step)}`, 'end'),
+  );
   const at = x(timeline.find((p) => stacked(p, 4) === peakBytes));
   const peak = y(peakBytes);
   return `<svg viewBox="-44 -26 ${W + 48} ${H + 48}" role="img" aria-label="Bytes over time">${grid.join('')}${colors.map(area).reverse().join('')}${line(peak, 'stroke-dasharray="3 4"')}
-<circle cx="${at}" cy="${peak}" r="4"/>${text(Math.min(Math.max(at, 50), W - 50), peak - 8, `peak ${format(peakBytes)} ${name}`)}
+<circle cx="${at}" cy="${peak}" r="4"/>${text(Math.min(Math.max(at, 50), W - 50), peak - 8, `peak ${size(peakBytes)}`)}
 ${text(0, H + 18, '0', 'start')}${text(W, H + 18, `${seconds(timeline.at(-1))} s`, 'end')}${text(-8, -10, name, 'end')}${hover.join('')}</svg>`;
 }

@@ -8,8 +8,8 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { KeptRow, MemoryData } from './memory-data.ts';
-import { Timeline, byCategory } from './memory-timeline.ts';
-import type { Probe } from './probe.ts';
+import { byCategory, Timeline } from './memory-timeline.ts';
+import { type Probe, type Role, roles } from './probe.ts';
 
 const WEIGHTS = 0;
 const OPTIMIZER = 1;
@@ -44,9 +44,6 @@ interface Grip {
   times: number;
 }
 
-/** What variables are for, known to every ledger: a slot that one has seen an optimizer make is no weight to the next. */
-const roleOf = new WeakMap<tf.Tensor, number>();
-
 export class Ledger implements Probe {
   readonly #entries = new Map<object, Entry>();
   readonly #grips = new WeakMap<object, Grip>();
@@ -71,8 +68,7 @@ export class Ledger implements Probe {
   track(tensor: tf.Tensor, isNew: boolean, stepping: boolean): void {
     this.#encoded?.push(tensor);
     if (tensor instanceof tf.Variable) {
-      if (!roleOf.has(tensor)) roleOf.set(tensor, stepping ? OPTIMIZER : WEIGHTS);
-      this.#grip(tensor, roleOf.get(tensor)!, [this.#entry(tensor)]);
+      this.label([tensor], roles.get(tensor) ?? (stepping ? 'optimizer' : 'weights'));
     } else if (isNew) {
       this.#settle(this.#entry(tensor));
     }
@@ -91,7 +87,11 @@ export class Ledger implements Probe {
     const known = owned ? owned.map((t) => t.dataId) : [dataId];
     const entries = known.flatMap((id) => this.#entries.get(id) ?? []);
     // A buffer older than this ledger stays unbooked; what is no buffer at all is booked by what it says of itself.
-    const measured = owned ? sum(new Map(owned.map((t) => [t.dataId, bytesOf(t)])).values()) : tf.engine().state.tensorInfo.has(dataId) ? bytes : 0;
+    const measured = owned
+      ? sum(new Map(owned.map((t) => [t.dataId, bytesOf(t)])).values())
+      : tf.engine().state.tensorInfo.has(dataId)
+        ? bytes
+        : 0;
     const outside = bytes > measured ? newEntry(bytes - measured) : undefined;
     this.#grip(token, KEPT, entries, outside, this.#row(layer, kernel));
   }
@@ -130,19 +130,14 @@ export class Ledger implements Probe {
     }
   }
 
-  label(tensors: Iterable<tf.Tensor>, as: 'weights' | 'optimizer'): void {
+  label(tensors: Iterable<tf.Tensor>, as: Role): void {
     const role = as === 'weights' ? WEIGHTS : OPTIMIZER;
     for (const tensor of tensors) {
       if (tensor.isDisposed || this.#grips.get(tensor)?.role === role) continue;
       this.drop(tensor);
-      roleOf.set(tensor, role);
+      roles.set(tensor, as);
       this.#grip(tensor, role, [this.#entry(tensor)]);
     }
-  }
-
-  /** Labels variables by what earlier ledgers learned of them. */
-  learn(variables: readonly tf.Variable[]): void {
-    for (const v of variables) this.label([v], roleOf.get(v) === OPTIMIZER ? 'optimizer' : 'weights');
   }
 
   /** The largest total since the last call, in bytes. */
@@ -162,7 +157,7 @@ export class Ledger implements Probe {
       peakAboveWeights: this.#aboveWeights,
       keptBytes: this.#keptPeak,
       kept: this.#keptRows,
-      timeline: this.#timeline.points(),
+      timeline: this.#timeline.points(tf.util.now() - this.#start, this.#totals),
       ...(this.#gpu && { gpu: { ...this.#gpu } }),
     };
   }

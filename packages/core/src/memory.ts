@@ -13,7 +13,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { listen, slotsOf, unlisten } from './memory-hooks.ts';
 import { Ledger } from './memory-ledger.ts';
 import { type MemoryReport, memoryReport } from './memory-report.ts';
-import { probes } from './probe.ts';
+import { probes, roles } from './probe.ts';
 
 export type { KeptRow, MemoryByCategory, MemoryCategory, MemoryData, MemoryPoint } from './memory-data.ts';
 export type { HtmlOptions } from './memory-html.ts';
@@ -53,10 +53,18 @@ export interface Measured<T> {
 export function trackMemory(options: TrackOptions = {}): Tracker {
   const ledger = new Ledger();
   const { weights = {}, optimizer } = (options.model ?? {}) as { weights?: object; optimizer?: object };
-  ledger.label([optimizer, options.optimizer].flatMap((o) => (o ? slotsOf(o) : [])), 'optimizer');
-  ledger.learn(Object.values(tf.engine().registeredVariables));
+  ledger.label(
+    [optimizer, options.optimizer].flatMap((o) => (o ? slotsOf(o) : [])),
+    'optimizer',
+  );
+  for (const v of Object.values(tf.engine().registeredVariables)) ledger.label([v], roles.get(v) ?? 'weights');
   ledger.label(options.weights ?? [], 'weights');
-  ledger.label(Object.values(weights).flat().filter((w) => w instanceof tf.Tensor), 'weights');
+  ledger.label(
+    Object.values(weights)
+      .flat()
+      .filter((w) => w instanceof tf.Tensor),
+    'weights',
+  );
   listen(ledger);
   probes.add(ledger);
   let ended: MemoryReport | undefined;

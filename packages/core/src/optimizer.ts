@@ -51,6 +51,11 @@ export class FinetuneOptimizer extends tf.Optimizer {
     this.#options = options;
   }
 
+  /** tfjs makes every optimizer an `instanceof` each optimizer class. */
+  static is(optimizer: tf.Optimizer): optimizer is FinetuneOptimizer {
+    return #stepper in optimizer;
+  }
+
   override getClassName(): string {
     return this.inner.getClassName();
   }

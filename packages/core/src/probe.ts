@@ -4,6 +4,8 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 
+export type Role = 'weights' | 'optimizer';
+
 export interface Probe {
   /**
    * A value starts to wait for backward. `token` is its buffer (a `dataId`) or the `Kept` that stands for it; `bytes` is what the
@@ -17,8 +19,17 @@ export interface Probe {
   /** Runs an encoder. The buffers of the tensors it leaves alive belong to the `Kept` it returns, once that is held. */
   encoding<T>(encode: () => T): T;
   /** These tensors are weights, or the state of an optimizer, from now on. */
-  label(tensors: Iterable<tf.Tensor>, as: 'weights' | 'optimizer'): void;
+  label(tensors: Iterable<tf.Tensor>, as: Role): void;
 }
 
 /** Who is watching now. */
 export const probes: Set<Probe> = new Set();
+
+/** What tensors were said to be, for probes still to come. Variables of which nothing was said are weights. */
+export const roles: WeakMap<tf.Tensor, Role> = new WeakMap();
+
+/** For optimizers of our own, when they make variables: these are state, not weights. tfjs's optimizers are known without it. */
+export function markState(variables: readonly tf.Variable[]): void {
+  for (const variable of variables) roles.set(variable, 'optimizer');
+  for (const probe of probes) probe.label(variables, 'optimizer');
+}

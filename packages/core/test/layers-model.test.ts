@@ -177,7 +177,7 @@ describe.each(families)('$name', ({ make, inputs, last }) => {
 
 /** Returns its input, as some custom layers do. */
 class Same extends tf.layers.Layer {
-  static override className = 'Same';
+  static className = 'Same';
   override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
     return [inputs].flat()[0]!;
   }

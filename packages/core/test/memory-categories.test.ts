@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type MemoryReport, measure, trackMemory } from '../src/memory.ts';
-import { probes } from '../src/probe.ts';
+import { markState, probes } from '../src/probe.ts';
 import type { Kept } from '../src/technique.ts';
 
 const FLOAT = 4;
@@ -103,9 +103,28 @@ describe('optimizers of tfjs', () => {
     const step = () => void optimizer.minimize(() => w.square().sum<tf.Scalar>());
     step();
     expect(measure(() => tf.ones([1]).dispose()).memory.atPeak.weights).toBe(400);
-    expect(measure(() => tf.ones([1]).dispose(), { optimizer }).memory.atPeak).toEqual({ ...none, weights: 200, optimizer: 200, transient: 4 });
+    expect(measure(() => tf.ones([1]).dispose(), { optimizer }).memory.atPeak).toEqual({
+      ...none,
+      weights: 200,
+      optimizer: 200,
+      transient: 4,
+    });
     w.dispose();
     disposeAll(optimizer);
+  });
+
+  test('an optimizer of another make says what its state is, to trackers of then and later', () => {
+    const make = () => {
+      const slot = variable([10]);
+      markState([slot]);
+      return slot;
+    };
+    const before = make();
+    const tracker = trackMemory();
+    const within = make();
+    expect(now(tracker.report())).toEqual({ ...none, optimizer: 80 });
+    tf.dispose([before, within]);
+    tracker.stop();
   });
 
   test('are restored', () => {
@@ -221,6 +240,21 @@ describe('a tape tells the tracker', () => {
     expect(tracker.report().keptBytes).toBe(120);
   });
 
+  test('the kept table is of the moment when most waited, not of the end', () => {
+    const { memory } = measure(() => {
+      for (const [layer, size] of [
+        ['small', 5],
+        ['large', 20],
+        ['later', 10],
+      ] as const) {
+        const x = tf.ones([size]);
+        probe().hold(x.dataId, 0, 'Relu', layer);
+        x.dispose();
+      }
+    });
+    expect(memory.kept).toEqual([{ layer: 'large', kernel: 'Relu', bytes: 80, count: 1 }]);
+  });
+
   test('that a kept value is a weight, which keeping does not make dearer', () => {
     const w = variable([10]);
     const { memory } = measure(() => {
@@ -266,7 +300,11 @@ describe('a tape tells the tracker', () => {
     probe().drop(kept);
     kept.dispose();
     x.dispose();
-    expect(() => probe().encoding(() => { throw new Error('codec'); })).toThrow('codec');
+    expect(() =>
+      probe().encoding(() => {
+        throw new Error('codec');
+      }),
+    ).toThrow('codec');
     expect(now(tracker.report())).toEqual(none);
     tracker.stop();
   });

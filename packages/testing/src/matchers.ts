@@ -61,8 +61,8 @@ function toBeClose(received: Numbers, expected: Numbers, { rel = 1e-5, abs = 0, 
 }
 
 function bitsOf(tensor: tf.Tensor): Uint32Array {
-  const data: ArrayLike<number> = tensor.dataSync();
-  return data instanceof Float32Array ? new Uint32Array(data.buffer, data.byteOffset, data.length) : Uint32Array.from(data);
+  const data = tensor.dataSync();
+  return tensor.dtype === 'float32' ? new Uint32Array(Float32Array.from(data).buffer) : Uint32Array.from(data);
 }
 
 function toBeBitEqual(received: tf.Tensor, expected: tf.Tensor): Verdict {

@@ -2,6 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { measure, valueAndGrads } from '@leantune/core';
+import * as tf from '@tensorflow/tfjs';
 import ts from 'typescript';
 import { expect, test } from 'vitest';
 
@@ -50,4 +52,37 @@ test('every relative link leads to a file', () => {
     return links.filter((link) => !existsSync(join(root, dirname(page), link))).map((link) => `${page}: ${link}`);
   });
   expect(broken).toEqual([]);
+});
+
+/** The most that waits for backward while the gradients of `variables` are taken. */
+function keptBytes(loss: () => tf.Scalar, variables: tf.Variable[]): number {
+  return measure(() => tf.dispose(valueAndGrads(loss, variables))).memory.keptBytes;
+}
+
+test.each([
+  [2, 3, 4],
+  [64, 32, 10],
+])('a softmax head of batch %i, %i inputs and %i classes keeps the bytes of the formula in the memory guide', (B, D, U) => {
+  const features = tf.layers.dense({ inputShape: [5], units: D, activation: 'relu' });
+  const head = tf.layers.dense({ units: U, activation: 'softmax' });
+  const model = tf.sequential({ layers: [features, head] });
+  const x = tf.randomNormal([B, 5], 0, 1, 'float32', 7);
+  const y = tf.oneHot(
+    tf.tensor1d(
+      Array.from({ length: B }, (_, i) => i % U),
+      'int32',
+    ),
+    U,
+  );
+  const loss = (): tf.Scalar => tf.metrics.categoricalCrossentropy(y, model.apply(x) as tf.Tensor).mean();
+  const variables = head.trainableWeights.map((weight) => weight.read() as tf.Variable);
+  expect(keptBytes(loss, variables)).toBe(4 * B * D + 9 * B * U + 4 * B);
+});
+
+test('a chain of dense tanh layers keeps the bytes of the formula in the memory guide', () => {
+  const [B, D, L] = [6, 5, 7];
+  const weights = Array.from({ length: L }, (_, i) => tf.variable(tf.randomNormal([D, D], 0, 1, 'float32', i)));
+  const x = tf.randomNormal([B, D], 0, 1, 'float32', 7);
+  const loss = (): tf.Scalar => weights.reduce<tf.Tensor>((h, w) => tf.tanh(tf.matMul(h, w)), x).mean();
+  expect(keptBytes(loss, weights)).toBe(4 * B * D * L);
 });

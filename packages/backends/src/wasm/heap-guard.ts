@@ -48,6 +48,7 @@ export function heapUse(backend: object): HeapUse {
 
 function install(backend: WasmBackend, limit: number): void {
   const { wasm } = backend;
+  wasm._free(wasm._malloc(8)); // the first call of each replaces the loader's stub, and would replace a wrapper
   const [malloc, free] = [wasm._malloc, wasm._free];
   const sizes = new Map<number, number>();
   const guard: Guard = { limit, used: 0 };

@@ -17,7 +17,7 @@ interface Exports {
   convFilterGradient(x: Pointer, dw: Pointer, dy: Pointer, scratch: Pointer): void;
   depthwiseInputGradient(dx: Pointer, w: Pointer, dy: Pointer, scratch: Pointer): void;
   depthwiseFilterGradient(x: Pointer, dw: Pointer, dy: Pointer, scratch: Pointer): void;
-  maxPoolGradient(x: Pointer, dy: Pointer, dx: Pointer, scratch: Pointer): void;
+  maxPoolGradient(x: Pointer, dy: Pointer, dx: Pointer, lastTie: boolean, scratch: Pointer): void;
   avgPoolGradient(dy: Pointer, dx: Pointer, countAll: boolean, scratch: Pointer): void;
   dilationGradient(x: Pointer, w: Pointer, dy: Pointer, dx: Pointer, dw: Pointer, scratch: Pointer): void;
   segmentSum(x: Pointer, ids: Pointer, out: Pointer, rows: number, width: number, segments: number): void;

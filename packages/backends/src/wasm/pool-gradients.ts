@@ -4,6 +4,7 @@
  * tfjs loses the gradient of a max window without a positive element, and divides an average by the whole window where
  * forward divided by the elements inside the input ('same' padding). One exception stays as it is in tfjs: with padding
  * given per side, avgPool's gradient divides by the whole window, because a spec of tfjs-core demands those numbers.
+ * Of equal elements the first has the gradient in 2-D and the last in 3-D, as on cpu.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { type Attrs, assertFloat, input, type Kernels, offset, type WasmBackend, type WasmKernel } from './backend.ts';
@@ -26,7 +27,7 @@ const maxPool: WasmKernel = (inputs, attrs, backend) => {
   const dx = backend.makeOutput(x.shape, 'float32');
   const { maxPoolGradient, scratch } = native(backend);
   setPoolWindow(backend, x.shape, attrs);
-  maxPoolGradient(offset(backend, x), offset(backend, dy), offset(backend, dx), scratch);
+  maxPoolGradient(offset(backend, x), offset(backend, dy), offset(backend, dx), x.shape.length === 5, scratch);
   return dx;
 };
 

@@ -13,6 +13,7 @@ import type { SiteWeight } from '../technique.ts';
 import { LayerSite } from './layer-site.ts';
 import type { ModelReader } from './model-reader.ts';
 import { Release } from './release.ts';
+import { Segments } from './segments.ts';
 import { type Container, isContainer, type Kwargs, type Layer, type LayerVariable, type Tensors } from './tfjs-layers.ts';
 
 export function readLayersModel(model: LayersModel): ModelReader {
@@ -35,7 +36,7 @@ export function readLayersModel(model: LayersModel): ModelReader {
     fingerprint: () => weights.map((w) => ({ name: w.name, shape: w.variable().shape, dtype: w.variable().dtype })),
     state: () => sites.filter((site) => !frozen.has(site.layer)).flatMap((site) => site.state.map((w) => w.variable())),
     disabled: (run) => switchedOff(power, run),
-    install(selected) {
+    install(selected, checkpoint) {
       // A batch norm with neither scale nor center follows the layer before it.
       let trains = selected.size > 0;
       const still = sites.filter(({ kind, weights: own }) => {
@@ -43,7 +44,7 @@ export function readLayersModel(model: LayersModel): ModelReader {
         return kind === 'batchNorm' && !trains;
       });
       frozen = new Set(still.map((site) => site.layer));
-      const undo = hook(root, names, new Map(sites.map((site) => [site.layer, site])), frozen);
+      const undo = hook(root, names, new Map(sites.map((site) => [site.layer, site])), frozen, checkpoint);
       return () => {
         undo();
         frozen = new Set();
@@ -67,14 +68,16 @@ function namesOf(root: Container): Map<Layer, string> {
   return names;
 }
 
-function hook(root: Container, names: ReadonlyMap<Layer, string>, sites: ReadonlyMap<Layer, LayerSite>, frozen: ReadonlySet<Layer>): () => void {
+function hook(root: Container, names: ReadonlyMap<Layer, string>, sites: ReadonlyMap<Layer, LayerSite>, frozen: ReadonlySet<Layer>, checkpoint = false): () => void {
   const release = new Release(root);
+  const segments = checkpoint ? new Segments([...names.keys()], [root, ...names.keys()].filter(isContainer)) : undefined;
   const undos = [...names].map(([layer, name]) => {
     const before = Object.getOwnPropertyDescriptor(layer, 'call');
     const original = layer.call;
     const site = sites.get(layer);
     const call: Layer['call'] = site?.kind === 'batchNorm' ? batchNorm(layer, original, frozen.has(layer)) : (inputs, kwargs) => original.call(layer, inputs, kwargs);
-    layer.call = (inputs, kwargs) => release.around(layer, inputs, kwargs, () => (site ? inLayer(name, () => site.forward(inputs, kwargs, call)) : call(inputs, kwargs)));
+    const run: Layer['call'] = (inputs, kwargs) => release.around(layer, inputs, kwargs, () => (site ? inLayer(name, () => site.forward(inputs, kwargs, call)) : call(inputs, kwargs)));
+    layer.call = (inputs, kwargs) => segments?.around(layer, kwargs, inputs)?.made ?? run(inputs, kwargs);
     return () => (before ? Object.defineProperty(layer, 'call', before) : Reflect.deleteProperty(layer, 'call'));
   });
   return () => undos.forEach((undo) => undo());

@@ -22,7 +22,7 @@ export interface ModelReader extends ModelView {
   /** The name of a base variable in this model, the same in every process: `'block_3/conv/kernel'`. */
   nameOf(variable: tf.Variable): string | undefined;
   /** Hooks the model while it is tuned; replacements of sites work only meanwhile. */
-  install(selected: ReadonlySet<tf.Variable>): Uninstall;
+  install(selected: ReadonlySet<tf.Variable>, checkpoint?: boolean): Uninstall;
   /** Runs without the replacements of sites: what the base model computes. */
   disabled<T>(run: () => T): T;
   /** Names, shapes and dtypes of the base, for adapter files. */

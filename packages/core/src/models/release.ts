@@ -10,7 +10,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { recording } from '../gradients.ts';
-import { type Container, isContainer, type Kwargs, type Layer, type Symbolic, type Tensors, toList } from './tfjs-layers.ts';
+import { type Container, isContainer, type Kwargs, type Layer, orderOf, type Symbolic, type Tensors, toList } from './tfjs-layers.ts';
 
 interface Step {
   readonly layer: Layer;
@@ -20,17 +20,8 @@ interface Step {
   readonly dies: number[];
 }
 
-/** The order of tfjs's executor: depth first from the outputs, the last input of a layer first. */
 function planOf(container: Container): readonly Step[] {
-  const order: Symbolic[] = [];
-  const done = new Set(container.inputs);
-  const visit = (t: Symbolic): void => {
-    if (done.has(t)) return;
-    [...t.inputs].reverse().forEach(visit);
-    done.add(t);
-    if (t.inputs.length > 0) order.push(t);
-  };
-  container.outputs.forEach(visit);
+  const order = orderOf(container);
   // Stateful layers may hold on to what they return.
   const free = (t: Symbolic) => !container.outputs.includes(t) && !t.sourceLayer.stateful;
   const last = new Map<Symbolic, number>();

@@ -8,6 +8,7 @@ export interface LayerVariable {
 
 export interface Symbolic {
   readonly id: number;
+  readonly shape: readonly (number | null)[];
   readonly inputs: readonly Symbolic[];
   readonly sourceLayer: Layer;
   readonly nodeIndex: number;
@@ -36,6 +37,7 @@ export interface Layer {
   gamma?: LayerVariable | null;
   beta?: LayerVariable | null;
   call(inputs: Tensors, kwargs: Kwargs): Tensors;
+  apply(inputs: Tensors, kwargs: Kwargs): Tensors;
   getClassName(): string;
 }
 
@@ -49,3 +51,17 @@ export interface Container extends Layer {
 export const isContainer = (layer: Layer): layer is Container => Array.isArray((layer as Container).layers) && Array.isArray((layer as Container).outputs);
 
 export const toList = (tensors: Tensors): tf.Tensor[] => (Array.isArray(tensors) ? tensors : [tensors]);
+
+/** What the layer calls of a container compute, in the order of tfjs's executor: depth first from the outputs, the last input first. */
+export function orderOf(container: Container): readonly Symbolic[] {
+  const order: Symbolic[] = [];
+  const done = new Set(container.inputs);
+  const visit = (t: Symbolic): void => {
+    if (done.has(t)) return;
+    [...t.inputs].reverse().forEach(visit);
+    done.add(t);
+    if (t.inputs.length > 0) order.push(t);
+  };
+  container.outputs.forEach(visit);
+  return order;
+}

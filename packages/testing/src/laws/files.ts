@@ -5,7 +5,7 @@ import { expect } from 'vitest';
 import { memoryFile } from '../memory-file.ts';
 import { type TinyLayersModel, type TinyModel, tinyModels } from '../models/index.ts';
 import { nudge, outputsOf, type Snapshot, snapshot, tune, withTuned } from '../snapshot.ts';
-import type { Law } from '../subject.ts';
+import type { Bound, Law } from '../subject.ts';
 
 /** 9 Saved, and restored on a new copy of the base, it gives equal outputs; its options survive JSON. */
 export const savesAndRestores: Law = (subject, make) =>
@@ -73,13 +73,13 @@ async function expectOrdinary(tiny: TinyLayersModel, outputs: Snapshot): Promise
   await tiny.model.save(file);
   const loaded = await tf.loadLayersModel(file);
   const again = [loaded.predict([...tiny.x])].flat();
-  expect(Object.values(snapshot({ ...again })), 'outputs of the merged model, saved and loaded').toEqual(Object.values(outputs));
+  expect(Object.values(snapshot(Object.fromEntries(again.entries()))), 'outputs of the merged model, saved and loaded').toEqual(Object.values(outputs));
   const weights = loaded.weights.map((w) => w.read());
   loaded.dispose();
   tf.dispose([again, weights]);
 }
 
-function expectClose(received: Snapshot, expected: Snapshot, closeness = { rel: 0, because: 'the tensors are the same' }): void {
+function expectClose(received: Snapshot, expected: Snapshot, closeness: Bound = { rel: 0, because: 'the tensors are the same' }): void {
   for (const name in expected) expect(received[name], name).toBeClose(expected[name]!, closeness);
 }
 

@@ -28,7 +28,7 @@ export const gradientsAgreeWithDifferences: Law = (subject, make) =>
     const { value, grads } = gradientsOf(both);
     const analytic = both.tuned.variables.map((v) => grads[v.name]!);
     const tolerance = 0.01 + 2 * (subject.gradients?.rel ?? 0) + (subject.gradients?.abs ?? 0);
-    await gradcheck(() => both.tiny.loss(), both.tuned.variables, { analytic, tolerance, mode: 'directions', epsilon: 0.03, assert: true });
+    await gradcheck(() => both.tiny.loss(), both.tuned.variables, { analytic, tolerance, mode: 'directions', assert: true });
     tf.dispose([value, analytic]);
   });
 

@@ -46,8 +46,12 @@ export const onlyVariablesMove: Law = (subject, make) =>
     expect(trained(), 'the variables after five steps').not.toEqual(start);
   });
 
+/** What of the model's own may move: what trains, and the moving statistics beside it. */
 function ownNames(weights: { readonly [name: string]: tf.Tensor }, variables: readonly tf.Variable[]): string[] {
-  return Object.keys(weights).filter((name) => variables.includes(weights[name] as tf.Variable));
+  const layerOf = (name: string): string => name.slice(0, name.lastIndexOf('/'));
+  const trained = Object.keys(weights).filter((name) => variables.includes(weights[name] as tf.Variable));
+  const moving = Object.keys(weights).filter((name) => /\/moving_/.test(name) && trained.some((own) => layerOf(own) === layerOf(name)));
+  return [...trained, ...moving];
 }
 
 function without(values: Snapshot, names: readonly string[]): Snapshot {

@@ -117,6 +117,16 @@ export function textNet(seed = 1): TinyLayersModel {
   return tiny('text', model, [seededTokens([BATCH, 5], 11, seed)], seed, labels(seed));
 }
 
+/**
+ * `depth` Dense layers of tanh, [batch, width] each, and the mean of the squared outputs as loss: large enough for what waits for
+ * backward to dominate. It reads exactly (depth + 1) · batch · width values.
+ */
+export function deepNet({ depth, width, batch }: { depth: number; width: number; batch: number }, seed = 1): TinyLayersModel {
+  const layers = Array.from({ length: depth }, (_, i) => tf.layers.dense({ inputShape: [width], units: width, activation: 'tanh', name: `layer_${i}` }));
+  const deep = tiny('deep', tf.sequential({ name: 'deep_net', layers }), [seeded([batch, width], seed)], seed, []);
+  return { ...deep, loss: () => tf.tidy(() => tf.mean(tf.square(deep.model.apply([...deep.x], { training: true }) as tf.Tensor)) as tf.Scalar) };
+}
+
 /** All of them, by the last part of their name. */
 export const layersModels: { readonly [name: string]: (seed?: number) => TinyLayersModel } = {
   dense: denseNet,

@@ -1,0 +1,84 @@
+/**
+ * What training would keep, before training: one forward and backward on a batch, whose gradients are thrown away. Weights and
+ * moving statistics stay as they are.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { type FinetuneOptions, finetune } from './finetune.ts';
+import { type KeptRow, type MemoryReport, measure } from './memory.ts';
+import type { TunableModel } from './models/read-model.ts';
+import type { Technique } from './technique.ts';
+
+export interface ExplainOptions extends FinetuneOptions {
+  /** Techniques to weigh, each by itself. @default none */
+  readonly candidates?: readonly Technique[];
+}
+
+export interface ExplainedRow extends KeptRow {
+  /** What the same layer and kernel would keep under each candidate, by technique name. */
+  readonly under: { readonly [technique: string]: number };
+}
+
+export interface Explanation {
+  /** The most that waits for backward at once, in bytes, and the same under each candidate. */
+  readonly keptBytes: number;
+  readonly keptUnder: { readonly [technique: string]: number };
+  readonly rows: readonly ExplainedRow[];
+  readonly memory: MemoryReport;
+  toString(): string;
+}
+
+/** Throws the gradients away. */
+const discard: Technique = { name: 'explain', options: null, attach: () => ({ step: { onGradients: () => 'skip' }, detach: () => {} }) };
+
+/**
+ * Says what backward would keep, by layer and kernel, and which of `candidates` would shrink it.
+ *
+ * @param inputs a batch for `model`; for variables by name, the function that computes a scalar loss from them
+ * @throws what `finetune` throws
+ *
+ * @example
+ * console.log(String(explain(model, x, { candidates: [fourBit(), tuneMode()] })));
+ */
+export function explain(model: TunableModel, inputs: tf.Tensor | tf.Tensor[] | tf.NamedTensorMap | (() => tf.Scalar), options: ExplainOptions = {}): Explanation {
+  const { candidates = [], ...rest } = options;
+  const base = keptBy(model, inputs, [], rest);
+  const others = candidates.map((candidate) => [candidate.name, keptBy(model, inputs, [candidate], rest)] as const);
+  const bytesIn = (memory: MemoryReport, { layer, kernel }: KeptRow) => memory.kept.find((row) => row.layer === layer && row.kernel === kernel)?.bytes ?? 0;
+  const rows = base.kept.map((row): ExplainedRow => ({ ...row, under: Object.fromEntries(others.map(([name, memory]) => [name, bytesIn(memory, row)])) }));
+  const keptUnder = Object.fromEntries(others.map(([name, memory]) => [name, memory.keptBytes]));
+  return { keptBytes: base.keptBytes, keptUnder, rows, memory: base, toString: () => table(base.keptBytes, keptUnder, rows) };
+}
+
+function keptBy(model: TunableModel, inputs: Parameters<typeof explain>[1], techniques: readonly Technique[], options: FinetuneOptions): MemoryReport {
+  const tuned = finetune(model, [...techniques, discard], options);
+  const optimizer = tf.train.sgd(1);
+  try {
+    return measure(() => tuned.minimize(() => lossOf(model, inputs), optimizer).dispose()).memory;
+  } finally {
+    tuned.dispose();
+    optimizer.dispose();
+  }
+}
+
+/** The sum of the means of all outputs: every output waits as it would under a loss. */
+function lossOf(model: TunableModel, inputs: Parameters<typeof explain>[1]): tf.Scalar {
+  if (typeof inputs === 'function') return inputs();
+  const run = 'apply' in model ? (x: unknown) => (model.apply as Function)(x, { training: true }) : (x: unknown) => (model as { predict(x: unknown): unknown }).predict(x);
+  const outputs = run(inputs) as tf.Tensor | tf.Tensor[] | tf.NamedTensorMap;
+  const list = outputs instanceof tf.Tensor ? [outputs] : Object.values(outputs);
+  return tf.addN(list.map((y) => tf.mean(y))) as tf.Scalar;
+}
+
+const mb = (bytes: number) => (bytes / 1e6).toFixed(2).padStart(9);
+
+function table(total: number, totals: Explanation['keptUnder'], rows: readonly ExplainedRow[]): string {
+  const names = Object.keys(totals);
+  const wide = Math.max(...rows.map(({ layer, kernel }) => layer.length + kernel.length + 1), 28);
+  const line = (label: string, bytes: readonly number[]) => label.padEnd(wide) + bytes.map(mb).join('');
+  return [
+    'kept for backward, MB'.padEnd(wide) + ['now', ...names].map((name) => name.slice(0, 8).padStart(9)).join(''),
+    ...rows.slice(0, 20).map((row) => line(`${row.layer} ${row.kernel}`.trim(), [row.bytes, ...names.map((name) => row.under[name]!)])),
+    ...(rows.length > 20 ? [`${rows.length - 20} more`] : []),
+    line('at most at once', [total, ...names.map((name) => totals[name]!)]),
+  ].join('\n');
+}

@@ -1,0 +1,137 @@
+/**
+ * Runs something else in place of a kernel: how sites of GraphModels and of plain functions are replaced, and labeled.
+ *
+ * While anyone intercepts, `runKernel` and `customGrad` are replaced on the engine instance. The tape records one level below
+ * (`runKernelFunc`), so what runs instead is recorded like any other op. tfjs's fused ops are customGrads around one kernel: that
+ * kernel is intercepted, its activation is taken off, and put back afterwards. Backward passes are left alone.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { inLayer } from '../tape.ts';
+import type { Forward, Undo } from '../technique.ts';
+
+type Tensors = { readonly [name: string]: tf.Tensor };
+
+export interface Interceptor {
+  /** The name under which kernels run now, if this model runs. */
+  label?(): string | undefined;
+  /** What runs in place of a kernel, if anything; asked without a kernel for a customGrad, with its arguments. */
+  find(kernel: string | undefined, inputs: Tensors): ((x: tf.Tensor, next: Forward) => tf.Tensor) | undefined;
+}
+
+const dense = ['a', 'b'] as const;
+const conv = ['x', 'filter'] as const;
+/** The kernels with a weight: the names of the input that flows and of the weight. */
+export const operands: { readonly [kernel: string]: readonly [data: string, weight: string] } = {
+  BatchMatMul: dense,
+  _FusedMatMul: dense,
+  Conv2D: conv,
+  FusedConv2D: conv,
+  DepthwiseConv2dNative: conv,
+  FusedDepthwiseConv2D: conv,
+  Conv3D: conv,
+  Conv2DBackpropInput: ['dy', 'filter'],
+  GatherV2: ['indices', 'x'],
+  FusedBatchNorm: ['x', 'scale'],
+};
+
+const interceptors = new Set<Interceptor>();
+let restore = () => {};
+
+export function intercept(interceptor: Interceptor): Undo {
+  if (interceptors.size === 0) restore = patch();
+  interceptors.add(interceptor);
+  return () => {
+    if (interceptors.delete(interceptor) && interceptors.size === 0) restore();
+  };
+}
+
+function patch(): Undo {
+  const engine = tf.engine() as any;
+  const { runKernel, customGrad, state } = engine;
+  const own = ['runKernel', 'customGrad'].map((name) => [name, Object.getOwnPropertyDescriptor(engine, name)] as const);
+  let inside = false;
+  const find = (kernel: string | undefined, inputs: Tensors) => {
+    if (inside || state.kernelDepth > 0) return undefined;
+    for (const interceptor of interceptors) {
+      const forward = interceptor.find(kernel, inputs);
+      if (forward) return inBackward(state) ? undefined : forward;
+    }
+    return undefined;
+  };
+  engine.runKernel = (kernel: string, inputs: Tensors, attrs: { readonly [name: string]: unknown } = {}) =>
+    labeled(() => {
+      const plain = (given: Tensors, linear = attrs) => runKernel.call(engine, kernel, given, linear);
+      const forward = find(kernel, inputs);
+      if (!forward) return plain(inputs);
+      inside = true;
+      try {
+        return tf.tidy(() => replaced(kernel, inputs, attrs, forward, plain));
+      } finally {
+        inside = false;
+      }
+    });
+  engine.customGrad = (f: (...args: unknown[]) => { value: tf.Tensor }) => (...xs: tf.Tensor[]) => {
+    const fused = find(undefined, Object.fromEntries(xs.entries())) && (firstKernel(engine, f, xs) ?? '').includes('Fused');
+    return fused ? f(...xs, () => {}).value : labeled(() => customGrad.call(engine, f)(...xs));
+  };
+  return () => {
+    for (const [name, before] of own) {
+      if (before) Object.defineProperty(engine, name, before);
+      else delete engine[name];
+    }
+  };
+}
+
+function labeled<T>(run: () => T): T {
+  for (const interceptor of interceptors) {
+    const label = interceptor.label?.();
+    if (label !== undefined) return inLayer(label, run);
+  }
+  return run();
+}
+
+function replaced(
+  kernel: string,
+  inputs: Tensors,
+  attrs: { readonly [name: string]: unknown },
+  forward: (x: tf.Tensor, next: Forward) => tf.Tensor,
+  plain: (inputs: Tensors, attrs: { readonly [name: string]: unknown }) => tf.Tensor,
+): tf.Tensor {
+  const { activation, ...rest } = attrs;
+  const { preluActivationWeights: slope, ...linear } = inputs;
+  const data = operands[kernel]?.[0] ?? Object.keys(inputs)[0]!;
+  const x = inputs[data]!;
+  const run = (given: tf.Tensor) => plain({ ...linear, [data]: given }, activation ? { ...rest, activation: 'linear' } : attrs);
+  // The fused matmul runs in 3-D, and gives its result its own shape later.
+  const flat = kernel === '_FusedMatMul' && x.shape[0] === 1 && inputs['b']!.shape[0] === 1;
+  const first = (t: tf.Tensor) => tf.squeeze(t, [0]);
+  const y = flat ? forward(first(x), (given) => first(run(tf.expandDims(given, 0)))) : forward(x, run);
+  if (activation === 'prelu') return tf.prelu(y, slope!);
+  if (activation === 'leakyrelu') return tf.leakyRelu(y, attrs['leakyreluAlpha'] as number);
+  return activations[activation as string]?.(y) ?? y;
+}
+
+const activations: { readonly [name: string]: Forward } = { relu: tf.relu, relu6: tf.relu6, elu: tf.elu, sigmoid: tf.sigmoid };
+
+/** The kernel that f runs first, if any: f is left there. */
+function firstKernel(engine: { runKernel: unknown }, f: (...args: unknown[]) => unknown, xs: tf.Tensor[]): string | undefined {
+  const { runKernel } = engine;
+  let found: string | undefined;
+  engine.runKernel = (kernel: string) => {
+    found = kernel;
+    throw new Error(kernel);
+  };
+  try {
+    f(...xs, () => {});
+  } catch {
+    // f runs again, and throws what is its own
+  } finally {
+    engine.runKernel = runKernel;
+  }
+  return found;
+}
+
+/** tfjs and our tape name the scopes of the two passes. */
+function inBackward(state: { readonly scopeStack: readonly { readonly name?: string }[] }): boolean {
+  return state.scopeStack.findLast(({ name }) => name === 'forward' || name === 'backward')?.name === 'backward';
+}

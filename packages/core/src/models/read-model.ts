@@ -1,0 +1,19 @@
+/** Picks the reader of a model. */
+import * as tf from '@tensorflow/tfjs-core';
+import type { GraphModel } from '@tensorflow/tfjs-converter';
+import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { FinetuneError } from '../errors.ts';
+import { readGraphModel } from './graph-model.ts';
+import { readLayersModel } from './layers-model.ts';
+import type { ModelReader } from './model-reader.ts';
+import { readVariables } from './variables.ts';
+
+export type TunableModel = LayersModel | GraphModel | { readonly [name: string]: tf.Variable };
+
+export function readModel(model: TunableModel): ModelReader {
+  if (Array.isArray((model as LayersModel).layers)) return readLayersModel(model as LayersModel);
+  if ('executor' in model) return readGraphModel(model as GraphModel);
+  const values = Object.values(model);
+  if (values.length > 0 && values.every((v) => v instanceof tf.Variable)) return readVariables(model as { readonly [name: string]: tf.Variable });
+  throw new FinetuneError('bad-model', 'finetune', 'got something else; expected a LayersModel, a GraphModel, or an object of variables by name.');
+}

@@ -1,0 +1,155 @@
+/**
+ * Gradient checkpointing of a LayersModel: its layers run in segments between tensors that are the only way from what is before to
+ * what is after (the outputs of residual blocks, say); each segment is one `checkpoint`.
+ *
+ * tfjs's executor calls layer by layer. The call of a segment's first layer runs the whole segment; the layers between get tensors
+ * without values, and the last one gets the result. Where to cut minimizes cut tensors + the largest segment, by their shapes.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { checkpoint } from '../checkpoint.ts';
+import { FinetuneError } from '../errors.ts';
+import { recording } from '../gradients.ts';
+import { type Container, isContainer, type Kwargs, type Layer, orderOf, type Symbolic, type Tensors, toList } from './tfjs-layers.ts';
+
+interface Segment {
+  /** What each layer call of the segment computes, in the executor's order. */
+  readonly steps: readonly Symbolic[];
+  /** The tensor that leads in, and the one that leads out. */
+  readonly from: Symbolic;
+  readonly to: Symbolic;
+}
+
+const elements = (t: Symbolic) => t.shape.reduce<number>((n, d) => n * (d ?? 1), 1);
+
+/** Positions in `order` after which a single tensor is still to be read. */
+function cutsOf(container: Container, order: readonly Symbolic[]): Map<number, Symbolic> {
+  const last = new Map<Symbolic, number>();
+  order.forEach((t, i) => t.inputs.forEach((x) => last.set(x, i)));
+  for (const y of container.outputs) last.set(y, order.length);
+  const live = new Set<Symbolic>(container.inputs);
+  const cuts = new Map<number, Symbolic>();
+  order.forEach((t, i) => {
+    live.add(t);
+    for (const x of live) if ((last.get(x) ?? -1) <= i) live.delete(x);
+    if (live.size === 1) cuts.set(i, [...live][0]!);
+  });
+  return cuts;
+}
+
+/** Cuts so that no segment makes more than `most` elements, where that can be. */
+function cutEvery(order: readonly Symbolic[], cuts: ReadonlyMap<number, Symbolic>, most: number): number[] {
+  const chosen: number[] = [];
+  let [inside, candidate, since] = [0, -1, 0];
+  order.forEach((t, i) => {
+    inside += elements(t);
+    since += elements(t);
+    if (inside > most && candidate >= 0) {
+      chosen.push(candidate);
+      inside = since;
+      candidate = -1;
+    }
+    if (cuts.has(i) && i < order.length - 1) [candidate, since] = [i, 0];
+  });
+  return chosen;
+}
+
+function plan(container: Container): Segment[] {
+  const order = orderOf(container);
+  const [input] = container.inputs;
+  if (container.inputs.length !== 1 || container.outputs.length !== 1 || order.some((t) => isContainer(t.sourceLayer) || t.sourceLayer.inboundNodes[t.nodeIndex]!.outputTensors.length !== 1)) return [];
+  const cuts = cutsOf(container, order);
+  const total = order.reduce((n, t) => n + elements(t), 0);
+  const cost = (ends: number[]) => {
+    let [kept, largest, begin] = [0, 0, 0];
+    for (const end of [...ends, order.length - 1]) {
+      kept += elements(cuts.get(end) ?? order[end]!);
+      largest = Math.max(largest, order.slice(begin, end + 1).reduce((n, t) => n + elements(t), 0));
+      begin = end + 1;
+    }
+    return kept + 2 * largest; // a segment's values and their gradients
+  };
+  const options = order.map((_, k) => cutEvery(order, cuts, total / (k + 1)));
+  const best = options.reduce((a, b) => (cost(b) < cost(a) ? b : a));
+  let from = input!;
+  return [...best, order.length - 1].map((end, k) => {
+    const to = cuts.get(end) ?? order[end]!;
+    const segment = { steps: order.slice(k === 0 ? 0 : best[k - 1]! + 1, end + 1), from, to };
+    from = to;
+    return segment;
+  });
+}
+
+const masks = (layer: Layer) => layer.getClassName() === 'Masking' || (layer as { maskZero?: boolean }).maskZero === true;
+
+/** Where one run of a container is. */
+interface Run {
+  readonly kwargs: Kwargs;
+  segment: number;
+  step: number;
+  made: Map<Symbolic, Tensors>;
+  /** The result of the segment before, which the tape keeps from now on. */
+  spent: tf.Tensor | undefined;
+}
+
+export class Segments {
+  readonly #byLayer = new Map<Layer, { readonly segments: readonly Segment[]; run: Run | undefined }>();
+  #inside = false;
+
+  /** @throws FinetuneError `bad-option` for models that cannot be cut */
+  constructor(layers: Iterable<Layer>, containers: Iterable<Container>) {
+    const masked = [...layers].filter(masks).map((layer) => layer.name);
+    if (masked.length > 0) throw new FinetuneError('bad-option', 'finetune', `checkpoint: true does not work with masks, which ${masked.join(', ')} make. Leave it out.`);
+    for (const container of containers) {
+      const segments = plan(container);
+      if (segments.length < 2) continue;
+      const state = { segments, run: undefined };
+      for (const { steps } of segments) for (const t of steps) this.#byLayer.set(t.sourceLayer, state);
+    }
+    if (this.#byLayer.size === 0) throw new FinetuneError('bad-option', 'finetune', 'checkpoint: true found no place to cut this model in two. Leave it out, or write the loss with checkpoint(f).');
+  }
+
+  /** Around one call of a layer; undefined if the layer is not in a segment now. */
+  around(layer: Layer, kwargs: Kwargs, inputs: Tensors): { readonly made: Tensors } | undefined {
+    const state = this.#byLayer.get(layer);
+    if (!state || this.#inside || !recording() || !kwargs?.['training']) return undefined;
+    if (state.run?.kwargs !== kwargs) state.run = { kwargs, segment: 0, step: 0, made: new Map(), spent: undefined };
+    const { run } = state;
+    const segment = state.segments[run.segment];
+    if (segment?.steps[run.step]?.sourceLayer !== layer) {
+      throw new FinetuneError('bad-model', 'checkpoint', `layer "${layer.name}" was called out of order. Use checkpoint: true with model.fit or model.apply of the whole model.`);
+    }
+    if (run.step === 0) this.#compute(segment, run, toList(inputs)[0]!);
+    const made = run.made.get(segment.steps[run.step]!)!;
+    if (++run.step === segment.steps.length) {
+      run.step = 0;
+      run.segment++;
+      if (run.segment === state.segments.length) state.run = undefined;
+    }
+    return { made };
+  }
+
+  #compute({ steps, from, to }: Segment, run: Run, x: tf.Tensor): void {
+    const last = new Map<Symbolic, number>();
+    steps.forEach((t, i) => t.inputs.forEach((source) => last.set(source, i)));
+    const shapes = new Map<Symbolic, number[]>();
+    const y = checkpoint((start: tf.Tensor) => {
+      this.#inside = true; // also when backward runs this again
+      try {
+        const values = new Map([[from, start]]);
+        const kwargs = { ...run.kwargs };
+        steps.forEach((t, i) => {
+          const value = toList(t.sourceLayer.apply(t.inputs.map((source) => values.get(source)!), kwargs) as Tensors)[0]!;
+          values.set(t, value);
+          shapes.set(t, value.shape);
+          for (const source of new Set(t.inputs)) if (last.get(source) === i && source !== from && source !== to) values.get(source)!.dispose();
+        });
+        return values.get(to)!;
+      } finally {
+        this.#inside = false;
+      }
+    }, x);
+    run.made = new Map(steps.map((t) => [t, t === to ? y : new tf.Tensor(shapes.get(t)!, y.dtype, {}, -1)]));
+    run.spent?.dispose();
+    run.spent = y;
+  }
+}
