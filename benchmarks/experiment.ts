@@ -42,7 +42,7 @@ export interface Side extends Bytes {
 }
 
 export interface Equality {
-  /** Over all gradients: the largest difference, in units of the tensor's largest value. */
+  /** The largest difference of any gradient, in units of the largest gradient. */
   readonly maxRelativeDifference: number;
   readonly gradientsBitEqual: boolean;
   /** All weights and moving statistics after two steps, and both losses. */

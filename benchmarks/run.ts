@@ -6,8 +6,7 @@
  * Each row runs in a process of its own, so that no model's heap or compiled code meets the next. `--quick` runs the small sizes
  * to see that all works, and writes nothing. A result is never edited: a newer run of the same experiment replaces it.
  */
-import { fork } from 'node:child_process';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, fork } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -65,10 +64,12 @@ function read(name: string): Experiment {
 
 function inChild(job: Job): Promise<Row> {
   return new Promise((resolve, reject) => {
-    const child = fork(at(import.meta.url), [], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    const child = fork(at(import.meta.url), [], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+    let said = '';
+    child.stderr?.on('data', (chunk) => (said += String(chunk)));
     child.once('message', (row) => resolve(row as Row));
     child.once('error', reject);
-    child.once('exit', (code) => reject(new Error(`[benchmarks] ${job.experiment.title}, ${job.lever}: the process ended with code ${code} before its row was done.`)));
+    child.once('exit', (code) => reject(new Error(`[benchmarks] ${job.experiment.title}, ${job.lever}: the process ended with code ${code} before its row was done.\n${said}`)));
     child.send(job);
   });
 }

@@ -86,25 +86,24 @@ async function interleaved(a: Run, b: Run, steps: number): Promise<readonly [Tim
 }
 
 function compare(stock: Run, lean: Run): Equality {
-  let maxRelativeDifference = 0;
-  for (const [name, expected] of stock.gradients) {
-    maxRelativeDifference = Math.max(maxRelativeDifference, relativeDifference(expected, lean.gradients.get(name)));
-  }
   const sameNames = stock.gradients.size === lean.gradients.size;
   return {
-    maxRelativeDifference,
+    maxRelativeDifference: relativeDifference(stock.gradients, lean.gradients),
     gradientsBitEqual: sameNames && [...stock.gradients].every(([name, values]) => sameBits(values, lean.gradients.get(name))),
     stepsBitEqual: [...stock.weights].every(([name, values]) => sameBits(values, lean.weights.get(name))) && String(stock.losses) === String(lean.losses),
   };
 }
 
-function relativeDifference(expected: Float32Array, got: Float32Array | undefined): number {
-  if (got?.length !== expected.length) return Number.POSITIVE_INFINITY;
+function relativeDifference(expected: Run['gradients'], got: Run['gradients']): number {
   let difference = 0;
   let largest = 0;
-  for (let i = 0; i < expected.length; i++) {
-    difference = Math.max(difference, Math.abs((expected[i] as number) - (got[i] as number)));
-    largest = Math.max(largest, Math.abs(expected[i] as number));
+  for (const [name, values] of expected) {
+    const others = got.get(name);
+    if (others?.length !== values.length) throw new Error(`[train-step] LeanTune gave no gradient of ${name}'s size.`);
+    for (let i = 0; i < values.length; i++) {
+      difference = Math.max(difference, Math.abs((values[i] as number) - (others[i] as number)));
+      largest = Math.max(largest, Math.abs(values[i] as number));
+    }
   }
   return difference === 0 ? 0 : difference / largest;
 }

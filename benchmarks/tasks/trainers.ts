@@ -31,7 +31,13 @@ export function leanTrainer(subject: Subject, lever: Lever, blocksPerCheckpoint:
   const { model } = subject;
   const tuned = finetune(model, [], { trainable: selectedWeights(subject, lever).map(({ name }) => name) });
   if (isLayersModel(model) && lever !== 'full + checkpoint') {
-    return { step: (optimizer) => fitStep(model, subject, tuned.optimizer(optimizer)) };
+    const ours = new Map<tf.Optimizer, tf.Optimizer>();
+    return {
+      step: (optimizer) => {
+        if (!ours.has(optimizer)) ours.set(optimizer, tuned.optimizer(optimizer));
+        return fitStep(model, subject, ours.get(optimizer) as tf.Optimizer);
+      },
+    };
   }
   const segments = lever === 'full + checkpoint' ? grouped(subject.blocks, blocksPerCheckpoint).map((part) => (x: tf.Tensor) => checkpoint(part, x)) : subject.blocks;
   return { step: async (optimizer) => read(tuned.minimize(() => subject.loss(chain(segments, subject.x)), optimizer)) };

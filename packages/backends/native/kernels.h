@@ -13,6 +13,7 @@
 typedef float f4 __attribute__((vector_size(16)));
 typedef int i4 __attribute__((vector_size(16)));
 typedef f4 f4u __attribute__((aligned(4)));
+typedef i4 i4u __attribute__((aligned(4)));
 
 static inline f4 load(const float* p) { return *(const f4u*)p; }
 static inline void store(float* p, f4 v) { *(f4u*)p = v; }

@@ -38,35 +38,35 @@ static Cover cover(const Window* s, int b, int od, int oh, int ow) {
       for (int w = c.w0, at; at = (((c.batch * s->inD + d) * s->inH + h) * s->inW + w) * s->inC, w < c.w1; \
            w += s->dilationW)
 
-static void maxLanes(const Window* s, Cover c, const float* x, const float* dy, float* dx, int channel, int lastTie) {
-  i4 arg = {-1, -1, -1, -1};
-  f4 best = splat(0);
-  EACH_COVERED(s, c, at) {
-    f4 v = load(x + at + channel);
-    i4 better = (lastTie ? v >= best : v > best) | (arg < 0);
-    best = (f4)(((i4)v & better) | ((i4)best & ~better));
-    arg = (splatInt(at) & better) | (arg & ~better);
+/* Takes the element at `at` for the channels where it is larger than the best so far. */
+static void challenge(const float* x, float* best, int* arg, int at, int channels, int first, int lastTie) {
+  int c = 0;
+  for (; c + 4 <= channels; c += 4) {
+    f4 v = load(x + c), b = load(best + c);
+    i4 better = first ? splatInt(-1) : lastTie ? v >= b : v > b;
+    i4 old = *(i4u*)(arg + c);
+    store(best + c, (f4)(((i4)v & better) | ((i4)b & ~better)));
+    *(i4u*)(arg + c) = (splatInt(at) & better) | (old & ~better);
   }
-  for (int i = 0; i < 4; i++)
-    if (arg[i] >= 0) dx[arg[i] + channel + i] += dy[channel + i];
+  for (; c < channels; c++)
+    if (first || (lastTie ? x[c] >= best[c] : x[c] > best[c])) best[c] = x[c], arg[c] = at;
 }
 
-static void maxOne(const Window* s, Cover c, const float* x, const float* dy, float* dx, int channel, int lastTie) {
-  int arg = -1;
-  EACH_COVERED(s, c, at) {
-    if (arg < 0 || x[at + channel] > x[arg + channel] || (lastTie && x[at + channel] == x[arg + channel])) arg = at;
-  }
-  if (arg >= 0) dx[arg + channel] += dy[channel];
-}
-
-EXPORT(maxPoolGradient) void maxPoolGradient(const float* x, const float* dy, float* dx, int lastTie, const Scratch* scratch) {
+EXPORT(maxPoolGradient) void maxPoolGradient(const float* x, const float* dy, float* dx, int lastTie, Scratch* scratch) {
   const Window* s = &scratch->window;
+  float* best = scratch->packA;
+  int* arg = (int*)scratch->packB;
   zero(dx, s->batch * s->inD * s->inH * s->inW * s->inC);
   EACH_OUTPUT(s) {
     Cover c = cover(s, b, od, oh, ow);
-    int channel = 0;
-    for (; channel + 4 <= s->inC; channel += 4) maxLanes(s, c, x, dy, dx, channel, lastTie);
-    for (; channel < s->inC; channel++) maxOne(s, c, x, dy, dx, channel, lastTie);
+    for (int c0 = 0; c0 < s->inC; c0 += MC * KC) {
+      int channels = min(MC * KC, s->inC - c0), first = 1;
+      EACH_COVERED(s, c, at) {
+        challenge(x + at + c0, best, arg, at + c0, channels, first, lastTie);
+        first = 0;
+      }
+      for (int i = 0; i < channels && !first; i++) dx[arg[i] + i] += dy[c0 + i];
+    }
     dy += s->inC;
   }
 }

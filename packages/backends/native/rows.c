@@ -1,5 +1,14 @@
-/* Row-wise helpers: sums of rows by segment, clipping that lets NaN through, bias and activation. */
+/* Row-wise helpers: gathering rows, summing them by segment, clipping that lets NaN through, bias and activation. */
 #include "kernels.h"
+
+/* out[o, i] = x[o, indices[i]], slices of bytes. Returns where an index is out of range, or -1. */
+EXPORT(gather) int gather(const char* x, const int* indices, char* out, int outer, int axisSize, int count, int sliceBytes) {
+  for (int i = 0; i < count; i++)
+    if (indices[i] < 0 || indices[i] >= axisSize) return i;
+  for (int o = 0; o < outer; o++, x += axisSize * sliceBytes)
+    for (int i = 0; i < count; i++, out += sliceBytes) __builtin_memcpy(out, x + indices[i] * sliceBytes, sliceBytes);
+  return -1;
+}
 
 /* out[id] += x[row] for each row; ids outside [0, segments) are dropped. */
 EXPORT(segmentSum) void segmentSum(const float* x, const int* ids, float* out, int rows, int width, int segments) {
@@ -37,3 +46,5 @@ EXPORT(addBias) void addBias(float* out, const float* bias, int rows, int width,
 }
 
 EXPORT(scratchBytes) int scratchBytes(void) { return sizeof(Scratch); }
+EXPORT(shapeOffset) const int* shapeOffset(const Scratch* scratch) { return scratch->inRow; }
+EXPORT(repsOffset) const int* repsOffset(const Scratch* scratch) { return scratch->outRow; }

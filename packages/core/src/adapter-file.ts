@@ -11,8 +11,6 @@ import { crc32 } from './checksum.ts';
 import { FinetuneError } from './errors.ts';
 import { fileHandler, nodeFileSystem, toArrayBuffer } from './file-handler.ts';
 
-export { type AdapterHeader, checkAdapter, type Expected, type SavedTechnique, type TensorSpec } from './adapter-fit.ts';
-
 type NamedTensor = Parameters<tf.Optimizer['setWeights']>[0][number]; // tfjs does not export it
 
 /** An adapter in memory. The caller owns its tensors. */
@@ -77,10 +75,12 @@ export async function writeAdapter(
     };
     // tfjs's localstorage handler removes the old item when the new one exceeds the quota.
     const previous = typeof to === 'string' && to.startsWith('localstorage:') && (await handler.load!().catch(() => undefined));
-    return await handler.save!(artifacts).catch(async (error: unknown) => {
+    try {
+      return await handler.save!(artifacts);
+    } catch (error) {
       if (previous) await handler.save!(previous);
       throw error;
-    });
+    }
   } catch (error) {
     throw wrap('save', `${nameOf(to)} could not be written`, error);
   }
@@ -143,13 +143,15 @@ function join(weightData: unknown): ArrayBuffer {
   return shards.length === 1 ? shards[0]! : tf.io.CompositeArrayBuffer.join(shards);
 }
 
-function decode(specs: tf.io.WeightsManifestEntry[], data: ArrayBuffer): Pick<Adapter, 'tensors' | 'optimizer'> {
-  const all = tf.tidy(() => tf.io.decodeWeights(data, specs));
-  const names = (ofState: boolean): string[] => specs.flatMap(({ name, group }) => ((group === 'optimizer') === ofState ? [name] : []));
-  return {
-    tensors: Object.fromEntries(names(false).map((name) => [name, all[name]!])),
-    optimizer: names(true).map((name) => ({ name: name.slice(prefix.length), tensor: all[name]! })),
-  };
+function decode(specs: readonly tf.io.WeightsManifestEntry[], data: ArrayBuffer): Pick<Adapter, 'tensors' | 'optimizer'> {
+  return tf.tidy(() => {
+    const numbered = specs.map((spec, i) => ({ ...spec, name: `${i}` })); // "__proto__" would not survive as a name
+    const tensors = Object.values(tf.io.decodeWeights(data, numbered));
+    const named = (ofState: boolean): NamedTensor[] =>
+      specs.flatMap(({ name, group }, i) => ((group === 'optimizer') === ofState ? [{ name, tensor: tensors[i]! }] : []));
+    const state = named(true).map(({ name, tensor }) => ({ name: name.slice(prefix.length), tensor }));
+    return { tensors: Object.fromEntries(named(false).map(({ name, tensor }) => [name, tensor])), optimizer: state as never };
+  });
 }
 
 /**

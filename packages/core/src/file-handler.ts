@@ -50,7 +50,11 @@ export function fileHandler(folder: string, fs: FileSystem): tf.io.IOHandler {
         if (error.code && error.code !== 'ENOENT') throw error; // else nothing is there, or nothing legible: both may be replaced
       });
       if (old && old.format !== artifacts.format)
-        throw new FinetuneError('bad-file', 'save', `${at('model.json')} is no adapter: its format is "${old.format}". Save to another folder.`);
+        throw new FinetuneError(
+          'bad-file',
+          'save',
+          `${at('model.json')} is no adapter: its format is "${old.format}". Save to another folder.`,
+        );
       const fresh = Date.now().toString(36) + Math.random().toString(36).slice(2);
       const [weights, json] = [`weights-${fresh}.bin`, `model.json.${fresh}.tmp`];
       const { modelTopology, format, generatedBy, userDefinedMetadata, weightSpecs } = artifacts;

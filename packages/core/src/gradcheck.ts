@@ -48,23 +48,16 @@ export interface GradcheckReport {
  */
 export async function gradcheck(f: (...inputs: tf.Tensor[]) => tf.Tensor, inputs: readonly tf.Tensor[], options: GradcheckOptions = {}): Promise<GradcheckReport> {
   const { epsilon = 0.125, tolerance = 1e-3, directions = 4, seed = 1, mode, assert } = options;
-  const wrong = inputs.flatMap((x, i) => (x.dtype === 'float32' ? [] : [`input ${i} of dtype ${x.dtype}`]));
-  if (inputs.length === 0 || wrong.length > 0) {
-    throw new FinetuneError('bad-option', 'gradcheck', `got ${wrong.join(', ') || 'no inputs'}; expected float32 tensors. Close over the others inside f.`);
-  }
   const run = (xs: readonly tf.Tensor[]) => read(tf.tidy(() => tf.clone(f(...xs))));
-  const [base, again] = [await run(inputs), await run(inputs)];
-  if (base.some((y, i) => y !== again[i])) {
-    throw new FinetuneError('bad-loss', 'gradcheck', 'f gave two results for the same inputs; expected one. Seed what is random in it, or leave it out (dropout).');
-  }
+  const base = await twice(run, inputs);
   const w = base.length === 1 ? Float32Array.of(1) : await random(base.length, seed);
+  const size = dot(w.map(Math.abs), base.map(Math.abs));
   const analytic = await Promise.all(options.analytic?.map((g) => read(tf.clone(g))) ?? slopes(f, inputs, w));
   let report: GradcheckReport = { ok: true, maxError: 0, worst: { input: 0, index: 0, analytic: 0, numeric: 0 } };
   for (const [input, x] of inputs.entries()) {
     const start = await read(tf.clone(x));
     const rms = Math.sqrt(dot(start, start) / x.size) || 1;
     const at = (h: number, v: Float32Array) => moved(x, start.map((value, i) => value + h * v[i]!), (there) => run(inputs.map((other, i) => (i === input ? there : other))));
-    const size = dot(w.map(Math.abs), base.map(Math.abs));
     const full = (mode ?? (x.size > 64 ? 'directions' : 'full')) === 'full';
     const checks: GradcheckReport['worst'][] = [];
     for (let index = 0; index < (full ? x.size : directions); index++) {
@@ -72,8 +65,9 @@ export async function gradcheck(f: (...inputs: tf.Tensor[]) => tf.Tensor, inputs
       const numeric = await ridders(async (h) => dot(w, await at(h, v), await at(-h, v)) / (2 * h), epsilon * rms, size * 2 ** -24);
       checks.push({ input, index, analytic: dot(v, analytic[input]!), numeric });
     }
-    // Below a hundredth of |f| / |x|, a derivative drowns in the rounding of f.
-    const scale = Math.max((0.01 * size) / rms, ...checks.flatMap((c) => [c.analytic, c.numeric].map(Math.abs)));
+    // Below a hundredth of |f| / |x|, a derivative drowns in the rounding of f. |∇f| is what a random direction gives on average.
+    const typical = full ? 0 : Math.sqrt(dot(analytic[input]!, analytic[input]!));
+    const scale = Math.max((0.01 * size) / rms, typical, ...checks.flatMap((c) => [c.analytic, c.numeric].map(Math.abs)));
     for (const worst of checks) {
       const error = worst.analytic === worst.numeric ? 0 : Math.abs(worst.analytic - worst.numeric) / scale;
       if (!(error <= report.maxError)) report = { ok: error <= tolerance, maxError: error, worst };
@@ -81,6 +75,19 @@ export async function gradcheck(f: (...inputs: tf.Tensor[]) => tf.Tensor, inputs
   }
   if (assert && !report.ok) throw failure(report, tolerance, inputs);
   return report;
+}
+
+/** f(inputs), which must be the same twice. */
+async function twice(run: (xs: readonly tf.Tensor[]) => Promise<Float32Array>, inputs: readonly tf.Tensor[]): Promise<Float32Array> {
+  const wrong = inputs.flatMap((x, i) => (x.dtype === 'float32' ? [] : [`input ${i} of dtype ${x.dtype}`]));
+  if (inputs.length === 0 || wrong.length > 0) {
+    throw new FinetuneError('bad-option', 'gradcheck', `got ${wrong.join(', ') || 'no inputs'}; expected float32 tensors. Close over the others inside f.`);
+  }
+  const [base, again] = [await run(inputs), await run(inputs)];
+  if (base.some((y, i) => y !== again[i])) {
+    throw new FinetuneError('bad-loss', 'gradcheck', 'f gave two results for the same inputs; expected one. Seed what is random in it, or leave it out (dropout).');
+  }
+  return base;
 }
 
 /** Σ a (b − c) in float64. */

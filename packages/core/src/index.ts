@@ -10,3 +10,4 @@ export type { TunableModel } from './models/read-model.ts';
 export type { StepOptions } from './optimizer.ts';
 export { constant, cosine, join, linear, type Schedule, setLearningRate, warmup, warmupCosine } from './schedules.ts';
 export type * from './technique.ts';
+export { explain, type ExplainedRow, type ExplainOptions, type Explanation } from './explain.ts';

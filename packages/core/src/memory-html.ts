@@ -16,7 +16,7 @@ export interface HtmlOptions {
 const W = 640;
 const H = 280;
 const colors = ['#64748b', '#8b5cf6', '#f59e0b', '#10b981', '#38bdf8'];
-const escape = (text: string) => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+const safe = (text: string) => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 
 const css = `:root{color-scheme:light dark;font:15px/1.5 system-ui}body{max-width:1360px;margin:40px auto;padding:0 24px}
 main{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));gap:20px}section{border:1px solid #8884;border-radius:12px;padding:22px}
@@ -35,17 +35,17 @@ export function memoryPage(
 ): string {
   const top = Math.max(data.peakBytes, compare?.peakBytes ?? 0, 1);
   const note = compare ? `${labels[0]} peaks at ${percentOf(data.peakBytes, compare.peakBytes)} % of ${labels[1]}. ` : '';
-  return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${escape(title)}</title><style>${css}</style>
-<h1>${escape(title)}</h1><p>${escape(note)}Every buffer counts once.</p><main>${compare ? panel(compare, labels[1], top) : ''}${panel(data, compare ? labels[0] : '', top)}</main>`;
+  return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${safe(title)}</title><style>${css}</style>
+<h1>${safe(title)}</h1><p>${safe(note)}Every buffer counts once.</p><main>${compare ? panel(compare, labels[1], top) : ''}${panel(data, compare ? labels[0] : '', top)}</main>`;
 }
 
 function panel(data: MemoryData, label: string, top: number): string {
   const unit = unitFor(top);
   const legend = (table: number, i: number) => (table < 1 && i && colors[i - 1] ? `<i style="background:${colors[i - 1]}"></i>` : '');
   const html = tables(data, unit).map((rows, t) =>
-    rows.map((cells, i) => `<tr><td>${legend(t, i)}${cells.map(escape).join('<td>')}`).join(''),
+    rows.map((cells, i) => `<tr><td>${legend(t, i)}${cells.map(safe).join('<td>')}`).join(''),
   );
-  return `<section>${escape(label)}<h2>${unit.size(data.peakBytes)} <small>peak on ${escape(data.backend)}, ${unit.size(data.peakAboveWeights)} above weights</small></h2>
+  return `<section>${safe(label)}<h2>${unit.size(data.peakBytes)} <small>peak on ${safe(data.backend)}, ${unit.size(data.peakAboveWeights)} above weights</small></h2>
 ${chart(data, top, unit)}<table>${html.join('</table><table>')}</table>${gpuNote(data, unit)}</section>`;
 }
 

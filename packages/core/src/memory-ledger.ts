@@ -163,8 +163,8 @@ export class Ledger implements Probe {
   }
 
   #entry(tensor: tf.Tensor): Entry {
-    let entry = this.#entries.get(tensor.dataId);
-    if (!entry) this.#entries.set(tensor.dataId, (entry = newEntry(bytesOf(tensor))));
+    const entry = this.#entries.get(tensor.dataId) ?? newEntry(bytesOf(tensor));
+    this.#entries.set(tensor.dataId, entry);
     return entry;
   }
 
@@ -189,8 +189,8 @@ export class Ledger implements Probe {
 
   #row(layer: string, kernel: string): Row {
     const key = `${layer}\n${kernel}`;
-    let row = this.#rows.get(key);
-    if (!row) this.#rows.set(key, (row = { layer, kernel, bytes: 0, count: 0 }));
+    const row = this.#rows.get(key) ?? { layer, kernel, bytes: 0, count: 0 };
+    this.#rows.set(key, row);
     return row;
   }
 

@@ -78,7 +78,9 @@ export function trackMemory(options: TrackOptions = {}): Tracker {
     stop,
     callback: () => ({
       onEpochBegin: () => void ledger.lap(),
-      onEpochEnd: (_, logs = {}) => void (logs['peakBytes'] = ledger.lap()),
+      onEpochEnd: (_, logs = {}) => {
+        logs['peakBytes'] = ledger.lap();
+      },
     }),
     [Symbol.dispose]: stop,
   };

@@ -30,12 +30,17 @@ function reduceTo(x: tf.Tensor, shape: number[]): tf.Tensor {
   return tf.reshape(axes.length > 0 ? tf.sum(x, axes) : x, shape);
 }
 
-/** Undoes a reduction of `shape` over `axis`: repeats dy. tfjs multiplies by a tensor of ones instead. */
+/** Undoes a reduction of `shape` over `axis`, without repeating dy: the tape broadcasts it where it is read. */
 function spread(dy: tf.Tensor, shape: number[], axis: number | number[]): tf.Tensor {
   const kept = shape.slice();
   for (const a of tf.util.parseAxisParam(axis, shape)) kept[a] = 1;
-  return tf.broadcastTo(tf.reshape(dy, kept), shape);
+  return tf.reshape(dy, kept);
 }
+
+/** Kernels whose gradient may be smaller than their input, to be broadcast. */
+export const spreads: ReadonlySet<string> = new Set(['Cast', 'Mean', 'Sum']);
+/** Kernels whose gradient may be given such a dy: a product with a value of full shape broadcasts it, or it is passed on. */
+export const broadcasts: ReadonlySet<string> = new Set(['Cast', 'Relu', 'Relu6', 'Square']);
 
 const size = (shape: number[], axis: number | number[]) => tf.util.parseAxisParam(axis, shape).reduce((n, a) => n * shape[a]!, 1);
 

@@ -1,19 +1,19 @@
 /**
- * Sites: how a filter names places in a model, and how forwards that replace a site's own are stacked.
+ * How a filter names places in a model.
  *
  * A string names a site by its whole path or by its last segments ('query' finds 'block_3/attention/query'), a RegExp is tested
  * on the path, a list is the union of its entries, each of which must match, and a function decides itself.
  */
-import type * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from './errors.ts';
-import type { Forward, Site, SiteFilter, SiteWeight, Undo } from './technique.ts';
+import type { Site, SiteFilter, SiteWeight } from './technique.ts';
 
 type Named = { readonly name: string };
 
 const matches = (pattern: string | RegExp, name: string): boolean =>
   typeof pattern === 'string' ? name === pattern || name.endsWith(`/${pattern}`) : name.search(pattern) >= 0;
 
-const nameMatches = <T extends Named>(pattern: string | RegExp, items: readonly T[]): T[] => items.filter((item) => matches(pattern, item.name));
+const nameMatches = <T extends Named>(pattern: string | RegExp, items: readonly T[]): T[] =>
+  items.filter((item) => matches(pattern, item.name));
 
 /**
  * The sites that `filter` selects, in model order.
@@ -34,7 +34,16 @@ export function selectSites(sites: readonly Site[], filter: SiteFilter | undefin
 export function selectWeights(sites: readonly Site[], filter: SiteFilter, who: string): readonly SiteWeight[] {
   const weights = sites.flatMap((site) => site.weights);
   const ofSites = (found: readonly Site[]) => found.flatMap((site) => site.weights);
-  if (typeof filter === 'function') return ofSites(select(sites.filter((site) => site.weights.length > 0), filter, who, nameMatches, weights));
+  if (typeof filter === 'function')
+    return ofSites(
+      select(
+        sites.filter((site) => site.weights.length > 0),
+        filter,
+        who,
+        nameMatches,
+        weights,
+      ),
+    );
   const find = (pattern: string | RegExp) => {
     const found = nameMatches(pattern, sites);
     return found.length > 0 ? ofSites(found) : nameMatches(pattern, weights);
@@ -60,9 +69,13 @@ function select<T extends Named>(
 function noMatch(missing: readonly (string | RegExp)[], offered: readonly Named[], who: string): FinetuneError {
   const got = missing.map((pattern) => (typeof pattern === 'string' ? `"${pattern}"` : String(pattern))).join(', ') || 'a filter';
   const sought = missing.map((pattern) => (typeof pattern === 'string' ? pattern : pattern.source));
-  const far = (name: string) => Math.min(...sought.map((s) => Math.min(distance(s, name), distance(s, name.slice(name.lastIndexOf('/') + 1)))));
+  const far = (name: string) =>
+    Math.min(...sought.map((s) => Math.min(distance(s, name), distance(s, name.slice(name.lastIndexOf('/') + 1)))));
   const near = offered.map(({ name }) => [name, far(name)] as const).sort((a, b) => a[1] - b[1] || 0);
-  const names = near.slice(0, 8).map(([name]) => `"${name}"`).join(', ');
+  const names = near
+    .slice(0, 8)
+    .map(([name]) => `"${name}"`)
+    .join(', ');
   return new FinetuneError(
     'no-match',
     who,
@@ -80,47 +93,4 @@ function distance(a: string, b: string): number {
     row = next;
   }
   return row[b.length]!;
-}
-
-/** Turns the replacements of all sites of a model off while `disabled` runs. */
-export interface Switch {
-  off: boolean;
-}
-
-/** The forwards that replace a site's own, the last one outermost. */
-export class Replacements {
-  readonly #forwards: ((x: tf.Tensor, next: Forward) => tf.Tensor)[] = [];
-  readonly #switch: Switch;
-
-  constructor(power: Switch) {
-    this.#switch = power;
-  }
-
-  get active(): boolean {
-    return this.#forwards.length > 0 && !this.#switch.off;
-  }
-
-  add(forward: (x: tf.Tensor, next: Forward) => tf.Tensor): Undo {
-    const own: typeof forward = (x, next) => forward(x, next); // the same function may be added twice
-    this.#forwards.push(own);
-    return () => {
-      const at = this.#forwards.indexOf(own);
-      if (at >= 0) this.#forwards.splice(at, 1);
-    };
-  }
-
-  run(x: tf.Tensor, base: Forward): tf.Tensor {
-    return this.#forwards.reduce<Forward>((next, forward) => (value) => forward(value, next), base)(x);
-  }
-}
-
-/** `run` with the replacements of a model off: what the base model computes. */
-export function switchedOff<T>(power: Switch, run: () => T): T {
-  const before = power.off;
-  power.off = true;
-  try {
-    return run();
-  } finally {
-    power.off = before;
-  }
 }

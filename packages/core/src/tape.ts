@@ -10,7 +10,7 @@ import { FinetuneError } from './errors.ts';
 import { type Held, offRecord, Store, view } from './held.ts';
 import { probes } from './probe.ts';
 import { constant, reads } from './reads.ts';
-import { type Attrs, type InputGradient, rules, stockGradient, type Values } from './rules.ts';
+import { type Attrs, broadcasts, type InputGradient, rules, spreads, stockGradient, type Values } from './rules.ts';
 import type { GradientRule, GradientRules, KeepRule, Kept } from './technique.ts';
 
 /** What techniques and models add to a recording. */
@@ -25,22 +25,24 @@ export type Tensors = { readonly [name: string]: tf.Tensor };
 /** As tfjs's engine calls it: gradients by input, each computed by a function. */
 export type CustomGradient = (dy: tf.Tensor, saved: tf.Tensor[]) => { readonly [input: string]: () => tf.Tensor };
 
-/** A differentiable value on a tape, and the gradient gathered for it so far. */
-export interface Slot {
+type Shape = { readonly shape: number[]; readonly dtype: tf.DataType };
+
+/** A differentiable value on a tape, and the gradient gathered for it so far: of its shape, or to be broadcast to it. */
+interface Slot extends Shape {
   grad: tf.Tensor | undefined;
   readonly leaf: boolean;
 }
-
-type Shape = { readonly shape: number[]; readonly dtype: tf.DataType };
 type Dys = readonly (tf.Tensor | undefined)[];
 
 interface Node {
   readonly kernel: string;
   readonly layer: string;
   /** The wanted inputs, in the kernel's order. */
-  readonly inputs: readonly (Shape & { readonly name: string; readonly slot: Slot })[];
-  readonly outputs: readonly (Shape & { readonly slot: Slot })[];
+  readonly inputs: readonly (readonly [name: string, slot: Slot])[];
+  readonly outputs: readonly Slot[];
   readonly held: readonly Held[];
+  /** `pull` takes gradients that are to be broadcast. */
+  readonly broadcasts: boolean;
   /** A gradient per wanted input. May drop held values early; the rest are dropped after. */
   readonly pull: (dys: Dys) => Tensors;
 }
@@ -86,8 +88,8 @@ export class Tape implements Recorder {
     this.extra = extra;
     this.#alias = alias;
     this.#store = new Store((value) => first(extra.keep ?? [], (rule) => rule(value)), extra.isWeight ?? (() => false));
-    this.#leaves = xs.map(({ id }) => {
-      const slot = this.#slots.get(id) ?? { grad: undefined, leaf: true };
+    this.#leaves = xs.map(({ id, shape, dtype }) => {
+      const slot = this.#slots.get(id) ?? { grad: undefined, leaf: true, shape, dtype };
       this.#slots.set(id, slot);
       return slot;
     });
@@ -110,7 +112,7 @@ export class Tape implements Recorder {
     if (wanted.length === 0 || constant.has(kernel)) return;
     const rule = first(this.extra.gradients ?? [], (gradients) => gradients[kernel]);
     const [held, pull] = rule ? this.#byRule(rule, { kernel, inputs, outputs, attrs, wanted }) : this.#byInput(kernel, inputs, outputs, attrs, wanted);
-    this.#push(kernel, inputs, outputs, held, pull);
+    this.#push(kernel, inputs, outputs, held, pull, !rule && broadcasts.has(kernel));
   }
 
   recordCustom(inputs: Tensors, output: tf.Tensor, held: readonly Held[], gradient: CustomGradient): void {
@@ -178,17 +180,17 @@ export class Tape implements Recorder {
     return held;
   }
 
-  #push(kernel: string, inputs: Tensors, outputs: readonly tf.Tensor[], held: readonly Held[], pull: Node['pull']): void {
-    const wanted = Object.entries(inputs).flatMap(([name, { id, shape, dtype }]) => {
+  #push(kernel: string, inputs: Tensors, outputs: readonly tf.Tensor[], held: readonly Held[], pull: Node['pull'], broadcasts = false): void {
+    const wanted = Object.entries(inputs).flatMap(([name, { id }]) => {
       const slot = this.#slots.get(id);
-      return slot ? [{ name, slot, shape, dtype }] : [];
+      return slot ? [[name, slot] as const] : [];
     });
     const made = outputs.map(({ id, shape, dtype }) => {
-      const slot: Slot = { grad: undefined, leaf: false };
+      const slot: Slot = { grad: undefined, leaf: false, shape, dtype };
       this.#slots.set(id, slot);
-      return { slot, shape, dtype };
+      return slot;
     });
-    this.#nodes.push({ kernel, layer, inputs: wanted, outputs: made, held, pull });
+    this.#nodes.push({ kernel, layer, inputs: wanted, outputs: made, held, broadcasts, pull });
   }
 
   /** The gradients of `y` with respect to the leaves, or undefined if y depends on none of them. Empties the tape. */
@@ -199,7 +201,7 @@ export class Tape implements Recorder {
       this.#prune(start);
       while (this.#nodes.length > 0) this.#step(this.#nodes.pop()!);
     }
-    return start && this.#leaves.map((slot) => slot.grad ?? null);
+    return start && this.#leaves.map((slot) => (slot.grad ? whole(slot) : null));
   }
 
   dispose(): void {
@@ -209,21 +211,21 @@ export class Tape implements Recorder {
   #prune(y: Slot): void {
     const live = new Set([y]);
     for (const node of [...this.#nodes].reverse()) {
-      if (node.outputs.some(({ slot }) => live.has(slot))) for (const { slot } of node.inputs) live.add(slot);
+      if (node.outputs.some((slot) => live.has(slot))) for (const [, slot] of node.inputs) live.add(slot);
       else for (const h of node.held) h.drop();
     }
   }
 
   #step(node: Node): void {
-    const dys = node.outputs.map(({ slot }) => slot.grad);
-    if (dys.some((dy) => dy)) {
+    if (node.outputs.some((slot) => slot.grad)) {
+      const dys = node.outputs.map((slot) => (slot.grad && !node.broadcasts ? whole(slot) : slot.grad));
       const dxs = tf.tidy(() => this.#own(node.pull(dys), dys));
-      for (const { slot } of node.outputs) {
+      for (const slot of node.outputs) {
         slot.grad?.dispose();
         slot.grad = undefined;
       }
       for (const h of node.held) h.drop();
-      for (const input of node.inputs) this.#gather(node.kernel, input, dxs[input.name]!);
+      for (const [name, slot] of node.inputs) gather(node.kernel, name, slot, dxs[name]!);
     }
     for (const h of node.held) h.drop();
   }
@@ -245,16 +247,28 @@ export class Tape implements Recorder {
     this.#alias(copy, t);
     return copy;
   }
+}
 
-  #gather(kernel: string, { name, slot, shape }: Node['inputs'][number], dx: tf.Tensor): void {
-    const who = `Error in gradient for op ${kernel}. The gradient of input`;
-    if (dx.dtype !== 'float32') throw new Error(`${who} ${name} must have 'float32' dtype, but has '${dx.dtype}'`);
-    if (!tf.util.arraysEqual(dx.shape, shape)) throw new Error(`${who} '${name}' has shape '${dx.shape}', which does not match the shape of the input '${shape}'`);
-    const before = slot.grad;
-    slot.grad = before ? tf.add(before, dx) : dx;
-    if (before) tf.dispose([before, dx]);
-    if (slot.leaf) for (const probe of probes) probe.gradient(slot.grad.dataId);
+function gather(kernel: string, name: string, slot: Slot, dx: tf.Tensor): void {
+  const who = `Error in gradient for op ${kernel}. The gradient of input`;
+  if (dx.dtype !== 'float32') throw new Error(`${who} ${name} must have 'float32' dtype, but has '${dx.dtype}'`);
+  if (!spreads.has(kernel) && !tf.util.arraysEqual(dx.shape, slot.shape)) {
+    throw new Error(`${who} '${name}' has shape '${dx.shape}', which does not match the shape of the input '${slot.shape}'`);
   }
+  const before = slot.grad;
+  slot.grad = before ? tf.add(before, dx) : dx;
+  if (before) tf.dispose([before, dx]);
+  if (slot.leaf) for (const probe of probes) probe.gradient(slot.grad.dataId);
+}
+
+/** The gradient of a slot in its full shape. */
+function whole(slot: Slot): tf.Tensor {
+  const grad = slot.grad!;
+  if (tf.util.arraysEqual(grad.shape, slot.shape)) return grad;
+  slot.grad = tf.broadcastTo(grad, slot.shape);
+  grad.dispose();
+  if (slot.leaf) for (const probe of probes) probe.gradient(slot.grad.dataId);
+  return slot.grad;
 }
 
 interface Derivative {

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { AdamW, adamW } from '../src/adamw.ts';
+import { type AdamW, adamW } from '../src/adamw.ts';
 import { linear, setLearningRate } from '../src/schedules.ts';
 import fixture from './fixtures/adamw.json' with { type: 'json' };
 
@@ -23,9 +23,9 @@ test.each(fixture.adamw)('the path equals that of torch.optim.AdamW: $options', 
   for (const [i, g] of gradients.entries()) {
     step(optimizer, variables, g as Nested[]);
     const expected = path[i]!.map((w) => flat(w as Nested));
+    // Both round to float32 some ten times a step, in another order.
     for (const [j, got] of (await values(variables)).entries())
       for (const [k, x] of got.entries())
-        // Both round to float32 some ten times a step, in another order.
         expect(Math.abs(x - expected[j]![k]!)).toBeLessThanOrEqual((i + 1) * 10 * 2 ** -24 * Math.max(1, Math.abs(x)));
   }
   expect(optimizer.iterations).toBe(gradients.length);
@@ -60,7 +60,9 @@ test('a schedule is asked for the number of finished steps, and setLearningRate 
 });
 
 test('model.compile takes it, and fit lowers the loss', async () => {
-  const model = tf.sequential({ layers: [tf.layers.dense({ units: 1, inputShape: [3], kernelInitializer: tf.initializers.glorotNormal({ seed: 1 }) })] });
+  const model = tf.sequential({
+    layers: [tf.layers.dense({ units: 1, inputShape: [3], kernelInitializer: tf.initializers.glorotNormal({ seed: 1 }) })],
+  });
   const optimizer = adamW({ learningRate: 0.1 });
   model.compile({ optimizer, loss: 'meanSquaredError' });
   const x = tf.randomNormal([32, 3], 0, 1, 'float32', 3);
@@ -119,7 +121,9 @@ test('restored state that does not fit the next gradients is an error, and nothi
   step(a, [kernel], [[[1, 1]]]);
   const state = await a.getWeights();
   await b.setWeights(state);
-  expect(() => step(b, [bias, kernel], [[1, 1, 1], [[1, 1]]])).toThrowErrorMatchingInlineSnapshot(`[FinetuneError: [adamW] the restored state does not fit: fit/bias [3] (saved: [1,2]), fit/kernel [1,2] (saved: none). Train what was trained when it was saved.]`);
+  expect(() => step(b, [bias, kernel], [[1, 1, 1], [[1, 1]]])).toThrowErrorMatchingInlineSnapshot(
+    `[FinetuneError: [adamW] the restored state does not fit: fit/bias [3] (saved: [1,2]), fit/kernel [1,2] (saved: none). Train what was trained when it was saved.]`,
+  );
   expect(await values([bias])).toEqual([[1, 2, 3]]);
   expect(b.iterations).toBe(1);
   tf.dispose([kernel, bias, state[0]!.tensor]);

@@ -1,12 +1,13 @@
-import { createServer } from 'node:http';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { adamW } from '../src/adamw.ts';
-import { type Adapter, type AdapterHeader, checkAdapter, readAdapter, restoreOptimizer, writeAdapter } from '../src/adapter-file.ts';
+import { type Adapter, readAdapter, restoreOptimizer, writeAdapter } from '../src/adapter-file.ts';
+import { type AdapterHeader, checkAdapter } from '../src/adapter-fit.ts';
 import { FinetuneError } from '../src/errors.ts';
 
 const contents = {
@@ -73,13 +74,25 @@ describe('an adapter comes back as it was saved', () => {
     await roundTrip(`file://${folder}/new/adapter/`, `file://${folder}/new/adapter/model.json`);
   });
 
+  test('also without tensors', async () => {
+    tf.dispose(tensors);
+    tensors = {};
+    await roundTrip(`file://${folder}`);
+  });
+
   test('through a handler that clones, as indexeddb does', async () => {
     await roundTrip(memoryHandler());
   });
 
   test('through a handler that reorders keys and hands out shards as views into a larger buffer', async () => {
     const reverse = (x: unknown): unknown =>
-      x && typeof x === 'object' && !Array.isArray(x) ? Object.fromEntries(Object.entries(x).reverse().map(([k, v]) => [k, reverse(v)])) : x;
+      x && typeof x === 'object' && !Array.isArray(x)
+        ? Object.fromEntries(
+            Object.entries(x)
+              .reverse()
+              .map(([k, v]) => [k, reverse(v)]),
+          )
+        : x;
     await roundTrip(
       memoryHandler((artifacts) => {
         const bytes = new Uint8Array(artifacts.weightData as ArrayBuffer);
@@ -143,7 +156,9 @@ describe('an adapter comes back as it was saved', () => {
       await writeAdapter('localstorage://mine', contents, tensors);
       const large = tf.zeros([2000]);
       quota = 4000;
-      await expect(writeAdapter('localstorage://mine', contents, { large })).rejects.toThrow('[save] "localstorage://mine" could not be written');
+      await expect(writeAdapter('localstorage://mine', contents, { large })).rejects.toThrow(
+        '[save] "localstorage://mine" could not be written',
+      );
       large.dispose();
       const adapter = await readAdapter('localstorage://mine');
       await expectEqual(adapter);
@@ -212,7 +227,9 @@ describe('training state', () => {
     await writeAdapter(`file://${folder}`, contents, tensors, sgd);
     const adapter = await readAdapter(`file://${folder}`);
     await expect(restoreOptimizer(adam, adapter)).rejects.toThrow('[load] the file holds the state of SGD; expected AdamW');
-    await expect(restoreOptimizer(adam, { ...adapter, header: contents as unknown as AdapterHeader })).rejects.toThrow('the state of no optimizer; expected AdamW');
+    await expect(restoreOptimizer(adam, { ...adapter, header: contents as unknown as AdapterHeader })).rejects.toThrow(
+      'the state of no optimizer; expected AdamW',
+    );
     dispose(adapter);
     sgd.dispose();
   });
@@ -249,22 +266,36 @@ describe('what cannot be saved or read is an error', () => {
     const model = JSON.stringify({ format: 'layers-model', modelTopology: {} });
     await writeFile(join(folder, 'model.json'), model);
     const error = await failure(writeAdapter(`file://${folder}`, contents, tensors));
-    expect(error.message.replace(folder, 'F')).toMatchInlineSnapshot(`"[save] F/model.json is no adapter: its format is "layers-model". Save to another folder."`);
+    expect(error.message.replace(folder, 'F')).toMatchInlineSnapshot(
+      `"[save] F/model.json is no adapter: its format is "layers-model". Save to another folder."`,
+    );
     expect(await readFile(join(folder, 'model.json'), 'utf8')).toBe(model);
   });
 
   test('places that no handler serves are named', async () => {
-    expect((await failure(writeAdapter('adapter', contents, tensors))).message).toMatchInlineSnapshot(`"[save] "adapter" cannot save here; expected file:// (Node), indexeddb:// (browser), http:// or a tf.io handler that can."`);
+    expect((await failure(writeAdapter('adapter', contents, tensors))).message).toMatchInlineSnapshot(
+      `"[save] "adapter" cannot save here; expected file:// (Node), indexeddb:// (browser), http:// or a tf.io handler that can."`,
+    );
     expect((await failure(readAdapter('indexeddb://adapter'))).message).toContain('"indexeddb://adapter" cannot load here');
-    expect((await failure(readAdapter(tf.io.withSaveHandler(async () => ({}) as tf.io.SaveResult)))).message).toContain('the IO handler cannot load here');
+    expect((await failure(readAdapter(tf.io.withSaveHandler(async () => ({}) as tf.io.SaveResult)))).message).toContain(
+      'the IO handler cannot load here',
+    );
     expect((await failure(writeAdapter(tf.io.fromMemory({}), contents, tensors))).message).toContain('the IO handler cannot save here');
   });
 
   test('the error of a handler is the cause', async () => {
     const cause = new Error('disk full');
     const handler = { save: () => Promise.reject(cause), load: () => Promise.reject(cause) };
-    expect(await failure(writeAdapter(handler, contents, tensors))).toMatchObject({ code: 'bad-file', cause, message: '[save] the IO handler could not be written: disk full' });
-    expect(await failure(readAdapter(handler))).toMatchObject({ code: 'bad-file', cause, message: '[load] the IO handler could not be read: disk full' });
+    expect(await failure(writeAdapter(handler, contents, tensors))).toMatchObject({
+      code: 'bad-file',
+      cause,
+      message: '[save] the IO handler could not be written: disk full',
+    });
+    expect(await failure(readAdapter(handler))).toMatchObject({
+      code: 'bad-file',
+      cause,
+      message: '[load] the IO handler could not be read: disk full',
+    });
     expect((await failure(readAdapter(`file://${folder}/none`))).message).toContain('ENOENT');
   });
 
@@ -275,10 +306,19 @@ describe('what cannot be saved or read is an error', () => {
     const header = stored.userDefinedMetadata as unknown as AdapterHeader;
     const read = async (change: Partial<Record<keyof tf.io.ModelArtifacts, unknown>>) =>
       (await failure(readAdapter({ load: async () => ({ ...stored, ...change }) as tf.io.ModelArtifacts }))).message;
-    expect(await read({ weightData: (stored.weightData as ArrayBuffer).slice(4) })).toMatchInlineSnapshot(`"[load] the IO handler has 83 bytes of weights; expected 87. Save or copy it again."`);
+    expect(await read({ weightData: (stored.weightData as ArrayBuffer).slice(4) })).toMatchInlineSnapshot(
+      `"[load] the IO handler has 83 bytes of weights; expected 87. Save or copy it again."`,
+    );
     expect(await read({ weightData: undefined })).toContain('has 0 bytes of weights');
-    expect(await read({ userDefinedMetadata: undefined })).toMatchInlineSnapshot(`"[load] the IO handler holds no adapter; expected one that tuned.save() wrote."`);
-    expect(await read({ userDefinedMetadata: { ...header, version: 2 } })).toMatchInlineSnapshot(`"[load] the IO handler has version 2; expected 1. Read it with the release that wrote it."`);
+    const specs = (shape: number[], dtype: string) => ({ weightSpecs: [{ name: 'a', shape, dtype }] });
+    expect(await read(specs([2 ** 40], 'float32'))).toContain('has 87 bytes of weights; expected 4398046511104');
+    expect(await read(specs([2 ** 40], 'string'))).toContain('has 87 bytes of weights; expected NaN');
+    expect(await read({ userDefinedMetadata: undefined })).toMatchInlineSnapshot(
+      `"[load] the IO handler holds no adapter; expected one that tuned.save() wrote."`,
+    );
+    expect(await read({ userDefinedMetadata: { ...header, version: 2 } })).toMatchInlineSnapshot(
+      `"[load] the IO handler has version 2; expected 1. Read it with the release that wrote it."`,
+    );
     expect(await read({ userDefinedMetadata: { ...header, techniques: [] } })).toContain('was altered: checksum');
     const flipped = new Uint8Array((stored.weightData as ArrayBuffer).slice(0));
     flipped[5]! ^= 16;
@@ -307,7 +347,10 @@ describe('checkAdapter', () => {
     let message = '';
     try {
       checkAdapter(header([{ name: 'lamda', options: { rank: 4 } }], [...many, spec('head/kernel', [4, 10])]), given, {
-        techniques: [{ name: 'lamda', options: { rank: 8 } }, { name: 'fourBit', options: null }],
+        techniques: [
+          { name: 'lamda', options: { rank: 8 } },
+          { name: 'fourBit', options: null },
+        ],
         base: [spec('head/kernel', [4, 7]), spec('layer0/kernel', [0, 4]), spec('new/kernel', [])],
         variables: [spec('x', [2]), spec('y', [4, 3]), spec('z', [1]), spec('gone', [5, 5])],
       });

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, expect, test } from 'vitest';
-import { canonical } from '../src/adapter-fit.ts';
 import { readAdapter, writeAdapter } from '../src/adapter-file.ts';
+import { canonical } from '../src/adapter-fit.ts';
 import { crc32 } from '../src/checksum.ts';
 import { FinetuneError } from '../src/errors.ts';
 import { type FileSystem, fileHandler } from '../src/file-handler.ts';
@@ -62,7 +62,8 @@ function corrupt(bytes: Uint8Array, random: () => number): Uint8Array {
   const [i, n] = [below(bytes.length), 1 + below(8)];
   const noise = Uint8Array.from({ length: n }, () => below(256));
   const copy = Uint8Array.from(bytes);
-  const splice = (removed: number, added: Uint8Array | number[]): Uint8Array => Uint8Array.from([...bytes.subarray(0, i), ...added, ...bytes.subarray(i + removed)]);
+  const splice = (removed: number, added: Uint8Array | number[]): Uint8Array =>
+    Uint8Array.from([...bytes.subarray(0, i), ...added, ...bytes.subarray(i + removed)]);
   switch (below(5)) {
     case 0:
       copy[i]! ^= 1 << below(8);
@@ -79,7 +80,25 @@ function corrupt(bytes: Uint8Array, random: () => number): Uint8Array {
   }
 }
 
-const oddities: unknown[] = [null, -1, 0, 1e18, 2 ** 53, 0.5, '', 'string', 'float16', 'constructor', '__proto__', [], {}, [-4, -3], [1e9, 1e9, 1e9], [1e300, 1e300], true];
+const oddities: unknown[] = [
+  null,
+  -1,
+  0,
+  1e18,
+  2 ** 53,
+  0.5,
+  '',
+  'string',
+  'float16',
+  'constructor',
+  '__proto__',
+  [],
+  {},
+  [-4, -3],
+  [1e9, 1e9, 1e9],
+  [1e300, 1e300],
+  true,
+];
 
 /** Replaces, removes or doubles one value anywhere in a JSON document. */
 function mutate(json: unknown, random: () => number): unknown {

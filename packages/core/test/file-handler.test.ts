@@ -172,7 +172,9 @@ test('weights outside the folder are not read', async () => {
   for (const path of ['../secret', '/etc/passwd', 'a/b', '']) {
     json.weightsManifest[0].paths = [path];
     await realFs.writeFile(join(folder, 'model.json'), JSON.stringify(json));
-    await expect(load()).rejects.toThrow(`[load] "file://${folder}" could not be read: model.json names weights outside its folder: "${path}"`);
+    await expect(load()).rejects.toThrow(
+      `[load] "file://${folder}" could not be read: model.json names weights outside its folder: "${path}"`,
+    );
   }
 });
 
@@ -180,14 +182,17 @@ test('a process killed while it saves leaves an adapter that loads, twenty times
   await save(0);
   const outfile = join(folder, 'save-forever.mjs');
   const source = join(import.meta.dirname, 'fixtures', 'save-forever.ts');
-  await build({ entryPoints: [source], outfile, bundle: true, format: 'esm', platform: 'node', mainFields: ['module', 'main'], logLevel: 'error' });
+  const banner = { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" }; // tfjs-core requires 'util'
+  await build({ entryPoints: [source], outfile, bundle: true, banner, format: 'esm', platform: 'node', mainFields: ['module', 'main'] });
   for (let i = 0; i < 20; i++) {
     const from = (await load()) + 1;
     const child = spawn(process.execPath, [outfile, folder, `${from}`, `${size}`], { stdio: ['ignore', 'pipe', 'inherit'] });
-    await once(child.stdout, 'data'); // the first of its saves is done
+    const exit = once(child, 'exit');
+    const [said] = await Promise.race([once(child.stdout, 'data'), exit]);
+    expect(`${said}`).toBe('saved\n'); // the first of its saves is done
     await new Promise((resolve) => setTimeout(resolve, (i * 7) % 40)); // kills fall on different moments of a save
     child.kill('SIGKILL');
-    await once(child, 'exit');
+    await exit;
     expect(await load()).toBeGreaterThanOrEqual(from);
   }
 });

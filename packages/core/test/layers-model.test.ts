@@ -59,7 +59,10 @@ class Ours extends tf.SGDOptimizer {
 function branched(): tf.LayersModel {
   const x = tf.input({ shape: [6, 6, 2] });
   const stem = ap(L.conv2d({ filters: 4, kernelSize: 3, padding: 'same', activation: 'relu', ...named('stem') }), x);
-  const left = ap(L.conv2d({ filters: 4, kernelSize: 1, activation: 'tanh', ...named('left') }), ap(L.batchNormalization(named('bn')), stem));
+  const left = ap(
+    L.conv2d({ filters: 4, kernelSize: 1, activation: 'tanh', ...named('left') }),
+    ap(L.batchNormalization(named('bn')), stem),
+  );
   const sum = ap(L.add(named('sum')), [left, stem]);
   const flat = ap(L.flatten(named('flat')), ap(L.dropout({ rate: 0, ...named('drop') }), sum));
   return seeded(tf.model({ inputs: x, outputs: ap(L.dense({ units: 3, activation: 'softmax', ...named('head') }), flat) }));
@@ -76,7 +79,14 @@ function shared(): tf.LayersModel {
 }
 
 function nested(): tf.LayersModel {
-  const inner = tf.sequential({ ...named('inner'), layers: [L.dense({ units: 5, inputShape: [4], activation: 'elu', ...named('a') }), L.layerNormalization(named('norm')), L.dense({ units: 4, ...named('b') })] });
+  const inner = tf.sequential({
+    ...named('inner'),
+    layers: [
+      L.dense({ units: 5, inputShape: [4], activation: 'elu', ...named('a') }),
+      L.layerNormalization(named('norm')),
+      L.dense({ units: 4, ...named('b') }),
+    ],
+  });
   const z = tf.input({ shape: [4] });
   const middle = tf.model({ inputs: z, outputs: ap(L.dense({ units: 4, ...named('after') }), ap(inner, z)), ...named('middle') });
   const x = tf.input({ shape: [3] });
@@ -90,10 +100,31 @@ function recurrent(): tf.LayersModel {
   const ids = tf.input({ shape: [5] });
   const e = ap(L.embedding({ inputDim: 7, outputDim: 3, maskZero: true, ...named('embed') }), ids);
   const t = ap(L.timeDistributed({ layer: L.dense({ units: 4, activation: 'tanh', ...named('inside') }), ...named('each') }), e);
-  const bi = ap(L.bidirectional({ layer: L.lstm({ units: 2, returnSequences: true, ...named('l') }) as tf.RNN, mergeMode: 'concat', ...named('bi') }), t);
+  const bi = ap(
+    L.bidirectional({ layer: L.lstm({ units: 2, returnSequences: true, ...named('l') }) as tf.RNN, mergeMode: 'concat', ...named('bi') }),
+    t,
+  );
   const [seq, h] = L.gru({ units: 3, returnSequences: true, returnState: true, ...named('gru') }).apply(bi) as Sym[];
   const pooled = ap(L.globalAveragePooling1d(named('pool')), seq!);
-  return seeded(tf.model({ inputs: ids, outputs: ap(L.dense({ units: 1, ...named('out') }), ap(L.concatenate(named('join')), [pooled, h!])) }));
+  return seeded(
+    tf.model({ inputs: ids, outputs: ap(L.dense({ units: 1, ...named('out') }), ap(L.concatenate(named('join')), [pooled, h!])) }),
+  );
+}
+
+/** An encoder hands its state to a decoder, through the kwargs of the run. */
+function recoder(): tf.LayersModel {
+  const [source, target] = [tf.input({ shape: [4, 2] }), tf.input({ shape: [3, 2] })];
+  const [seen, h, c] = L.lstm({ units: 3, returnSequences: true, returnState: true, ...named('encoder') }).apply(source) as Sym[];
+  const decoded = L.lstm({ units: 3, returnSequences: true, ...named('decoder') }).apply(target, { initialState: [h!, c!] }) as Sym;
+  const both = ap(L.concatenate({ axis: 1, ...named('join') }), [decoded, seen!]);
+  return seeded(tf.model({ inputs: [source, target], outputs: ap(L.dense({ units: 1, ...named('out') }), both) }));
+}
+
+/** A stateful layer may hold on to what it returns. */
+function stateful(): tf.LayersModel {
+  const x = tf.input({ batchShape: [2, 4, 3] });
+  const seq = ap(L.gru({ units: 3, returnSequences: true, stateful: true, ...named('gru') }), ap(L.dense({ units: 3, ...named('in') }), x));
+  return seeded(tf.model({ inputs: x, outputs: ap(L.dense({ units: 1, ...named('out') }), ap(L.flatten(named('flat')), seq)) }));
 }
 
 function masked(): tf.LayersModel {
@@ -109,7 +140,13 @@ function masked(): tf.LayersModel {
 
 /** A pretrained-like model put first in a sequential: its layers run in the outer container. */
 function flattened(): tf.LayersModel {
-  const base = tf.sequential({ ...named('base'), layers: [L.dense({ units: 4, inputShape: [3], activation: 'relu', ...named('one') }), L.batchNormalization({ scale: false, ...named('bn') })] });
+  const base = tf.sequential({
+    ...named('base'),
+    layers: [
+      L.dense({ units: 4, inputShape: [3], activation: 'relu', ...named('one') }),
+      L.batchNormalization({ scale: false, ...named('bn') }),
+    ],
+  });
   return seeded(tf.sequential({ layers: [base, L.dense({ units: 2, ...named('head') })] }));
 }
 
@@ -117,7 +154,17 @@ const families: { name: string; last: string; make: () => tf.LayersModel; inputs
   { name: 'branched functional', last: 'head', make: branched, inputs: () => [uniform([2, 6, 6, 2], 1)] },
   { name: 'shared layers and two outputs', last: 'out', make: shared, inputs: () => [uniform([2, 4], 1), uniform([2, 4], 2)] },
   { name: 'nested models, one of them used twice', last: 'last', make: nested, inputs: () => [uniform([2, 3], 1)] },
-  { name: 'recurrent, masks and wrappers', last: 'out', make: recurrent, inputs: () => [tf.tensor2d([[1, 2, 0, 3, 0], [4, 5, 6, 0, 0]])] },
+  {
+    name: 'recurrent, masks and wrappers',
+    last: 'out',
+    make: recurrent,
+    inputs: () => [
+      tf.tensor2d([
+        [1, 2, 0, 3, 0],
+        [4, 5, 6, 0, 0],
+      ]),
+    ],
+  },
   { name: 'sequential with masking', last: 'out', make: masked, inputs: () => [uniform([2, 4, 3], 1)] },
 ];
 
@@ -188,13 +235,32 @@ class Same extends tf.layers.Layer {
 
 const chain = (...layers: tf.layers.Layer[]): tf.LayersModel => seeded(tf.sequential({ layers }));
 
+describe('recurrent state', () => {
+  it.each([
+    { name: 'handed from layer to layer', make: recoder, inputs: () => [uniform([2, 4, 2], 1), uniform([2, 3, 2], 2)] },
+    { name: 'kept from batch to batch', make: stateful, inputs: () => [uniform([2, 4, 3], 1)] },
+  ])('$name gives gradients equal bit for bit to stock', ({ make, inputs }) => {
+    const model = make();
+    const x = inputs();
+    const reader = readLayersModel(model);
+    const stock = [1, 2].map(() => values(tf.variableGrads(lossOf(model, x), [...reader.trainable()]).grads));
+    model.resetStates();
+    const undo = reader.install(new Set(reader.trainable()));
+    const ours = [1, 2].map(() => values(valueAndGrads(lossOf(model, x), reader.trainable()).grads));
+    expect(ours).toEqual(stock);
+    undo();
+  });
+});
+
 describe('early release', () => {
   it('keeps a tensor alive under its second name when a layer returns its input as it is', () => {
     const x = tf.input({ shape: [3] });
     const a = ap(L.dense({ units: 3, ...named('a') }), x);
     const same = ap(new Same({ name: 'same' }), a);
     const b = ap(L.dense({ units: 3, ...named('b') }), a);
-    const model = seeded(tf.model({ inputs: x, outputs: ap(L.dense({ units: 1 }), ap(L.multiply(), [ap(L.dense({ units: 3 }), b), same])) }));
+    const model = seeded(
+      tf.model({ inputs: x, outputs: ap(L.dense({ units: 1 }), ap(L.multiply(), [ap(L.dense({ units: 3 }), b), same])) }),
+    );
     const data = [uniform([2, 3], 1)];
     const reader = readLayersModel(model);
     const stock = tf.variableGrads(lossOf(model, data), [...reader.trainable()]);
@@ -235,7 +301,11 @@ describe('early release', () => {
     const reader = readLayersModel(model);
     const undo = reader.install(new Set(reader.trainable()));
     const kwargs = { training: true };
-    const features = () => model.layers.reduce((all, layer) => [...all, layer.apply(all.at(-1)!, kwargs) as tf.Tensor], [x]);
+    const features = () => {
+      const all = [x];
+      for (const layer of model.layers) all.push(layer.apply(all.at(-1)!, kwargs) as tf.Tensor);
+      return all;
+    };
     const { value } = valueAndGrads(() => tf.addN(features().map((t) => tf.sum(t))) as tf.Scalar, reader.trainable());
     const plain = tf.addN(features().map((t) => tf.sum(t)));
     expect(value.dataSync()).toEqual(plain.dataSync());
@@ -250,7 +320,10 @@ describe('early release', () => {
     const undo = reader.install(new Set(reader.trainable()));
     expect((model.predict(x) as tf.Tensor).dataSync()).toEqual(expected);
     const { value } = valueAndGrads(() => tf.sum(model.predict(x) as tf.Tensor), reader.trainable());
-    expect(value.dataSync()[0]).toBeCloseTo(Array.from(expected).reduce((a, b) => a + b), 6);
+    expect(value.dataSync()[0]).toBeCloseTo(
+      Array.from(expected).reduce((a, b) => a + b),
+      6,
+    );
     undo();
   });
 });
@@ -291,12 +364,20 @@ describe('batch norm', () => {
   ])('trains with scale $scale and center $center, where tfjs fails', ({ scale, center }) => {
     const full = chain(L.dense({ units: 3, inputShape: [3], ...named('d') }), L.batchNormalization(named('bn')));
     const part = chain(L.dense({ units: 3, inputShape: [3], ...named('d') }), L.batchNormalization({ scale, center, ...named('bn') }));
-    for (const [name, v] of [['gamma', 1], ['beta', 0]] as const) {
+    for (const [name, v] of [
+      ['gamma', 1],
+      ['beta', 0],
+    ] as const) {
       const reader = readLayersModel(full);
       reader.trainable(`bn/${name}`)[0]!.assign(tf.fill([3], v));
-      if (name === 'gamma' ? scale : center) readLayersModel(part).trainable(`bn/${name}`)[0]!.assign(tf.fill([3], v));
+      if (name === 'gamma' ? scale : center)
+        readLayersModel(part)
+          .trainable(`bn/${name}`)[0]!
+          .assign(tf.fill([3], v));
     }
-    readLayersModel(part).trainable('d').forEach((v, i) => v.assign(readLayersModel(full).trainable('d')[i]! as never));
+    readLayersModel(part)
+      .trainable('d')
+      .forEach((v, i) => v.assign(readLayersModel(full).trainable('d')[i]! as never));
     expect(() => part.apply(data[0]!, { training: true })).toThrow();
     const loss = (m: tf.LayersModel) => () => tf.sum(tf.mul(m.apply(data[0]!, { training: true }) as tf.Tensor, data[0]!)) as tf.Scalar;
     const grads = [full, part].map((model) => {
@@ -316,10 +397,26 @@ const kinds: { kind: string; layer: () => tf.layers.Layer; shape: number[]; ints
   { kind: 'dense', layer: () => L.dense({ units: 3, activation: 'softmax', inputShape: [2, 4] }), shape: [2, 4] },
   { kind: 'conv1d', layer: () => L.conv1d({ filters: 3, kernelSize: 2, activation: 'relu', inputShape: [4, 2] }), shape: [4, 2] },
   { kind: 'conv2d', layer: () => L.conv2d({ filters: 3, kernelSize: 2, activation: 'elu', inputShape: [4, 4, 2] }), shape: [4, 4, 2] },
-  { kind: 'conv3d', layer: () => L.conv3d({ filters: 2, kernelSize: 2, activation: 'tanh', inputShape: [3, 3, 3, 1] }), shape: [3, 3, 3, 1] },
-  { kind: 'conv2dTranspose', layer: () => L.conv2dTranspose({ filters: 2, kernelSize: 2, activation: 'relu', inputShape: [3, 3, 2] }), shape: [3, 3, 2] },
-  { kind: 'depthwiseConv2d', layer: () => L.depthwiseConv2d({ kernelSize: 2, activation: 'relu6', inputShape: [3, 3, 2] }), shape: [3, 3, 2] },
-  { kind: 'separableConv2d', layer: () => L.separableConv2d({ filters: 2, kernelSize: 2, activation: 'sigmoid', inputShape: [3, 3, 2] }), shape: [3, 3, 2] },
+  {
+    kind: 'conv3d',
+    layer: () => L.conv3d({ filters: 2, kernelSize: 2, activation: 'tanh', inputShape: [3, 3, 3, 1] }),
+    shape: [3, 3, 3, 1],
+  },
+  {
+    kind: 'conv2dTranspose',
+    layer: () => L.conv2dTranspose({ filters: 2, kernelSize: 2, activation: 'relu', inputShape: [3, 3, 2] }),
+    shape: [3, 3, 2],
+  },
+  {
+    kind: 'depthwiseConv2d',
+    layer: () => L.depthwiseConv2d({ kernelSize: 2, activation: 'relu6', inputShape: [3, 3, 2] }),
+    shape: [3, 3, 2],
+  },
+  {
+    kind: 'separableConv2d',
+    layer: () => L.separableConv2d({ filters: 2, kernelSize: 2, activation: 'sigmoid', inputShape: [3, 3, 2] }),
+    shape: [3, 3, 2],
+  },
   { kind: 'embedding', layer: () => L.embedding({ inputDim: 5, outputDim: 2, inputLength: 3 }), shape: [3], ints: true },
   { kind: 'batchNorm', layer: () => L.batchNormalization({ inputShape: [4] }), shape: [4] },
   { kind: 'layerNorm', layer: () => L.layerNormalization({ inputShape: [4] }), shape: [4] },
@@ -331,7 +428,12 @@ const kinds: { kind: string; layer: () => tf.layers.Layer; shape: number[]; ints
 describe('a site', () => {
   it.each(kinds)('of kind $kind runs next without the activation, which follows what replaces it', ({ kind, layer, shape, ints }) => {
     const model = chain(layer());
-    const x = ints ? tf.tensor2d([[1, 2, 0], [4, 3, 2]]) : uniform([2, ...shape], 3);
+    const x = ints
+      ? tf.tensor2d([
+          [1, 2, 0],
+          [4, 3, 2],
+        ])
+      : uniform([2, ...shape], 3);
     const activation = (model.layers[0] as unknown as { activation?: { apply(x: tf.Tensor): tf.Tensor } }).activation;
     const plain = model.predict(x) as tf.Tensor;
     const reader = readLayersModel(model);
@@ -364,7 +466,12 @@ describe('a site', () => {
     const undo = reader.install(new Set(reader.trainable()));
     const order: string[] = [];
     const [site] = reader.sites('d');
-    const undos = ['inner', 'outer'].map((name) => site!.replace((v, next) => (order.push(name), next(v))));
+    const undos = ['inner', 'outer'].map((name) =>
+      site!.replace((v, next) => {
+        order.push(name);
+        return next(v);
+      }),
+    );
     model.predict(x);
     expect(order).toEqual(['outer', 'inner']);
     reader.disabled(() => model.predict(x));
@@ -377,9 +484,18 @@ describe('a site', () => {
   });
 
   it('gives a replacement gradients through next, in nested models and under TimeDistributed', () => {
-    for (const [make, shape, target] of [[nested, [2, 3], 'a'], [recurrent, [2, 5], 'each/inside']] as const) {
+    for (const [make, shape, target] of [
+      [nested, [2, 3], 'a'],
+      [recurrent, [2, 5], 'each/inside'],
+    ] as const) {
       const model = make();
-      const x = shape[1] === 5 ? tf.tensor2d([[1, 2, 0, 3, 0], [4, 5, 6, 0, 0]]) : uniform([...shape], 1);
+      const x =
+        shape[1] === 5
+          ? tf.tensor2d([
+              [1, 2, 0, 3, 0],
+              [4, 5, 6, 0, 0],
+            ])
+          : uniform([...shape], 1);
       const scale = tf.variable(tf.scalar(1.5));
       const reader = readLayersModel(model);
       const undo = reader.install(new Set());
@@ -395,7 +511,7 @@ describe('a site', () => {
 
   it('of several inputs cannot be replaced, and says so', () => {
     const [site] = readLayersModel(branched()).sites('sum');
-    expect(() => site!.replace((x) => x)).toThrow(/\[replace\] got layer "sum" \(Add\), which has several inputs/);
+    expect(() => site!.replace((x) => x)).toThrow(/\[replace\] got "sum" \(Add\); expected a layer or node with .* one input/);
   });
 
   it('adds a delta into its kernel in place', () => {
@@ -413,9 +529,21 @@ describe('a site', () => {
 
 describe('reading', () => {
   it('names layers by their path, a shared one once', () => {
-    expect(readLayersModel(nested()).sites().map((s) => s.name)).toEqual(['first', 'middle/inner/a', 'middle/inner/norm', 'middle/inner/b', 'middle/after', 'add', 'last']);
-    expect(readLayersModel(shared()).sites().map((s) => s.name)).toEqual(expect.arrayContaining(['tower', 'join', 'out', 'again']));
-    expect(readLayersModel(flattened()).sites().map((s) => s.name)).toEqual(['base/one', 'base/bn', 'head']);
+    expect(
+      readLayersModel(nested())
+        .sites()
+        .map((s) => s.name),
+    ).toEqual(['first', 'middle/inner/a', 'middle/inner/norm', 'middle/inner/b', 'middle/after', 'add', 'last']);
+    expect(
+      readLayersModel(shared())
+        .sites()
+        .map((s) => s.name),
+    ).toEqual(expect.arrayContaining(['tower', 'join', 'out', 'again']));
+    expect(
+      readLayersModel(flattened())
+        .sites()
+        .map((s) => s.name),
+    ).toEqual(['base/one', 'base/bn', 'head']);
   });
 
   it('names weights alike in every process, also where tfjs numbers them', () => {

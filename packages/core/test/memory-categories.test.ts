@@ -87,7 +87,7 @@ describe('optimizers of tfjs', () => {
       const optimizer = make();
       const step = () => void optimizer.minimize(() => w.square().sum<tf.Scalar>());
       const optimizerBytes = (perWeight * 50 + scalars) * FLOAT;
-      const first = measure(() => (step(), step()));
+      const first = measure(() => [step(), step()]);
       expect(now(first.memory)).toEqual({ ...none, weights: 200, optimizer: optimizerBytes });
       // A later tracker knows them from its first event.
       const later = measure(() => tf.ones([1]).dispose());

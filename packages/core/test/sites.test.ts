@@ -3,8 +3,15 @@ import { FinetuneError } from '../src/errors.ts';
 import { selectSites, selectWeights } from '../src/sites.ts';
 import type { Site } from '../src/technique.ts';
 
-const site = (name: string, ...weights: string[]) => ({ name, kind: 'dense', type: 'Dense', weights: weights.map((w) => ({ name: `${name}/${w}` })) }) as unknown as Site;
-const sites = [site('enc/0/query', 'kernel', 'bias'), site('enc/0/key', 'kernel'), site('enc/0/relu'), site('enc/1/query', 'kernel', 'bias'), site('head', 'kernel', 'bias')];
+const site = (name: string, ...weights: string[]) =>
+  ({ name, kind: 'dense', type: 'Dense', weights: weights.map((w) => ({ name: `${name}/${w}` })) }) as unknown as Site;
+const sites = [
+  site('enc/0/query', 'kernel', 'bias'),
+  site('enc/0/key', 'kernel'),
+  site('enc/0/relu'),
+  site('enc/1/query', 'kernel', 'bias'),
+  site('head', 'kernel', 'bias'),
+];
 const names = (filter: Parameters<typeof selectSites>[1]) => selectSites(sites, filter, 'lora').map((s) => s.name);
 const weights = (filter: Parameters<typeof selectWeights>[1]) => selectWeights(sites, filter, 'finetune').map((w) => w.name);
 
@@ -35,7 +42,9 @@ describe('selectSites', () => {
   it('names the nearest sites first when nothing matches', () => {
     const error = fault(() => names('enc/1/qery'));
     expect(error.code).toBe('no-match');
-    expect(error.message).toMatch(/^\[lora\] got "enc\/1\/qery", which matches nothing in this model; expected names such as "enc\/1\/query", "enc\/0\/query"/);
+    expect(error.message).toMatch(
+      /^\[lora\] got "enc\/1\/qery", which matches nothing in this model; expected names such as "enc\/1\/query", "enc\/0\/query"/,
+    );
   });
 
   it('lists every entry of a list that matches nothing in one error', () => {

@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { mkdir, rename } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,10 +19,11 @@ const require = createRequire(import.meta.url);
 
 /** Path of the bundle; built when its inputs have changed. `ours: false` keeps tfjs's own gradients and kernels. */
 export async function bundleSpecs(backend: BackendName, ours = true): Promise<string> {
-  const key = contentKey(backend, ours);
-  const file = join(root, `node_modules/.cache/leantune-specs/${backend}-${ours ? 'ours' : 'stock'}-${key}.cjs`);
+  const folder = join(root, 'node_modules/.cache/leantune-specs');
+  const prefix = `${backend}-${ours ? 'ours' : 'stock'}-`;
+  const file = join(folder, `${prefix}${contentKey(backend, ours)}.cjs`);
   if (existsSync(file)) return file;
-  await mkdir(dirname(file), { recursive: true });
+  await mkdir(folder, { recursive: true });
   const partial = `${file}.${process.pid}`;
   await build({
     entryPoints: [join(here, 'entry.ts')],
@@ -38,6 +39,7 @@ export async function bundleSpecs(backend: BackendName, ours = true): Promise<st
     plugins: ours ? [replaceGradients] : [],
     logLevel: 'error',
   });
+  await Promise.all(readdirSync(folder).flatMap((name) => (name.startsWith(prefix) && name.endsWith('.cjs') ? rm(join(folder, name), { force: true }) : [])));
   await rename(partial, file);
   return file;
 }

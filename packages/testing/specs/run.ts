@@ -65,5 +65,6 @@ const [backend = 'cpu', filter = ''] = positionals;
 if (backend !== 'cpu' && backend !== 'wasm') throw new Error(`[specs] got backend "${backend}"; expected cpu or wasm; give one of them first.`);
 const print = console.log;
 console.log = console.info = console.warn = () => {};
-print(JSON.stringify(await runSpecs(backend, filter, !values.stock), null, 1));
-process.exit(0);
+const summary = await runSpecs(backend, filter, !values.stock);
+process.exitCode = summary.failed > 0 ? 1 : 0;
+print(JSON.stringify(summary, null, 1));

@@ -1,4 +1,4 @@
-/** Every technique, for the laws about pairs. A new technique adds its line. */
+/** Every technique, for law 14, by the name that `testTechnique` gets. A new technique adds its line. */
 import { rankOneSubject } from './reference/rank-one.ts';
 import { roundTripSubject } from './reference/round-trip.ts';
 import type { Subject } from './subject.ts';

@@ -224,6 +224,24 @@ describe('habits', () => {
   });
 });
 
+test('the public names are these', async () => {
+  const entries = published.flatMap((name) => Object.entries(manifests.get(name)!.exports).map(([path, target]) => ({ name, path, target })));
+  const names: Record<string, string> = {};
+  for (const { name, path, target } of entries) {
+    if (typeof target === 'string') continue;
+    const entry = await import(join(root, 'packages', name, target['@leantune/source']!));
+    names[`${name} ${path}`] = Object.keys(entry).sort().join(' ');
+  }
+  expect(names).toMatchInlineSnapshot(`
+    {
+      "backends .": "BackendError useBackend",
+      "backends ./cpu": "registerCpuKernels",
+      "backends ./wasm": "guardHeap heapUse registerWasmKernels",
+      "core .": "FinetuneError adamW checkpoint clipByGlobalNorm constant cosine explain finetune gradcheck gradients join linear measure restore setLearningRate trackMemory valueAndGrads warmup warmupCosine",
+    }
+  `);
+});
+
 describe('manifests', () => {
   test('published packages say the same in the same fields', () => {
     const reference = manifests.get('core')!;

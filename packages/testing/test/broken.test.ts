@@ -101,6 +101,8 @@ describe('the contract catches a technique that', () => {
 
   test('law 12: does nothing where it should refuse', async () => {
     const idle: Subject = { ...exact, make: () => ({ name: 'idle', options: {}, attach: () => ({ detach() {} }) }) };
+    const lost: Subject = { ...exact, make: () => rankOne({ targets: 'nowhere' }) };
+    await expect(refuses(lost, dense, 'no-match')).resolves.toBeUndefined();
     await expect(refuses(idle, dense, 'no-match')).rejects.toThrow(/the error of finetune on layers\/dense/);
   });
 

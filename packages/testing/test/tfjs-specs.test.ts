@@ -9,7 +9,8 @@ const program = fileURLToPath(new URL('../specs/run.ts', import.meta.url));
 
 async function runSpecs(backend: 'cpu' | 'wasm', filter: string): Promise<SpecSummary> {
   const options = ['--import', 'tsx', '--conditions=@leantune/source'];
-  const { stdout } = await promisify(execFile)(process.execPath, [...options, program, backend, filter], { maxBuffer: 1 << 26 });
+  const run = promisify(execFile)(process.execPath, [...options, program, backend, filter], { maxBuffer: 1 << 26 });
+  const { stdout } = await run.catch((failed: { stdout: string }) => failed); // the exit code says that specs failed
   return JSON.parse(stdout);
 }
 

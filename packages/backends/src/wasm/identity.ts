@@ -24,5 +24,9 @@ export const identities = (stock: Stock): Kernels => {
     const stays = moved.every((axis, i) => i === 0 || axis > (moved[i - 1] as number));
     return stays && x.dtype !== 'string' ? share(backend, x, perm.map((axis) => x.shape[axis] as number)) : stock(tf.Transpose)(inputs, attrs, backend);
   };
-  return { [tf.Identity]: identity, [tf.Transpose]: transpose };
+  const cast: WasmKernel = (inputs, attrs, backend) => {
+    const x = input(inputs, 'x');
+    return attrs.dtype === x.dtype && x.dtype !== 'string' ? share(backend, x) : stock(tf.Cast)(inputs, attrs, backend);
+  };
+  return { [tf.Identity]: identity, [tf.Transpose]: transpose, [tf.Cast]: cast };
 };

@@ -5,11 +5,14 @@
 import type { WasmBackend } from './backend.ts';
 
 type Pointer = number;
+type Compare = (a: Pointer, b: Pointer, out: Pointer, n: number, bStep: number) => void;
 
 /** Signatures of native/*.c; `scratch` carries the Window where one is needed. */
 interface Exports {
   readonly __stack_pointer: WebAssembly.Global;
   scratchBytes(): number;
+  shapeOffset(scratch: Pointer): Pointer;
+  repsOffset(scratch: Pointer): Pointer;
   matMul(a: Pointer, b: Pointer, c: Pointer, m: number, n: number, k: number, transA: boolean, transB: boolean, scratch: Pointer): void;
   matMulInt(a: Pointer, b: Pointer, c: Pointer, m: number, n: number, k: number, transA: boolean, transB: boolean): void;
   conv(x: Pointer, w: Pointer, y: Pointer, scratch: Pointer): void;
@@ -20,14 +23,30 @@ interface Exports {
   maxPoolGradient(x: Pointer, dy: Pointer, dx: Pointer, lastTie: boolean, scratch: Pointer): void;
   avgPoolGradient(dy: Pointer, dx: Pointer, countAll: boolean, scratch: Pointer): void;
   dilationGradient(x: Pointer, w: Pointer, dy: Pointer, dx: Pointer, dw: Pointer, scratch: Pointer): void;
+  gather(x: Pointer, indices: Pointer, out: Pointer, outer: number, axisSize: number, count: number, sliceBytes: number): number;
   segmentSum(x: Pointer, ids: Pointer, out: Pointer, rows: number, width: number, segments: number): void;
   segmentSumInt(x: Pointer, ids: Pointer, out: Pointer, rows: number, width: number, segments: number): void;
   clip(x: Pointer, out: Pointer, n: number, low: number, high: number): void;
+  sumAxis(x: Pointer, out: Pointer, outer: number, reduce: number, inner: number, divisor: number): void;
+  tile(x: Pointer, out: Pointer, rank: number, elementBytes: number, scratch: Pointer): void;
+  batchNorm(x: Pointer, mean: Pointer, variance: Pointer, scale: Pointer, offset: Pointer, y: Pointer, rows: number, channels: number, epsilon: number, scratch: Pointer): void;
+  equal: Compare;
+  notEqual: Compare;
+  less: Compare;
+  lessEqual: Compare;
+  greater: Compare;
+  greaterEqual: Compare;
+  and(a: Pointer, b: Pointer, out: Pointer, n: number): void;
+  not(a: Pointer, out: Pointer, n: number): void;
+  where(mask: Pointer, a: Pointer, b: Pointer, out: Pointer, n: number): void;
   addBias(out: Pointer, bias: Pointer, rows: number, width: number, activation: number): void;
 }
 
-export interface Native extends Exports {
+/** The kernels, and where in their scratch memory `tile` finds the shape and the repetitions. */
+export interface Native extends Omit<Exports, 'shapeOffset' | 'repsOffset'> {
   readonly scratch: Pointer;
+  readonly shapeOffset: Pointer;
+  readonly repsOffset: Pointer;
 }
 
 const STACK_BYTES = 64 * 1024;
@@ -58,7 +77,7 @@ function instantiate({ wasm }: WasmBackend): Native {
   const block = wasm._malloc(STACK_BYTES + 16 + exports.scratchBytes());
   const scratch = (block + STACK_BYTES + 15) & -16; // the stack grows down from where the scratch memory begins
   exports.__stack_pointer.value = scratch;
-  return { ...exports, scratch: scratch >>> 0 };
+  return { ...exports, scratch: scratch >>> 0, shapeOffset: exports.shapeOffset(scratch) >>> 0, repsOffset: exports.repsOffset(scratch) >>> 0 };
 }
 
 const decode = (base64: string): Uint8Array<ArrayBuffer> => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));

@@ -3,14 +3,16 @@
  * graph, its gradients and tfjs's own early release of tensors work on as before. Which node runs is seen where the executor reads
  * `node.category`, before each op.
  */
-import * as tf from '@tensorflow/tfjs-core';
+
 import type { GraphModel } from '@tensorflow/tfjs-converter';
+import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
 import { recording } from '../gradients.ts';
-import { selectSites, selectWeights, switchedOff } from '../sites.ts';
+import type { Undo } from '../technique.ts';
 import { type Constants, type GraphNode, GraphSite } from './graph-site.ts';
-import { intercept, operands } from './intercept.ts';
-import type { ModelReader } from './model-reader.ts';
+import { type Interceptor, intercept, operands } from './intercept.ts';
+import { type ModelReader, makeReader } from './model-reader.ts';
+import type { Replacement } from './replaceable-site.ts';
 
 /** The part of tfjs-converter 4.22's executor that is touched. */
 interface Executor {
@@ -26,31 +28,25 @@ export function readGraphModel(model: GraphModel): ModelReader {
   const power = { off: false };
   const constants = new GraphConstants(executor);
   const nodes = inOrder(executor._outputs);
-  const sites = nodes.map((node) => new GraphSite(node, constants, power)).filter((site) => site.kind === 'activation' || site.weights.length > 0);
-  const byDefault = [...new Set(sites.flatMap((site) => site.defaults))];
-  const all = () => Object.entries(executor.weightMap).flatMap(([name, [tensor]]) => (tensor ? [[name, tensor] as const] : []));
-  return {
+  const sites = nodes
+    .map((node) => new GraphSite(node, constants, power))
+    .filter((site) => site.kind === 'activation' || site.weights.length > 0);
+  return makeReader({
     kind: 'graph',
     model,
-    get weights() {
-      return all().map(([, tensor]) => tensor);
-    },
-    sites: (filter, who = 'sites') => selectSites(sites, filter, who),
-    trainable: (filter, who = 'finetune') => [
-      ...new Set(filter === undefined ? byDefault.map((name) => constants.variable(name)) : selectWeights(sites, filter, who).map((w) => w.variable())),
-    ],
-    nameOf: (variable) => all().find(([, tensor]) => tensor === variable)?.[0],
-    fingerprint: () => all().map(([name, { shape, dtype }]) => ({ name, shape, dtype })),
+    sites,
+    power,
+    base: () => Object.entries(executor.weightMap).flatMap(([name, [tensor]]) => (tensor ? [[name, tensor] as const] : [])),
+    own: () => sites.flatMap((site) => site.defaults).map((name) => constants.variable(name)),
     state: () => [],
-    disabled: (run) => switchedOff(power, run),
     install() {
-      const undo = hook(executor, nodes, new Map(sites.map((site) => [site.name, site])));
+      const undo = hook(executor, nodes, sites);
       return (keep = false) => {
         undo();
         constants.restore(keep);
       };
     },
-  };
+  });
 }
 
 /** All nodes that lead to the outputs, inputs before those who read them. */
@@ -90,9 +86,11 @@ class GraphConstants implements Constants {
 
   assign(name: string, value: tf.Tensor): void {
     const before = this.tensor(name);
-    if (before instanceof tf.Variable) return before.assign(value);
-    this.#put(name, tf.keep(value.clone()));
-    before.dispose();
+    if (before instanceof tf.Variable) before.assign(value);
+    else {
+      this.#put(name, tf.keep(value.clone()));
+      before.dispose();
+    }
   }
 
   restore(keep: boolean): void {
@@ -111,55 +109,85 @@ class GraphConstants implements Constants {
   }
 }
 
-/** Follows the executor from node to node. */
-function hook(executor: Executor, nodes: readonly GraphNode[], sites: ReadonlyMap<string, GraphSite>): () => void {
-  const { state } = tf.engine();
-  let running = false;
-  let depth = 0;
-  let current: string | undefined;
-  const replaced = () => {
-    const site = current === undefined ? undefined : sites.get(current);
-    return site?.replacements.active ? site : undefined;
-  };
-  const enter = (node: GraphNode) => {
-    if (!running) return;
-    current = node.name;
+/** Knows which node runs, and what runs in its place. */
+class Follower implements Interceptor {
+  readonly #sites: ReadonlyMap<string, GraphSite>;
+  #depth: number | undefined;
+  #node: string | undefined;
+
+  constructor(sites: readonly GraphSite[]) {
+    this.#sites = new Map(sites.map((site) => [site.name, site]));
+  }
+
+  /** Around one run of the graph. */
+  run<T>(execute: () => T): T {
+    const { state } = tf.engine();
+    const depth = state.gradientDepth;
+    this.#depth = depth;
+    try {
+      return execute();
+    } finally {
+      state.gradientDepth = depth;
+      this.#depth = undefined;
+      this.#node = undefined;
+    }
+  }
+
+  enter(node: string): void {
+    if (this.#depth === undefined) return;
+    this.#node = node;
     // In a gradient tfjs takes fused ops apart; a replaced one stays whole, so that next is the same in training as in predict.
-    state.gradientDepth = recording() && replaced() ? 0 : depth;
-  };
+    tf.engine().state.gradientDepth = recording() && this.#replaced() ? 0 : this.#depth;
+  }
+
+  label(): string | undefined {
+    return this.#node;
+  }
+
+  find(kernel: string | undefined): Replacement | undefined {
+    const site = this.#replaced();
+    if (!site) return undefined;
+    const isAnOpOf = site.kind === 'activation' ? !/^(Reshape|Cast|Identity)$/.test(kernel ?? 'Cast') : kernel ? kernel in operands : true;
+    return isAnOpOf ? this.#forward(site) : undefined;
+  }
+
+  #forward(site: GraphSite): Replacement {
+    return (x, next) => {
+      tf.engine().state.gradientDepth = this.#depth!;
+      return site.run(x, next);
+    };
+  }
+
+  #replaced(): GraphSite | undefined {
+    const site = this.#sites.get(this.#node ?? '');
+    return site?.replaced ? site : undefined;
+  }
+}
+
+function hook(executor: Executor, nodes: readonly GraphNode[], sites: readonly GraphSite[]): Undo {
+  const follower = new Follower(sites);
   const undos = nodes.map((node) => {
     const own = Object.getOwnPropertyDescriptor(node, 'category')!;
-    Object.defineProperty(node, 'category', { configurable: true, enumerable: true, get: () => (enter(node), own.value) });
+    const get = () => {
+      follower.enter(node.name);
+      return own.value;
+    };
+    Object.defineProperty(node, 'category', { configurable: true, enumerable: true, get });
     return () => Object.defineProperty(node, 'category', own);
   });
   const { execute, executeAsync } = executor;
-  executor.execute = (...args) => {
-    [running, depth] = [true, state.gradientDepth];
-    try {
-      return execute.apply(executor, args);
-    } finally {
-      running = false;
-      current = undefined;
-      state.gradientDepth = depth;
-    }
-  };
+  executor.execute = (...args) => follower.run(() => execute.apply(executor, args));
   executor.executeAsync = (...args) => {
-    const names = [...sites.values()].filter((site) => site.replacements.active).map((site) => site.name);
+    const names = sites.filter((site) => site.replaced).map((site) => site.name);
     if (names.length === 0) return executeAsync.apply(executor, args);
-    throw new FinetuneError('bad-model', 'finetune', `got executeAsync on a model with replaced nodes (${names.join(', ')}); expected predict or execute. Only graphs without control flow can be run with techniques that replace nodes.`);
+    const advice = 'Graphs with control flow cannot be run with techniques that replace nodes.';
+    throw new FinetuneError(
+      'bad-model',
+      'executeAsync',
+      `got a model with replaced nodes (${names.join(', ')}); expected predict or execute. ${advice}`,
+    );
   };
-  const quit = intercept({
-    label: () => current,
-    find(kernel, inputs) {
-      const site = replaced();
-      const isMain = kernel === undefined ? site?.type.includes('Fused') : site?.kind === 'activation' ? !/^(Reshape|Cast|Identity)$/.test(kernel) : kernel in operands;
-      if (!site || !isMain) return undefined;
-      return (x, next) => {
-        state.gradientDepth = depth;
-        return site.replacements.run(x, next);
-      };
-    },
-  });
+  const quit = intercept(follower);
   return () => {
     quit();
     for (const undo of undos) undo();

@@ -1,8 +1,7 @@
 /** A node of a GraphModel as a site, with the constants it reads as weights. */
-import * as tf from '@tensorflow/tfjs-core';
-import { FinetuneError } from '../errors.ts';
-import { Replacements, type Switch } from '../sites.ts';
-import type { Forward, Site, SiteKind, SiteWeight, Undo } from '../technique.ts';
+import type * as tf from '@tensorflow/tfjs-core';
+import type { SiteKind, SiteWeight } from '../technique.ts';
+import { ReplaceableSite, type Switch } from './replaceable-site.ts';
 
 /** The part of a graph node of tfjs-converter 4.22 that is read. */
 export interface GraphNode {
@@ -46,33 +45,28 @@ const ops: { readonly [op: string]: readonly [kind: SiteKind, kernel: number, ..
 const activations = new Set(['Relu', 'Relu6', 'Elu', 'Selu', 'LeakyRelu', 'Sigmoid', 'Tanh', 'Softplus', 'Softmax', 'Erf']);
 
 /** The constant behind an input, if it is one. */
-const source = (node: GraphNode | undefined): GraphNode | undefined => (node?.op === 'Identity' ? source(node.inputs[0]) : node?.op === 'Const' ? node : undefined);
+const source = (node: GraphNode | undefined): GraphNode | undefined =>
+  node?.op === 'Identity' ? source(node.inputs[0]) : node?.op === 'Const' ? node : undefined;
 
-export class GraphSite implements Site {
-  readonly name: string;
-  readonly kind: SiteKind;
-  readonly type: string;
+/** `next` has the bias only if the node has it (a fused one). */
+export class GraphSite extends ReplaceableSite {
   readonly weights: readonly SiteWeight[];
   /** Names of the weights that train by default. A vector that multiplies is as often data preparation as it is a norm's scale. */
   readonly defaults: readonly string[];
-  readonly replacements: Replacements;
   readonly #constants: Constants;
   readonly #kernel: string | undefined;
   readonly #bias: string | undefined;
 
   constructor(node: GraphNode, constants: Constants, power: Switch) {
     const [kind, at, ...others] = ops[node.op] ?? [activations.has(node.op) ? 'activation' : 'other', -1];
+    super(node.name, kind, node.op, power);
     const floats = (index: number) => {
       const name = source(node.inputs[index])?.name;
       const { dtype, rank, size, shape } = name === undefined ? ({} as Partial<tf.Tensor>) : constants.tensor(name);
       const isVector = size === shape?.at(-1) && size !== 1;
       return name !== undefined && dtype === 'float32' && rank !== 0 && (kind !== 'other' || isVector) ? [name] : [];
     };
-    this.name = node.name;
-    this.kind = kind;
-    this.type = node.op;
     this.#constants = constants;
-    this.replacements = new Replacements(power);
     const [kernel] = floats(at);
     const flipped = ['transposeA', 'transposeB', 'adjX', 'adjY'].some((name) => node.attrParams[name]?.value === true);
     this.#kernel = flipped ? undefined : kernel;
@@ -92,15 +86,11 @@ export class GraphSite implements Site {
     return this.#bias === undefined ? undefined : this.#constants.tensor(this.#bias);
   }
 
-  /** `next` has the bias only if the node has it (a fused one). */
-  replace(forward: (x: tf.Tensor, next: Forward) => tf.Tensor): Undo {
-    if (this.kind === 'other') throw new FinetuneError('bad-option', 'replace', `got node "${this.name}" (${this.type}); expected a kernel, a batch norm or an activation. Leave it out of the targets.`);
-    return this.replacements.add(forward);
+  protected get replaceable(): boolean {
+    return this.kind !== 'other';
   }
 
-  addToKernel(delta: tf.Tensor): void {
-    const kernel = this.kernel;
-    if (!kernel) throw new FinetuneError('bad-option', 'addToKernel', `got node "${this.name}" (${this.type}), which has no kernel, or has it transposed; expected a dense, conv or embedding node.`);
-    tf.tidy(() => this.#constants.assign(this.#kernel!, tf.add(kernel, delta)));
+  protected override assign(_: tf.Tensor, value: tf.Tensor): void {
+    this.#constants.assign(this.#kernel!, value);
   }
 }

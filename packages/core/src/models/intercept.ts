@@ -8,6 +8,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { inLayer } from '../tape.ts';
 import type { Forward, Undo } from '../technique.ts';
+import type { Replacement } from './replaceable-site.ts';
 
 type Tensors = { readonly [name: string]: tf.Tensor };
 
@@ -15,7 +16,7 @@ export interface Interceptor {
   /** The name under which kernels run now, if this model runs. */
   label?(): string | undefined;
   /** What runs in place of a kernel, if anything; asked without a kernel for a customGrad, with its arguments. */
-  find(kernel: string | undefined, inputs: Tensors): ((x: tf.Tensor, next: Forward) => tf.Tensor) | undefined;
+  find(kernel: string | undefined, inputs: Tensors): Replacement | undefined;
 }
 
 const dense = ['a', 'b'] as const;
@@ -70,10 +71,12 @@ function patch(): Undo {
         inside = false;
       }
     });
-  engine.customGrad = (f: (...args: unknown[]) => { value: tf.Tensor }) => (...xs: tf.Tensor[]) => {
-    const fused = find(undefined, Object.fromEntries(xs.entries())) && (firstKernel(engine, f, xs) ?? '').includes('Fused');
-    return fused ? f(...xs, () => {}).value : labeled(() => customGrad.call(engine, f)(...xs));
-  };
+  engine.customGrad =
+    (f: (...args: unknown[]) => { value: tf.Tensor }) =>
+    (...xs: tf.Tensor[]) => {
+      const fused = find(undefined, Object.fromEntries(xs.entries())) && (firstKernel(engine, f, xs) ?? '').includes('Fused');
+      return fused ? f(...xs, () => {}).value : labeled(() => customGrad.call(engine, f)(...xs));
+    };
   return () => {
     for (const [name, before] of own) {
       if (before) Object.defineProperty(engine, name, before);
@@ -94,7 +97,7 @@ function replaced(
   kernel: string,
   inputs: Tensors,
   attrs: { readonly [name: string]: unknown },
-  forward: (x: tf.Tensor, next: Forward) => tf.Tensor,
+  forward: Replacement,
   plain: (inputs: Tensors, attrs: { readonly [name: string]: unknown }) => tf.Tensor,
 ): tf.Tensor {
   const { activation, ...rest } = attrs;

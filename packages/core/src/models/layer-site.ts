@@ -1,8 +1,7 @@
 /** A layer of a LayersModel as a site: `next` is the layer's own `call` with its activation taken off and put back afterwards. */
 import * as tf from '@tensorflow/tfjs-core';
-import { FinetuneError } from '../errors.ts';
-import { Replacements, type Switch } from '../sites.ts';
-import type { Forward, Site, SiteKind, SiteWeight, Undo } from '../technique.ts';
+import type { SiteKind, SiteWeight } from '../technique.ts';
+import { ReplaceableSite, type Switch } from './replaceable-site.ts';
 import { type Activation, type Kwargs, type Layer, type LayerVariable, type Tensors, toList } from './tfjs-layers.ts';
 
 /** Per class: the kind, and the property that holds the kernel. */
@@ -24,23 +23,16 @@ const activated = /^(dense|.*conv)/i;
 
 const linear: Activation = { getClassName: () => 'linear', apply: (x) => x };
 
-export class LayerSite implements Site {
-  readonly name: string;
-  readonly kind: SiteKind;
-  readonly type: string;
+export class LayerSite extends ReplaceableSite {
   readonly layer: Layer;
   readonly weights: readonly SiteWeight[];
   /** Moving statistics and the like. */
   readonly state: readonly SiteWeight[];
-  readonly #kernel: string | undefined;
-  readonly #replacements: Replacements;
 
   constructor(name: string, layer: Layer, power: Switch) {
-    this.name = name;
+    const type = layer.getClassName();
+    super(name, kinds[type]?.[0] ?? (activations.has(type) ? 'activation' : 'other'), type, power);
     this.layer = layer;
-    this.type = layer.getClassName();
-    [this.kind, this.#kernel] = kinds[this.type] ?? [activations.has(this.type) ? 'activation' : 'other'];
-    this.#replacements = new Replacements(power);
     const all = layer.weights.map((w) => ({ name: `${name}/${lastName(w, layer.weights)}`, variable: () => w.read(), w }));
     this.state = all.filter(({ w }) => layer._nonTrainableWeights.includes(w));
     // By declaration: tf.sequential resets the trainable flags of weights at every compile.
@@ -48,34 +40,24 @@ export class LayerSite implements Site {
   }
 
   get kernel(): tf.Variable | undefined {
-    return this.#read(this.#kernel);
+    return this.#read(kinds[this.type]?.[1]);
   }
 
   get bias(): tf.Variable | undefined {
     return this.#read('bias');
   }
 
-  replace(forward: (x: tf.Tensor, next: Forward) => tf.Tensor): Undo {
-    const lists = this.layer.inboundNodes.flatMap((node) => [node.inputTensors, node.outputTensors]);
-    if (lists.some((list) => list.length !== 1)) {
-      throw new FinetuneError('bad-option', 'replace', `got layer "${this.name}" (${this.type}), which has several inputs or outputs; expected one of each. Leave it out of the targets.`);
-    }
-    return this.#replacements.add(forward);
-  }
-
-  addToKernel(delta: tf.Tensor): void {
-    const kernel = this.kernel;
-    if (!kernel) throw new FinetuneError('bad-option', 'addToKernel', `got layer "${this.name}" (${this.type}), which has no single kernel; expected a dense, conv or embedding layer.`);
-    tf.tidy(() => kernel.assign(tf.add(kernel, delta)));
+  protected get replaceable(): boolean {
+    return this.layer.inboundNodes.every((node) => node.inputTensors.length === 1 && node.outputTensors.length === 1);
   }
 
   /** The layer's forward with what replaces it. */
   forward(inputs: Tensors, kwargs: Kwargs, call: Layer['call']): Tensors {
-    if (!this.#replacements.active) return call(inputs, kwargs);
+    if (!this.replaced) return call(inputs, kwargs);
     const { layer } = this;
     const activation = activated.test(this.kind) ? layer.activation : undefined;
     return tf.tidy(() => {
-      const y = this.#replacements.run(toList(inputs)[0]!, (x) => {
+      const y = this.run(toList(inputs)[0]!, (x) => {
         if (activation) layer.activation = linear;
         try {
           return toList(call(Array.isArray(inputs) ? [x] : x, kwargs))[0]!;

@@ -5,13 +5,11 @@
  * needs, then what replaces the site, then the early release of layer outputs (`release.ts`). What differs from tfjs 4.22: a
  * BatchNormalization that does not train runs as inference, as in Keras, and one without scale or center can be trained.
  */
-import type * as tf from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
-import { selectSites, selectWeights, switchedOff } from '../sites.ts';
 import { inLayer } from '../tape.ts';
 import type { SiteWeight } from '../technique.ts';
 import { LayerSite } from './layer-site.ts';
-import type { ModelReader } from './model-reader.ts';
+import { type ModelReader, makeReader } from './model-reader.ts';
 import { Release } from './release.ts';
 import { Segments } from './segments.ts';
 import { type Container, isContainer, type Kwargs, type Layer, type LayerVariable, type Tensors } from './tfjs-layers.ts';
@@ -20,22 +18,20 @@ export function readLayersModel(model: LayersModel): ModelReader {
   const root = model as unknown as Container;
   const power = { off: false };
   const names = namesOf(root);
-  const sites = [...names].filter(([layer]) => !isContainer(layer) && !wrapped(layer)).map(([layer, name]) => new LayerSite(name, layer, power));
+  const sites = [...names]
+    .filter(([layer]) => !isContainer(layer) && !wrapped(layer))
+    .map(([layer, name]) => new LayerSite(name, layer, power));
   const weights = sites.flatMap((site): SiteWeight[] => [...site.weights, ...site.state]);
   let frozen: ReadonlySet<Layer> = new Set();
 
-  return {
+  return makeReader({
     kind: 'layers',
     model,
-    weights: weights.map((w) => w.variable()),
-    sites: (filter, who = 'sites') => selectSites(sites, filter, who),
-    trainable: (filter, who = 'finetune') => [
-      ...new Set(filter === undefined ? root.trainableWeights.map((w) => w.read()) : selectWeights(sites, filter, who).map((w) => w.variable())),
-    ],
-    nameOf: (variable) => weights.find((w) => w.variable() === variable)?.name,
-    fingerprint: () => weights.map((w) => ({ name: w.name, shape: w.variable().shape, dtype: w.variable().dtype })),
+    sites,
+    power,
+    base: () => weights.map((w) => [w.name, w.variable()]),
+    own: () => root.trainableWeights.map((w) => w.read()),
     state: () => sites.filter((site) => !frozen.has(site.layer)).flatMap((site) => site.state.map((w) => w.variable())),
-    disabled: (run) => switchedOff(power, run),
     install(selected, checkpoint) {
       // A batch norm with neither scale nor center follows the layer before it.
       let trains = selected.size > 0;
@@ -50,7 +46,7 @@ export function readLayersModel(model: LayersModel): ModelReader {
         frozen = new Set();
       };
     },
-  };
+  });
 }
 
 const wrapped = (layer: Layer): Layer | undefined => (layer.getClassName() === 'TimeDistributed' ? layer.layer : undefined);
@@ -68,15 +64,23 @@ function namesOf(root: Container): Map<Layer, string> {
   return names;
 }
 
-function hook(root: Container, names: ReadonlyMap<Layer, string>, sites: ReadonlyMap<Layer, LayerSite>, frozen: ReadonlySet<Layer>, checkpoint = false): () => void {
+function hook(
+  root: Container,
+  names: ReadonlyMap<Layer, string>,
+  sites: ReadonlyMap<Layer, LayerSite>,
+  frozen: ReadonlySet<Layer>,
+  checkpoint = false,
+): () => void {
   const release = new Release(root);
   const segments = checkpoint ? new Segments([...names.keys()], [root, ...names.keys()].filter(isContainer)) : undefined;
   const undos = [...names].map(([layer, name]) => {
     const before = Object.getOwnPropertyDescriptor(layer, 'call');
     const original = layer.call;
     const site = sites.get(layer);
-    const call: Layer['call'] = site?.kind === 'batchNorm' ? batchNorm(layer, original, frozen.has(layer)) : (inputs, kwargs) => original.call(layer, inputs, kwargs);
-    const run: Layer['call'] = (inputs, kwargs) => release.around(layer, inputs, kwargs, () => (site ? inLayer(name, () => site.forward(inputs, kwargs, call)) : call(inputs, kwargs)));
+    const call: Layer['call'] =
+      site?.kind === 'batchNorm' ? batchNorm(layer, original, frozen.has(layer)) : (inputs, kwargs) => original.call(layer, inputs, kwargs);
+    const run: Layer['call'] = (inputs, kwargs) =>
+      release.around(layer, inputs, kwargs, () => (site ? inLayer(name, () => site.forward(inputs, kwargs, call)) : call(inputs, kwargs)));
     layer.call = (inputs, kwargs) => segments?.around(layer, kwargs, inputs)?.made ?? run(inputs, kwargs);
     return () => (before ? Object.defineProperty(layer, 'call', before) : Reflect.deleteProperty(layer, 'call'));
   });

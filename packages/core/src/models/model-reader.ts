@@ -1,6 +1,8 @@
 /** What `finetune` needs to know of a model and to do to it, the same for the three kinds. */
 import type * as tf from '@tensorflow/tfjs-core';
-import type { ModelView, SiteFilter } from '../technique.ts';
+import { selectSites, selectWeights } from '../sites.ts';
+import type { ModelView, Site, SiteFilter } from '../technique.ts';
+import type { Switch } from './replaceable-site.ts';
 
 /** A weight of the base, as adapter files name it. */
 export interface WeightSpec {
@@ -36,3 +38,39 @@ export interface ModelReader extends ModelView {
  * constants of a GraphModel that became variables are constants again: as they first were, or with their trained values if `keep`.
  */
 export type Uninstall = (keep?: boolean) => void;
+
+interface Parts extends Pick<ModelReader, 'kind' | 'model' | 'install' | 'state'> {
+  readonly sites: readonly Site[];
+  readonly power: Switch;
+  /** The tensors of the base by name. */
+  base(): readonly (readonly [name: string, tensor: tf.Tensor])[];
+  /** What trains without a filter. */
+  own(): readonly tf.Variable[];
+}
+
+export function makeReader({ kind, model, install, state, sites, power, base, own }: Parts): ModelReader {
+  return {
+    kind,
+    model,
+    install,
+    state,
+    get weights() {
+      return base().map(([, tensor]) => tensor);
+    },
+    sites: (filter, who = 'sites') => selectSites(sites, filter, who),
+    trainable: (filter, who = 'finetune') => [
+      ...new Set(filter === undefined ? own() : selectWeights(sites, filter, who).map((w) => w.variable())),
+    ],
+    nameOf: (variable) => base().find(([, tensor]) => tensor === variable)?.[0],
+    fingerprint: () => base().map(([name, { shape, dtype }]) => ({ name, shape, dtype })),
+    disabled(run) {
+      const before = power.off;
+      power.off = true;
+      try {
+        return run();
+      } finally {
+        power.off = before;
+      }
+    },
+  };
+}

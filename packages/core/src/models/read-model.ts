@@ -1,6 +1,7 @@
 /** Picks the reader of a model. */
-import * as tf from '@tensorflow/tfjs-core';
+
 import type { GraphModel } from '@tensorflow/tfjs-converter';
+import * as tf from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { FinetuneError } from '../errors.ts';
 import { readGraphModel } from './graph-model.ts';
@@ -11,9 +12,15 @@ import { readVariables } from './variables.ts';
 export type TunableModel = LayersModel | GraphModel | { readonly [name: string]: tf.Variable };
 
 export function readModel(model: TunableModel): ModelReader {
-  if (Array.isArray((model as LayersModel).layers)) return readLayersModel(model as LayersModel);
-  if ('executor' in model) return readGraphModel(model as GraphModel);
-  const values = Object.values(model);
-  if (values.length > 0 && values.every((v) => v instanceof tf.Variable)) return readVariables(model as { readonly [name: string]: tf.Variable });
-  throw new FinetuneError('bad-model', 'finetune', 'got something else; expected a LayersModel, a GraphModel, or an object of variables by name.');
+  const { layers, executor } = (model ?? {}) as { readonly layers?: unknown; readonly executor?: unknown };
+  if (Array.isArray(layers)) return readLayersModel(model as LayersModel);
+  if (executor && !(executor instanceof tf.Tensor)) return readGraphModel(model as GraphModel);
+  const values = Object.values(model ?? {});
+  if (values.length > 0 && values.every((v) => v instanceof tf.Variable))
+    return readVariables(model as { readonly [name: string]: tf.Variable });
+  throw new FinetuneError(
+    'bad-model',
+    'finetune',
+    `got ${model === null ? 'null' : typeof model}; expected a LayersModel, a GraphModel, or an object of variables by name.`,
+  );
 }

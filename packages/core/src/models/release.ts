@@ -59,9 +59,7 @@ class Run {
 
   /** Frees what died before. */
   sweep(): void {
-    // Recurrent layers leave their initial state in the kwargs, where later ones find it.
-    const passedOn = new Set(Object.values(this.kwargs ?? {}).flat());
-    for (const t of this.#dead) if (!t.kept && !(t instanceof tf.Variable) && !passedOn.has(t)) t.dispose();
+    for (const t of this.#dead) if (!t.kept && !(t instanceof tf.Variable)) t.dispose();
     this.#dead = [];
   }
 
@@ -107,7 +105,16 @@ export class Release {
     const run = kwargs?.training && layer !== this.#root ? this.#current(kwargs) : undefined;
     const step = run?.step(layer, inputs, kwargs);
     if (step) run!.sweep();
-    this.#stack.push(kwargs?.training && isContainer(layer) ? this.#enter(layer, given, kwargs, step?.dies.map((id) => run!.live.get(id))) : undefined);
+    this.#stack.push(
+      kwargs?.training && isContainer(layer)
+        ? this.#enter(
+            layer,
+            given,
+            kwargs,
+            step?.dies.map((id) => run!.live.get(id)),
+          )
+        : undefined,
+    );
     try {
       const made = call();
       return step ? run!.finish(step, given, made) : made;
@@ -123,8 +130,8 @@ export class Release {
   }
 
   #run(container: Container, kwargs: Kwargs): Run {
-    let plan = this.#plans.get(container);
-    if (!plan) this.#plans.set(container, (plan = planOf(container)));
+    const plan = this.#plans.get(container) ?? planOf(container);
+    this.#plans.set(container, plan);
     return new Run(plan, kwargs);
   }
 

@@ -13,6 +13,7 @@ export async function explainsFault({ make, model = 'layers/dense', code, messag
     error = e;
   }
   tiny.dispose();
-  expect(FinetuneError.is(error), `got ${error}; expected a FinetuneError`).toBe(true);
-  expect(error).toMatchObject({ code, message });
+  if (!FinetuneError.is(error)) throw error ?? new Error(`finetune took it; expected an error with code ${code}`);
+  expect(error.message).toBe(message);
+  expect(error.code).toBe(code);
 }

@@ -1,5 +1,5 @@
 /** What a technique claims about gradients: laws 4 to 6. */
-import { gradcheck, type Tuned } from '@leantune/core';
+import { gradcheck } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { expect } from 'vitest';
 import { nudge, steps, type TunedTiny, withTuned } from '../snapshot.ts';
@@ -12,7 +12,8 @@ export const gradientsEqualStock: Law = async (subject, make) => {
   for (const seed of SEEDS) {
     await withTuned(subject, make, (both) => {
       nudge(both.tuned.variables, seed);
-      const [ours, stock] = tf.tidy(() => [flatten(gradientsOf(both)), flatten(tf.variableGrads(() => both.tiny.loss(), trainable(both.tuned)))]);
+      const [ours, stock] = tf.tidy(() => [flatten(gradientsOf(both)), stockGradients(both)]);
+      if (!stock) return;
       expect(Object.keys(ours)).toEqual(Object.keys(stock));
       const largest = Math.max(...Object.entries(stock).flatMap(([name, v]) => (name === 'loss' ? [] : [...v].map(Math.abs))));
       const { rel = 1e-6, abs = 0, because = 'it claims exact gradients' } = subject.gradients ?? {};
@@ -27,8 +28,9 @@ export const gradientsAgreeWithDifferences: Law = (subject, make) =>
     nudge(both.tuned.variables, 1);
     const { value, grads } = gradientsOf(both);
     const analytic = both.tuned.variables.map((v) => grads[v.name]!);
-    const tolerance = 0.01 + 2 * (subject.gradients?.rel ?? 0) + (subject.gradients?.abs ?? 0);
-    await gradcheck(() => both.tiny.loss(), both.tuned.variables, { analytic, tolerance, mode: 'directions', assert: true });
+    // Small steps, as the models have kinks; so float32 leaves 3 %.
+    const tolerance = 0.03 + 2 * (subject.gradients?.rel ?? 0) + (subject.gradients?.abs ?? 0);
+    await gradcheck(() => both.tiny.loss(), both.tuned.variables, { analytic, tolerance, mode: 'directions', epsilon: 0.005, assert: true });
     tf.dispose([value, analytic]);
   });
 
@@ -44,9 +46,14 @@ function gradientsOf({ tiny, tuned }: TunedTiny): { value: tf.Scalar; grads: tf.
   return tuned.valueAndGrads(() => tiny.loss());
 }
 
-/** What stock tfjs takes: it skips variables whose flag says frozen. */
-function trainable(tuned: Tuned): tf.Variable[] {
-  return tuned.variables.map((v) => Object.assign(v, { trainable: true }));
+/** Undefined where tfjs cannot: it has no gradient for the fused kernels of a GraphModel. Then law 5 alone tells. */
+function stockGradients({ tiny, tuned }: TunedTiny): { [name: string]: Float32Array } | undefined {
+  try {
+    return flatten(tf.variableGrads(() => tiny.loss(), [...tuned.variables]));
+  } catch (error) {
+    if (tiny.kind === 'graph' && /gradient function not found for _?Fused/.test(String(error))) return undefined;
+    throw error;
+  }
 }
 
 function flatten({ value, grads }: { value: tf.Tensor; grads: tf.NamedTensorMap }): { [name: string]: Float32Array } {

@@ -60,4 +60,15 @@ export const rankOneSubject: Subject = {
   make: () => rankOne(),
   factories: { 'rank-one': rankOne },
   learns: { steps: 60, rate: 0.05, to: 0.95 },
+  faults: [
+    { what: 'a scale of 0', make: () => rankOne({ scale: 0 }), code: 'bad-option', message: '[rank-one] got scale = 0; expected a number above 0. Leave it out for 1.' },
+    {
+      what: 'a target that is not there',
+      make: () => rankOne({ targets: 'hiden' }),
+      code: 'no-match',
+      message:
+        '[rank-one] got "hiden", which matches nothing in this model; expected names such as "hidden", "middle", "head". ' +
+        'Use a whole name, its last segments, a RegExp, a list of these that all match, or a function of the site.',
+    },
+  ],
 };
