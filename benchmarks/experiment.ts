@@ -16,8 +16,6 @@ export interface Experiment {
   readonly model: ModelSpec;
   readonly batch: number;
   readonly levers: readonly Lever[];
-  /** Blocks (residual blocks, encoder layers) between two checkpoints. */
-  readonly blocksPerCheckpoint: number;
   /** Timed steps of each engine. */
   readonly steps: number;
   /** Replaces the fields above under `--quick`. */
@@ -28,7 +26,13 @@ export interface Bytes {
   /** The largest total less the weights of that moment; the batch waits outside and is not in it. */
   readonly peakAboveWeights: number;
   /** By category at the largest total. */
-  readonly atPeak: { readonly weights: number; readonly optimizer: number; readonly kept: number; readonly gradients: number; readonly transient: number };
+  readonly atPeak: {
+    readonly weights: number;
+    readonly optimizer: number;
+    readonly kept: number;
+    readonly gradients: number;
+    readonly transient: number;
+  };
   /** The most that waited for backward at one time. */
   readonly kept: number;
 }
@@ -69,7 +73,6 @@ export interface Result {
   readonly backend: Backend;
   readonly model: ModelSpec;
   readonly batch: number;
-  readonly blocksPerCheckpoint: number;
   readonly steps: number;
   readonly date: string;
   /** Null outside a git checkout. */

@@ -24,7 +24,11 @@ const { values, positionals } = parseArgs({
   options: { backend: { type: 'string' }, quick: { type: 'boolean', default: false } },
 });
 
-if (process.send) process.once('message', ({ experiment, lever }: Job) => void runRow(experiment, lever).then((row) => process.send?.(row, () => process.exit())));
+if (process.send)
+  process.once(
+    'message',
+    ({ experiment, lever }: Job) => void runRow(experiment, lever).then((row) => process.send?.(row, () => process.exit())),
+  );
 else await main();
 
 interface Job {
@@ -69,7 +73,13 @@ function inChild(job: Job): Promise<Row> {
     child.stderr?.on('data', (chunk) => (said += String(chunk)));
     child.once('message', (row) => resolve(row as Row));
     child.once('error', reject);
-    child.once('exit', (code) => reject(new Error(`[benchmarks] ${job.experiment.title}, ${job.lever}: the process ended with code ${code} before its row was done.\n${said}`)));
+    child.once('exit', (code) =>
+      reject(
+        new Error(
+          `[benchmarks] ${job.experiment.title}, ${job.lever}: the process ended with code ${code} before its row was done.\n${said}`,
+        ),
+      ),
+    );
     child.send(job);
   });
 }
@@ -80,14 +90,13 @@ async function runRow(experiment: Experiment, lever: Lever): Promise<Row> {
 }
 
 function result(name: string, experiment: Experiment, rows: readonly Row[], loadBefore: number): Result {
-  const { title, backend, model, batch, blocksPerCheckpoint, steps } = experiment;
+  const { title, backend, model, batch, steps } = experiment;
   return {
     experiment: name,
     title,
     backend,
     model,
     batch,
-    blocksPerCheckpoint,
     steps,
     date: new Date().toISOString(),
     commit: commit(),
@@ -100,7 +109,10 @@ function result(name: string, experiment: Experiment, rows: readonly Row[], load
 
 function commit(): string | null {
   try {
-    return execFileSync('git', ['describe', '--always', '--dirty', '--abbrev=12'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+    return execFileSync('git', ['describe', '--always', '--dirty', '--abbrev=12'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
   } catch {
     return null;
   }

@@ -40,7 +40,9 @@ export function leverTable(results: readonly Result[]): string {
   const columns = shown.flatMap((name) => results.find(({ experiment }) => experiment === name) ?? []);
   const cell = (result: Result, lever: Lever): string => {
     const row = result.rows.find((r) => r.lever === lever);
-    return row ? `${megabytes(row.stock.peakAboveWeights)} → **${megabytes(row.leantune.peakAboveWeights)}** MB · ×${row.ratio.peak.toFixed(2)} · time ×${row.ratio.time.toFixed(2)}` : '';
+    return row
+      ? `${megabytes(row.stock.peakAboveWeights)} → **${megabytes(row.leantune.peakAboveWeights)}** MB · ×${row.ratio.peak.toFixed(2)} · time ×${row.ratio.time.toFixed(2)}`
+      : '';
   };
   const predict = columns.map((result) => `${megabytes((result.rows[0] as Row).predict.peakAboveWeights)} MB`);
   return [
@@ -59,7 +61,20 @@ export function resultsTable(results: readonly Result[]): string {
     [
       `### ${result.title} · ${result.backend}, batch ${result.batch}`,
       '',
-      line(['what trains', 'parameters', 'stock peak MB', 'LeanTune peak MB', '×', 'kept', 'gradients', 'transient', 'predict MB', 'CPU ms/step', 'time ×', 'gradients equal']),
+      line([
+        'what trains',
+        'parameters',
+        'stock peak MB',
+        'LeanTune peak MB',
+        '×',
+        'kept',
+        'gradients',
+        'transient',
+        'predict MB',
+        'CPU ms/step',
+        'time ×',
+        'gradients equal',
+      ]),
       line(['---', ...Array.from({ length: 11 }, () => '---:')]),
       ...result.rows.map(resultLine),
       '',
@@ -105,7 +120,9 @@ function megabytes(bytes: number): string {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const stale = staleTables(readResults());
   if (process.argv.includes('--check') && stale.length > 0) {
-    console.error(`[tables] ${stale.map(({ file }) => file).join(', ')}: not what benchmarks/results says. Run: npm run tables -w benchmarks`);
+    console.error(
+      `[tables] ${stale.map(({ file }) => file).join(', ')}: not what benchmarks/results says. Run: npm run tables -w benchmarks`,
+    );
     process.exitCode = 1;
   } else {
     for (const { file, text } of stale) writeFileSync(at(file), text);

@@ -26,5 +26,8 @@ export function printed(): string {
 
 if (process.argv[1] === import.meta.filename) {
   const text = printed();
-  writeFileSync(readme, readFileSync(readme, 'utf8').replace(output, () => text));
+  writeFileSync(
+    readme,
+    readFileSync(readme, 'utf8').replace(output, () => text),
+  );
 }

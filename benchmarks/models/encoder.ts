@@ -20,13 +20,16 @@ export interface EncoderOptions {
 
 export type Parameters = { readonly [name: string]: tf.Variable };
 
-/** The blocks of the encoder in order: embeddings, layers, classifier. Ids are int32 [batch, tokens], logits [batch, classes]. */
-export function encoderBlocks(p: Parameters, options: EncoderOptions, mask: tf.Tensor2D): ((x: tf.Tensor) => tf.Tensor)[] {
-  return [
-    (ids) => tf.tidy(() => embed(p, ids)),
-    ...Array.from({ length: options.layers }, (_, i) => (x: tf.Tensor) => tf.tidy(() => block(p, `encoder.layer.${i}`, options, x, mask))),
-    (x) => tf.tidy(() => classify(p, x, mask)),
-  ];
+/** Runs one block of a model on its input: as it is, in a tidy, in a checkpoint. */
+export type RunBlock = (block: (x: tf.Tensor) => tf.Tensor, x: tf.Tensor) => tf.Tensor;
+
+/** Ids int32 [batch, tokens] and mask [batch, tokens] to logits [batch, classes]: embeddings, layers and classifier, each run by `run`. */
+export function encode(p: Parameters, options: EncoderOptions, ids: tf.Tensor, mask: tf.Tensor2D, run: RunBlock): tf.Tensor {
+  let x = run((value) => embed(p, value), ids);
+  for (let i = 0; i < options.layers; i++) {
+    x = run((value) => layer(p, `encoder.layer.${i}`, options, value, mask), x);
+  }
+  return run((value) => classify(p, value, mask), x);
 }
 
 /** Seeded parameters: BERT's standard deviation of 0.02 as a uniform distribution, ones and zeros for norms and biases. */
@@ -34,7 +37,9 @@ export function encoderParameters(options: EncoderOptions, next: () => number): 
   const parameters: { [name: string]: tf.Variable } = {};
   for (const [name, shape] of parameterShapes(options)) {
     const size = shape.reduce((a, b) => a * b, 1);
-    const values = name.endsWith('LayerNorm.weight') ? new Float32Array(size).fill(1) : uniform(size, shape.length === 2 ? 0.02 * Math.sqrt(3) : 0, next);
+    const values = name.endsWith('LayerNorm.weight')
+      ? new Float32Array(size).fill(1)
+      : uniform(size, shape.length === 2 ? 0.02 * Math.sqrt(3) : 0, next);
     const initial = tf.tensor(values, shape, 'float32');
     parameters[name] = tf.variable(initial);
     initial.dispose();
@@ -73,7 +78,7 @@ function embed(p: Parameters, ids: tf.Tensor): tf.Tensor {
   return layerNorm(p, 'embeddings.LayerNorm', tf.add(tf.add(words, types), positions));
 }
 
-function block(p: Parameters, name: string, options: EncoderOptions, x: tf.Tensor, mask: tf.Tensor2D): tf.Tensor {
+function layer(p: Parameters, name: string, options: EncoderOptions, x: tf.Tensor, mask: tf.Tensor2D): tf.Tensor {
   const attended = linear(p, `${name}.attention.output.dense`, attention(p, `${name}.attention.self`, options, x, mask));
   const y = layerNorm(p, `${name}.attention.output.LayerNorm`, tf.add(x, attended)); // [batch, tokens, width]
   const hidden = gelu(linear(p, `${name}.intermediate.dense`, y)); // [batch, tokens, inner]

@@ -1,10 +1,8 @@
-/** What the benchmarks need of a functional LayersModel: seeded weights, its weights by name, and its forward cut into blocks. */
+/** What the benchmarks need of a functional LayersModel: seeded weights, and its weights by name. */
 import * as tf from '@tensorflow/tfjs-core';
-import type { LayersModel, SymbolicTensor, layers } from '@tensorflow/tfjs-layers';
+import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { uniform } from './random.ts';
 import type { Weight } from './subject.ts';
-
-type Layer = layers.Layer;
 
 /** Gives kernels He's uniform distribution (arXiv 1502.01852); biases, norms and moving statistics keep their constants. */
 export function fillWeights(model: LayersModel, next: () => number): void {
@@ -26,35 +24,4 @@ export function weightsOf(model: LayersModel): Weight[] {
       trainable: layer.trainableWeights.includes(weight),
     })),
   );
-}
-
-/** The training forward as a chain, cut after each layer whose name matches `ends`, unless a shortcut jumps over the cut. */
-export function blocksOf(model: LayersModel, ends: RegExp): ((x: tf.Tensor) => tf.Tensor)[] {
-  const blocks: ((x: tf.Tensor) => tf.Tensor)[] = [];
-  let layers: Layer[] = [];
-  for (const [i, layer] of model.layers.slice(1).entries()) {
-    layers.push(layer);
-    const next = model.layers[i + 2];
-    const shortcutFollows = next !== undefined && Array.isArray(next.input);
-    if (next === undefined || (ends.test(layer.name) && !shortcutFollows)) {
-      blocks.push(blockOf(layers));
-      layers = [];
-    }
-  }
-  return blocks;
-}
-
-/** Runs single-use layers in order from the one value that enters them to the one that leaves. */
-function blockOf(layers: readonly Layer[]): (x: tf.Tensor) => tf.Tensor {
-  return (x) =>
-    tf.tidy(() => {
-      const values = new Map<number, tf.Tensor>();
-      let y = x;
-      for (const layer of layers) {
-        const inputs = ([layer.input].flat() as SymbolicTensor[]).map(({ id }) => values.get(id) ?? x);
-        y = layer.apply(inputs.length === 1 ? (inputs[0] as tf.Tensor) : inputs, { training: true }) as tf.Tensor;
-        values.set((layer.output as SymbolicTensor).id, y);
-      }
-      return y;
-    });
 }

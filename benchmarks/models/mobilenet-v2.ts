@@ -48,7 +48,14 @@ function invertedResidual(block: number, x: tf.SymbolicTensor, expansion: number
     y = relu6(`${name}_expand_relu`, norm(`${name}_expand_BN`, conv(`${name}_expand`, y, expansion * dIn, 1, 1)));
   }
   y = tf.layers
-    .depthwiseConv2d({ kernelSize: 3, strides: stride, padding: 'same', useBias: false, depthwiseInitializer: 'zeros', name: `${name}_depthwise` })
+    .depthwiseConv2d({
+      kernelSize: 3,
+      strides: stride,
+      padding: 'same',
+      useBias: false,
+      depthwiseInitializer: 'zeros',
+      name: `${name}_depthwise`,
+    })
     .apply(y) as tf.SymbolicTensor;
   y = relu6(`${name}_depthwise_relu`, norm(`${name}_depthwise_BN`, y));
   y = norm(`${name}_project_BN`, conv(`${name}_project`, y, out, 1, 1));

@@ -45,7 +45,9 @@ function bottleneck(name: string, x: tf.SymbolicTensor, c: number, stride: numbe
 }
 
 function conv(name: string, x: tf.SymbolicTensor, filters: number, kernelSize: number, strides: number): tf.SymbolicTensor {
-  return tf.layers.conv2d({ filters, kernelSize, strides, padding: 'same', kernelInitializer: 'zeros', name }).apply(x) as tf.SymbolicTensor;
+  return tf.layers
+    .conv2d({ filters, kernelSize, strides, padding: 'same', kernelInitializer: 'zeros', name })
+    .apply(x) as tf.SymbolicTensor;
 }
 
 function norm(name: string, x: tf.SymbolicTensor): tf.SymbolicTensor {

@@ -26,11 +26,11 @@ interface Run {
 }
 
 /** Runs one row of an experiment on the current backend. */
-export async function trainStep({ model, batch, steps, blocksPerCheckpoint }: Experiment, lever: Lever): Promise<Row> {
+export async function trainStep({ model, batch, steps }: Experiment, lever: Lever): Promise<Row> {
   const subjects = [makeSubject(model, batch, SEED), makeSubject(model, batch, SEED)] as const;
   const predict = measure(() => subjects[0].predict().dispose()).memory;
   const stock = await run(subjects[0], stockTrainer(subjects[0], lever));
-  const lean = await run(subjects[1], leanTrainer(subjects[1], lever, blocksPerCheckpoint));
+  const lean = await run(subjects[1], leanTrainer(subjects[1], lever));
   const [stockTime, leanTime] = await interleaved(stock, lean, steps);
   const size = (weights: readonly { readonly variable: tf.Variable }[]) => weights.reduce((sum, { variable }) => sum + variable.size, 0);
   const row: Row = {
@@ -40,7 +40,10 @@ export async function trainStep({ model, batch, steps, blocksPerCheckpoint }: Ex
     predict: { peakAboveWeights: predict.peakAboveWeights },
     stock: side(stock, stockTime),
     leantune: side(lean, leanTime),
-    ratio: { peak: round(lean.bytes.peakAboveWeights / stock.bytes.peakAboveWeights), time: round(leanTime.processor / stockTime.processor) },
+    ratio: {
+      peak: round(lean.bytes.peakAboveWeights / stock.bytes.peakAboveWeights),
+      time: round(leanTime.processor / stockTime.processor),
+    },
     equality: compare(stock, lean),
   };
   for (const subject of subjects) subject.dispose();
@@ -69,7 +72,10 @@ interface Time {
 
 /** Median milliseconds of each, in turns, so that load and warm-up meet both alike. */
 async function interleaved(a: Run, b: Run, steps: number): Promise<readonly [Time, Time]> {
-  const times = new Map<Run, Time[]>([[a, []], [b, []]]);
+  const times = new Map<Run, Time[]>([
+    [a, []],
+    [b, []],
+  ]);
   for (let i = 0; i < steps; i++) {
     for (const run of i % 2 === 0 ? [a, b] : [b, a]) {
       const [start, used] = [performance.now(), process.cpuUsage()];
@@ -90,7 +96,9 @@ function compare(stock: Run, lean: Run): Equality {
   return {
     maxRelativeDifference: relativeDifference(stock.gradients, lean.gradients),
     gradientsBitEqual: sameNames && [...stock.gradients].every(([name, values]) => sameBits(values, lean.gradients.get(name))),
-    stepsBitEqual: [...stock.weights].every(([name, values]) => sameBits(values, lean.weights.get(name))) && String(stock.losses) === String(lean.losses),
+    stepsBitEqual:
+      [...stock.weights].every(([name, values]) => sameBits(values, lean.weights.get(name))) &&
+      String(stock.losses) === String(lean.losses),
   };
 }
 

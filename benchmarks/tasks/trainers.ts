@@ -1,9 +1,9 @@
 /** One training step, as a user of each engine writes it: `trainOnBatch` for a LayersModel, `minimize` for a function. */
 import { checkpoint, finetune } from '@leantune/core';
 import type * as tf from '@tensorflow/tfjs-core';
-import type { LayersModel, layers } from '@tensorflow/tfjs-layers';
+import type { layers } from '@tensorflow/tfjs-layers';
 import type { Lever } from '../experiment.ts';
-import { chain, type Subject, type Weight } from '../models/subject.ts';
+import { type Subject, tidied, type Weight } from '../models/subject.ts';
 
 export interface Trainer {
   /** Makes a step of `optimizer`; returns the loss. */
@@ -18,29 +18,29 @@ export function selectedWeights({ weights, lastBlock, head }: Subject, lever: Le
 
 export function stockTrainer(subject: Subject, lever: Lever): Trainer {
   const selected = selectedWeights(subject, lever);
-  const { model } = subject;
-  if (!isLayersModel(model)) {
-    const variables = selected.map(({ variable }) => variable);
-    return { step: async (optimizer) => read(optimizer.minimize(() => subject.loss(chain(subject.blocks, subject.x)), true, variables)) };
+  if (subject.kind === 'layers') {
+    for (const layer of subject.model.layers) freeze(layer, new Set(selected.map(({ name }) => name)));
+    return { step: (optimizer) => fitStep(subject, optimizer) };
   }
-  for (const layer of model.layers) freeze(layer, new Set(selected.map(({ name }) => name)));
-  return { step: (optimizer) => fitStep(model, subject, optimizer) };
+  const variables = selected.map(({ variable }) => variable);
+  return { step: async (optimizer) => read(optimizer.minimize(() => subject.loss(tidied), true, variables)) };
 }
 
-export function leanTrainer(subject: Subject, lever: Lever, blocksPerCheckpoint: number): Trainer {
-  const { model } = subject;
-  const tuned = finetune(model, [], { trainable: selectedWeights(subject, lever).map(({ name }) => name) });
-  if (isLayersModel(model) && lever !== 'full + checkpoint') {
-    const ours = new Map<tf.Optimizer, tf.Optimizer>();
-    return {
-      step: (optimizer) => {
-        if (!ours.has(optimizer)) ours.set(optimizer, tuned.optimizer(optimizer));
-        return fitStep(model, subject, ours.get(optimizer) as tf.Optimizer);
-      },
-    };
+export function leanTrainer(subject: Subject, lever: Lever): Trainer {
+  const trainable = selectedWeights(subject, lever).map(({ name }) => name);
+  const recompute = lever === 'full + checkpoint';
+  if (subject.kind === 'function') {
+    const tuned = finetune(subject.model, [], { trainable });
+    return { step: async (optimizer) => read(tuned.minimize(() => subject.loss(recompute ? checkpoint : tidied), optimizer)) };
   }
-  const segments = lever === 'full + checkpoint' ? grouped(subject.blocks, blocksPerCheckpoint).map((part) => (x: tf.Tensor) => checkpoint(part, x)) : subject.blocks;
-  return { step: async (optimizer) => read(tuned.minimize(() => subject.loss(chain(segments, subject.x)), optimizer)) };
+  const tuned = finetune(subject.model, [], { trainable, checkpoint: recompute });
+  const ours = new Map<tf.Optimizer, tf.Optimizer>();
+  return {
+    step: (optimizer) => {
+      if (!ours.has(optimizer)) ours.set(optimizer, tuned.optimizer(optimizer));
+      return fitStep(subject, ours.get(optimizer) as tf.Optimizer);
+    },
+  };
 }
 
 /**
@@ -54,7 +54,7 @@ function freeze(layer: layers.Layer, names: ReadonlySet<string>): void {
   layer.call = (inputs, kwargs) => call.call(layer, inputs, { ...kwargs, training: false });
 }
 
-async function fitStep(model: LayersModel, { x, y }: Subject, optimizer: tf.Optimizer): Promise<number> {
+async function fitStep({ model, x, y }: Subject & { readonly kind: 'layers' }, optimizer: tf.Optimizer): Promise<number> {
   if (model.optimizer !== optimizer) model.compile({ optimizer, loss: 'categoricalCrossentropy' });
   return (await model.trainOnBatch(x, y)) as number;
 }
@@ -64,11 +64,3 @@ function read(loss: tf.Scalar | null): number {
   (loss as tf.Scalar).dispose();
   return value as number;
 }
-
-/** Runs of `count` blocks as one block each. */
-function grouped(blocks: Subject['blocks'], count: number): ((x: tf.Tensor) => tf.Tensor)[] {
-  const starts = Array.from({ length: Math.ceil(blocks.length / count) }, (_, i) => i * count);
-  return starts.map((start) => (x) => chain(blocks.slice(start, start + count), x));
-}
-
-const isLayersModel = (model: Subject['model']): model is LayersModel => Array.isArray((model as LayersModel).layers);

@@ -1,11 +1,12 @@
-import { readFileSync, readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { type Experiment, levers, type Result, type Side } from '../experiment.ts';
 import { readResults, staleTables } from '../tables.ts';
 
 const results = readResults();
 const names = readdirSync(new URL('../experiments/', import.meta.url)).map((file) => file.replace(/\.json$/, ''));
-const experimentOf = (name: string): Experiment => JSON.parse(readFileSync(new URL(`../experiments/${name}.json`, import.meta.url), 'utf8'));
+const experimentOf = (name: string): Experiment =>
+  JSON.parse(readFileSync(new URL(`../experiments/${name}.json`, import.meta.url), 'utf8'));
 const rowOf = (result: Result, lever: string) => result.rows.find((row) => row.lever === lever);
 
 test('every experiment has a result and every result an experiment', () => {
@@ -18,8 +19,8 @@ test('the tables of the documents are what the results say', () => {
 
 describe.each(results.map((result) => [result.experiment, result] as const))('%s', (name, result) => {
   test('was run as the experiment asks', () => {
-    const { title, backend, model, batch, levers: asked, blocksPerCheckpoint, steps } = experimentOf(name);
-    expect(result).toMatchObject({ title, backend, model, batch, blocksPerCheckpoint, steps });
+    const { title, backend, model, batch, levers: asked, steps } = experimentOf(name);
+    expect(result).toMatchObject({ title, backend, model, batch, steps });
     expect(result.rows.map(({ lever }) => lever)).toEqual(asked);
     expect(levers).toEqual(expect.arrayContaining([...asked]));
   });
@@ -35,7 +36,8 @@ describe.each(results.map((result) => [result.experiment, result] as const))('%s
     for (const side of result.rows.flatMap(({ stock, leantune }): Side[] => [stock, leantune])) {
       const above = Object.entries(side.atPeak).reduce((sum, [category, bytes]) => (category === 'weights' ? sum : sum + bytes), 0);
       expect(above).toBeLessThanOrEqual(side.peakAboveWeights);
-      for (const bytes of [side.peakAboveWeights, side.kept, ...Object.values(side.atPeak)]) expect(Number.isInteger(bytes) && bytes >= 0).toBe(true);
+      for (const bytes of [side.peakAboveWeights, side.kept, ...Object.values(side.atPeak)])
+        expect(Number.isInteger(bytes) && bytes >= 0).toBe(true);
       expect(side.millisecondsPerStep).toBeGreaterThan(0);
     }
   });
@@ -48,18 +50,22 @@ describe.each(results.map((result) => [result.experiment, result] as const))('%s
   });
 
   test('has equal losses, weights and gradients on both engines', () => {
-    for (const { lever, equality } of result.rows) expect([lever, equality.gradientsBitEqual, equality.stepsBitEqual]).toEqual([lever, true, true]);
+    for (const { lever, equality } of result.rows)
+      expect([lever, equality.gradientsBitEqual, equality.stepsBitEqual]).toEqual([lever, true, true]);
   });
 });
 
-describe.each(results.filter(({ backend }) => backend === 'wasm').map((result) => [result.experiment, result] as const))('%s on wasm', (_, result) => {
-  test('trains fully in at most 0.45 of the stock peak, and 0.25 with checkpoints', () => {
-    expect(rowOf(result, 'full')?.ratio.peak).toBeLessThanOrEqual(0.45);
-    expect(rowOf(result, 'full + checkpoint')?.ratio.peak).toBeLessThanOrEqual(0.25);
-  });
+describe.each(results.filter(({ backend }) => backend === 'wasm').map((result) => [result.experiment, result] as const))(
+  '%s on wasm',
+  (_, result) => {
+    test('trains fully in at most 0.45 of the stock peak, and 0.25 with checkpoints', () => {
+      expect(rowOf(result, 'full')?.ratio.peak).toBeLessThanOrEqual(0.45);
+      expect(rowOf(result, 'full + checkpoint')?.ratio.peak).toBeLessThanOrEqual(0.25);
+    });
 
-  test('trains its head in at most 1.15 of the peak of predict', () => {
-    const head = rowOf(result, 'head');
-    expect((head?.leantune.peakAboveWeights ?? Number.NaN) / (head?.predict.peakAboveWeights ?? Number.NaN)).toBeLessThanOrEqual(1.15);
-  });
-});
+    test('trains its head in at most 1.15 of the peak of predict', () => {
+      const head = rowOf(result, 'head');
+      expect((head?.leantune.peakAboveWeights ?? Number.NaN) / (head?.predict.peakAboveWeights ?? Number.NaN)).toBeLessThanOrEqual(1.15);
+    });
+  },
+);

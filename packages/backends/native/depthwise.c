@@ -21,11 +21,11 @@ static Span inside(int tap, int stride, int dilation, int pad, int size, int out
 }
 
 /* dw += sum over one line of output: `lanes` vectors of 4 channels at a time, kept in registers. */
-static inline __attribute__((always_inline)) void line(float* dw, const float* x, const float* dy, int count, int xStep, int dyStep, int lanes) {
+INLINE void line(float* dw, const float* x, const float* dy, int count, int xStep, int dyStep, int lanes) {
   f4 acc[4] = {{0}};
   for (int o = 0; o < count; o++, x += xStep, dy += dyStep)
-    for (int v = 0; v < lanes; v++) acc[v] += load(x + 4 * v) * load(dy + 4 * v);
-  for (int v = 0; v < lanes; v++) store(dw + 4 * v, load(dw + 4 * v) + acc[v]);
+    UNROLL for (int v = 0; v < lanes; v++) acc[v] += load(x + 4 * v) * load(dy + 4 * v);
+  UNROLL for (int v = 0; v < lanes; v++) store(dw + 4 * v, load(dw + 4 * v) + acc[v]);
 }
 
 static void filterLine(float* dw, const float* x, const float* dy, int count, int xStep, int channels, int multiplier) {
@@ -62,12 +62,12 @@ EXPORT(depthwiseFilterGradient) void depthwiseFilterGradient(const float* x, flo
 }
 
 /* dx[c] += sum over `taps` of dy[outRow, c] w[inRow, c]: the pair lists hold where dy and w start. */
-static inline __attribute__((always_inline)) void gather(float* dx, const float* dy, const float* w, int taps, const Scratch* scratch, int lanes) {
+INLINE void gather(float* dx, const float* dy, const float* w, int taps, const Scratch* scratch, int lanes) {
   f4 acc[4];
-  for (int v = 0; v < lanes; v++) acc[v] = load(dx + 4 * v);
+  UNROLL for (int v = 0; v < lanes; v++) acc[v] = load(dx + 4 * v);
   for (int t = 0; t < taps; t++)
-    for (int v = 0; v < lanes; v++) acc[v] += load(dy + scratch->outRow[t] + 4 * v) * load(w + scratch->inRow[t] + 4 * v);
-  for (int v = 0; v < lanes; v++) store(dx + 4 * v, acc[v]);
+    UNROLL for (int v = 0; v < lanes; v++) acc[v] += load(dy + scratch->outRow[t] + 4 * v) * load(w + scratch->inRow[t] + 4 * v);
+  UNROLL for (int v = 0; v < lanes; v++) store(dx + 4 * v, acc[v]);
 }
 
 static void inputPixel(float* dx, const float* dy, const float* w, int taps, const Scratch* scratch) {

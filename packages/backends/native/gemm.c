@@ -67,10 +67,10 @@ static void packA(float* out, Rows a, int k0, int kc, int m0, int mc) {
 }
 
 /* One MR x NR tile; a[i] advances by aStep along k, b by bStep. */
-static inline __attribute__((always_inline)) void micro(int kc, const float* const a[MR], int aStep, const float* b, int bStep, f4 acc[MR][2]) {
+INLINE void micro(int kc, const float* const a[MR], int aStep, const float* b, int bStep, f4 acc[MR][2]) {
   for (int k = 0; k < kc; k++, b += bStep) {
     f4 b0 = load(b), b1 = load(b + 4);
-    for (int i = 0; i < MR; i++) {
+    UNROLL for (int i = 0; i < MR; i++) {
       f4 v = splat(a[i][k * aStep]);
       acc[i][0] += v * b0;
       acc[i][1] += v * b1;
@@ -82,7 +82,8 @@ static void tile(int kc, const float* const a[MR], int aStep, const float* b, in
   f4 acc[MR][2] = {{{0}}};
   micro(kc, a, aStep, b, bStep, acc);
   if (width == NR) {
-    for (int i = 0; i < height; i++) {
+    UNROLL for (int i = 0; i < MR; i++) {
+      if (i == height) return;
       float* to = row(c, m + i) + n;
       store(to, accumulate ? load(to) + acc[i][0] : acc[i][0]);
       store(to + 4, accumulate ? load(to + 4) + acc[i][1] : acc[i][1]);

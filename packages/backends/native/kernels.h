@@ -10,6 +10,10 @@
 
 #define EXPORT(name) __attribute__((export_name(#name)))
 
+#define INLINE static inline __attribute__((always_inline))
+/* Before a loop whose trip count is constant once inlined: its arrays become registers. */
+#define UNROLL _Pragma("clang loop unroll(full)")
+
 typedef float f4 __attribute__((vector_size(16)));
 typedef int i4 __attribute__((vector_size(16)));
 typedef f4 f4u __attribute__((aligned(4)));

@@ -19,7 +19,7 @@ static inline m16 narrow(i4 a, i4 b, i4 c, i4 d) {
     int i = 0;                                                                                                         \
     for (; i + 16 <= n; i += 16) {                                                                                     \
       i4 r[4];                                                                                                         \
-      for (int v = 0; v < 4; v++) r[v] = load(a + i + 4 * v) OP(bStep ? load(b + i + 4 * v) : splat(*b));              \
+      UNROLL for (int v = 0; v < 4; v++) r[v] = load(a + i + 4 * v) OP(bStep ? load(b + i + 4 * v) : splat(*b));              \
       *(m16*)(out + i) = narrow(r[0], r[1], r[2], r[3]);                                                               \
     }                                                                                                                  \
     for (; i < n; i++) out[i] = a[i] OP b[bStep ? i : 0];                                                              \

@@ -39,7 +39,7 @@ static Cover cover(const Window* s, int b, int od, int oh, int ow) {
            w += s->dilationW)
 
 /* Takes the element at `at` for the channels where it is larger than the best so far. */
-static void challenge(const float* x, float* best, int* arg, int at, int channels, int first, int lastTie) {
+INLINE void challenge(const float* x, float* best, int* arg, int at, int channels, int first, int lastTie) {
   int c = 0;
   for (; c + 4 <= channels; c += 4) {
     f4 v = load(x + c), b = load(best + c);
@@ -62,7 +62,9 @@ EXPORT(maxPoolGradient) void maxPoolGradient(const float* x, const float* dy, fl
     for (int c0 = 0; c0 < s->inC; c0 += MC * KC) {
       int channels = min(MC * KC, s->inC - c0), first = 1;
       EACH_COVERED(s, c, at) {
-        challenge(x + at + c0, best, arg, at + c0, channels, first, lastTie);
+        if (first) challenge(x + at + c0, best, arg, at + c0, channels, 1, 0);
+        else if (lastTie) challenge(x + at + c0, best, arg, at + c0, channels, 0, 1);
+        else challenge(x + at + c0, best, arg, at + c0, channels, 0, 0);
         first = 0;
       }
       for (int i = 0; i < channels && !first; i++) dx[arg[i] + i] += dy[c0 + i];

@@ -10,11 +10,11 @@
 enum { BLOCK = 256 };
 
 /* out[0..4 * lanes) += column sums of `rows` rows. */
-static inline __attribute__((always_inline)) void columns(const float* x, float* out, int rows, int stride, int lanes) {
+INLINE void columns(const float* x, float* out, int rows, int stride, int lanes) {
   f4 acc[4] = {{0}};
   for (int r = 0; r < rows; r++, x += stride)
-    for (int v = 0; v < lanes; v++) acc[v] += load(x + 4 * v);
-  for (int v = 0; v < lanes; v++) store(out + 4 * v, load(out + 4 * v) + acc[v]);
+    UNROLL for (int v = 0; v < lanes; v++) acc[v] += load(x + 4 * v);
+  UNROLL for (int v = 0; v < lanes; v++) store(out + 4 * v, load(out + 4 * v) + acc[v]);
 }
 
 static float rowSum(const float* x, int n) {
@@ -23,7 +23,7 @@ static float rowSum(const float* x, int n) {
   for (; i + 16 <= n;) {
     f4 acc[4] = {{0}};
     for (int end = min(n, i + 16 * BLOCK); i + 16 <= end; i += 16)
-      for (int v = 0; v < 4; v++) acc[v] += load(x + i + 4 * v);
+      UNROLL for (int v = 0; v < 4; v++) acc[v] += load(x + i + 4 * v);
     total += (acc[0] + acc[1]) + (acc[2] + acc[3]);
   }
   float sum = (total[0] + total[1]) + (total[2] + total[3]);

@@ -108,7 +108,8 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
       this.#refuseConflicts();
       this.#uninstall = this.#reader.install(new Set(this.variables), checkpoint);
     } catch (error) {
-      for (const a of this.#attachments.reverse()) a.detach();
+      for (const a of [...this.#attachments].reverse()) a.detach();
+      this.#reader.install(new Set())(); // constants that became variables are constants again
       throw error;
     }
     const frozen = new Set<object>();

@@ -46,7 +46,11 @@ export interface GradcheckReport {
  * @example
  * const { ok, maxError } = await gradcheck((x) => tf.selu(x), [tf.tensor1d([-1, 0.5, 2])]);
  */
-export async function gradcheck(f: (...inputs: tf.Tensor[]) => tf.Tensor, inputs: readonly tf.Tensor[], options: GradcheckOptions = {}): Promise<GradcheckReport> {
+export async function gradcheck(
+  f: (...inputs: tf.Tensor[]) => tf.Tensor,
+  inputs: readonly tf.Tensor[],
+  options: GradcheckOptions = {},
+): Promise<GradcheckReport> {
   const { epsilon = 0.125, tolerance = 1e-3, directions = 4, seed = 1, mode, assert } = options;
   const run = (xs: readonly tf.Tensor[]) => read(tf.tidy(() => tf.clone(f(...xs))));
   const base = await twice(run, inputs);
@@ -57,7 +61,12 @@ export async function gradcheck(f: (...inputs: tf.Tensor[]) => tf.Tensor, inputs
   for (const [input, x] of inputs.entries()) {
     const start = await read(tf.clone(x));
     const rms = Math.sqrt(dot(start, start) / x.size) || 1;
-    const at = (h: number, v: Float32Array) => moved(x, start.map((value, i) => value + h * v[i]!), (there) => run(inputs.map((other, i) => (i === input ? there : other))));
+    const at = (h: number, v: Float32Array) =>
+      moved(
+        x,
+        start.map((value, i) => value + h * v[i]!),
+        (there) => run(inputs.map((other, i) => (i === input ? there : other))),
+      );
     const full = (mode ?? (x.size > 64 ? 'directions' : 'full')) === 'full';
     const checks: GradcheckReport['worst'][] = [];
     for (let index = 0; index < (full ? x.size : directions); index++) {
@@ -81,11 +90,19 @@ export async function gradcheck(f: (...inputs: tf.Tensor[]) => tf.Tensor, inputs
 async function twice(run: (xs: readonly tf.Tensor[]) => Promise<Float32Array>, inputs: readonly tf.Tensor[]): Promise<Float32Array> {
   const wrong = inputs.flatMap((x, i) => (x.dtype === 'float32' ? [] : [`input ${i} of dtype ${x.dtype}`]));
   if (inputs.length === 0 || wrong.length > 0) {
-    throw new FinetuneError('bad-option', 'gradcheck', `got ${wrong.join(', ') || 'no inputs'}; expected float32 tensors. Close over the others inside f.`);
+    throw new FinetuneError(
+      'bad-option',
+      'gradcheck',
+      `got ${wrong.join(', ') || 'no inputs'}; expected float32 tensors. Close over the others inside f.`,
+    );
   }
   const [base, again] = [await run(inputs), await run(inputs)];
   if (base.some((y, i) => y !== again[i])) {
-    throw new FinetuneError('bad-loss', 'gradcheck', 'f gave two results for the same inputs; expected one. Seed what is random in it, or leave it out (dropout).');
+    throw new FinetuneError(
+      'bad-loss',
+      'gradcheck',
+      'f gave two results for the same inputs; expected one. Seed what is random in it, or leave it out (dropout).',
+    );
   }
   return base;
 }
@@ -145,5 +162,9 @@ function failure({ maxError, worst }: GradcheckReport, tolerance: number, inputs
   const x = inputs[worst.input]!;
   const name = x instanceof tf.Variable ? ` ("${x.name}")` : '';
   const found = `the gradient of input ${worst.input}${name} at ${worst.index} is ${worst.analytic}; finite differences give ${worst.numeric}, ${maxError.toPrecision(2)} apart where ${tolerance} is allowed.`;
-  return new FinetuneError('no-gradient', 'gradcheck', `${found} Correct the gradient, or, if f has kinks there, move the input off them or raise the tolerance.`);
+  return new FinetuneError(
+    'no-gradient',
+    'gradcheck',
+    `${found} Correct the gradient, or, if f has kinks there, move the input off them or raise the tolerance.`,
+  );
 }

@@ -17,6 +17,23 @@ export function recording(): boolean {
   return tapes.length > 0;
 }
 
+/** True if a gradient with respect to any of `tensors` is wanted. */
+export function wanted(tensors: readonly tf.Tensor[]): boolean {
+  return tapes.some((tape) => tape.wants(tensors));
+}
+
+/** Runs ops that no gradient flows through as outside of a recording: tfjs then fuses activations, which it does not under a gradient. */
+export function fusing<T>(run: () => T): T {
+  const { state } = tf.engine();
+  const depth = state.gradientDepth;
+  state.gradientDepth = 0;
+  try {
+    return run();
+  } finally {
+    state.gradientDepth = depth;
+  }
+}
+
 type Forward = (backend: unknown, save: (tensors: tf.Tensor[]) => void) => tf.Tensor;
 type Invocation =
   | { readonly kernelName: string; readonly inputs: Tensors; readonly attrs?: {} }

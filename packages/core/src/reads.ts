@@ -37,8 +37,6 @@ export const reads: { readonly [kernel: string]: Reads } = {
   Prelu: { x: ['x', 'alpha'], alpha: ['x'] },
   RealDiv: quotient,
   Reshape: shapes,
-  ResizeBilinear: shapes,
-  ResizeNearestNeighbor: shapes,
   Select: { t: ['condition'], e: ['condition'] },
   Slice: shapes,
   Sub: shapes,

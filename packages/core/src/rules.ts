@@ -97,6 +97,9 @@ const chosen = (derived: (inputs: Values) => tf.Tensor): InputGradients => ({
   b: [['mask'], (dy, { mask, b }) => reduceTo(tf.mul(dy, tf.cast(tf.logicalNot(mask!), 'float32')), b!.shape), { mask: derived }],
 });
 
+/** tfjs's gradient asks for x and uses its shape; wasm wants to see some data. */
+const resized = (kernel: string): InputGradients => ({ images: [[], (dy, { images }, attrs) => stockGradient(kernel, 'images', dy, [tf.zeros(images!.shape)], attrs)] });
+
 export const rules: { readonly [kernel: string]: InputGradients } = {
   ClipByValue: { x: [['mask'], (dy, { mask }) => tf.where(mask!, dy, tf.zerosLike(dy)), inRange] },
   Concat: (input) => [[], (dy, v, { axis }) => part(dy, v, input, tf.util.parseAxisParam(axis, dy.shape)[0]!)],
@@ -134,6 +137,8 @@ export const rules: { readonly [kernel: string]: InputGradients } = {
       { mask: ({ x }) => logicalAnd(tf.greater(x!, 0), lessEqual(x!, 6)) },
     ],
   },
+  ResizeBilinear: resized('ResizeBilinear'),
+  ResizeNearestNeighbor: resized('ResizeNearestNeighbor'),
   Sum: { x: [[], (dy, { x }, { axis }) => spread(dy, x!.shape, axis)] },
   _FusedMatMul: likeMatMul(),
 };

@@ -18,10 +18,42 @@ const squareWith = (k: number): ((x: tf.Tensor) => tf.Tensor) =>
 
 describe('right gradients pass, to far below the tolerance', () => {
   const smooth: { [name: string]: [(...xs: tf.Tensor[]) => tf.Tensor, number[][]] } = {
-    'matMul, tanh': [(a, b) => tf.tanh(tf.matMul(a as tf.Tensor2D, b as tf.Tensor2D)), [[3, 4], [4, 2]]],
-    'softmax cross entropy': [(x) => tf.logSoftmax(x).mul([[1, 0, 0], [0, 1, 0]]).sum(), [[2, 3]]],
-    'conv2d, mean': [(x, w) => tf.conv2d(x as tf.Tensor4D, w as tf.Tensor4D, 1, 'same').sigmoid().mean(), [[1, 4, 4, 2], [3, 3, 2, 2]]],
-    'a large input along directions': [(x, w) => tf.matMul(x as tf.Tensor2D, w as tf.Tensor2D).sigmoid(), [[20, 30], [30, 10]]],
+    'matMul, tanh': [
+      (a, b) => tf.tanh(tf.matMul(a as tf.Tensor2D, b as tf.Tensor2D)),
+      [
+        [3, 4],
+        [4, 2],
+      ],
+    ],
+    'softmax cross entropy': [
+      (x) =>
+        tf
+          .logSoftmax(x)
+          .mul([
+            [1, 0, 0],
+            [0, 1, 0],
+          ])
+          .sum(),
+      [[2, 3]],
+    ],
+    'conv2d, mean': [
+      (x, w) =>
+        tf
+          .conv2d(x as tf.Tensor4D, w as tf.Tensor4D, 1, 'same')
+          .sigmoid()
+          .mean(),
+      [
+        [1, 4, 4, 2],
+        [3, 3, 2, 2],
+      ],
+    ],
+    'a large input along directions': [
+      (x, w) => tf.matMul(x as tf.Tensor2D, w as tf.Tensor2D).sigmoid(),
+      [
+        [20, 30],
+        [30, 10],
+      ],
+    ],
     'an input of large numbers': [(x) => tf.mul(x, 1000).square().mean(), [[5]]],
   };
   test.each(Object.entries(smooth))('%s', async (_name, [f, shapes]) => {
@@ -78,7 +110,9 @@ test('variables are moved by assign, and put back bit for bit', async () => {
   expect((await gradcheck(() => v.exp().sum(), [v])).ok).toBe(true);
   const error = await gradcheck(() => squareWith(3)(v), [v], { assert: true }).catch((e: unknown) => e);
   expect(FinetuneError.is(error) && error.code).toBe('no-gradient');
-  expect((error as Error).message).toMatch(/^\[gradcheck\] the gradient of input 0 \("gradcheck\/v"\) at \d is .*; finite differences give /);
+  expect((error as Error).message).toMatch(
+    /^\[gradcheck\] the gradient of input 0 \("gradcheck\/v"\) at \d is .*; finite differences give /,
+  );
   expect(v.dataSync()).toEqual(before);
   expect(tf.memory().numTensors).toBe(numTensors);
 });

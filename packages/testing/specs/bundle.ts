@@ -39,7 +39,11 @@ export async function bundleSpecs(backend: BackendName, ours = true): Promise<st
     plugins: ours ? [replaceGradients] : [],
     logLevel: 'error',
   });
-  await Promise.all(readdirSync(folder).flatMap((name) => (name.startsWith(prefix) && name.endsWith('.cjs') ? rm(join(folder, name), { force: true }) : [])));
+  await Promise.all(
+    readdirSync(folder).flatMap((name) =>
+      name.startsWith(prefix) && name.endsWith('.cjs') ? rm(join(folder, name), { force: true }) : [],
+    ),
+  );
   await rename(partial, file);
   return file;
 }
@@ -60,8 +64,11 @@ function wasmPath(): string {
 /** Our sources by content, npm packages by version. */
 function contentKey(backend: BackendName, ours: boolean): string {
   const hash = createHash('sha256').update(process.version);
-  for (const name of ['@tensorflow/tfjs-core', `@tensorflow/tfjs-backend-${backend}`, 'esbuild']) hash.update(require(`${name}/package.json`).version);
-  const folders = ['packages/testing/specs', ...(ours ? ['packages/core/src', 'packages/backends/src'] : [])].filter((f) => existsSync(join(root, f)));
+  for (const name of ['@tensorflow/tfjs-core', `@tensorflow/tfjs-backend-${backend}`, 'esbuild'])
+    hash.update(require(`${name}/package.json`).version);
+  const folders = ['packages/testing/specs', ...(ours ? ['packages/core/src', 'packages/backends/src'] : [])].filter((f) =>
+    existsSync(join(root, f)),
+  );
   for (const folder of folders) {
     for (const entry of readdirSync(join(root, folder), { recursive: true, withFileTypes: true }).filter((e) => e.isFile())) {
       const file = join(entry.parentPath, entry.name);

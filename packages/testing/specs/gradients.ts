@@ -30,7 +30,10 @@ function run<O extends Tensor>(caller: keyof TapeCalls, f: () => O, xs: Tensor[]
   util.assert(dy == null || dy instanceof Tensor, () => `The dy passed to ${caller} must be a tensor`);
   const { value, grads } = ours(caller).gradients(f, xs, dy ?? undefined);
   if (dy != null) util.assertShapesMatch(value.shape, dy.shape, `The shape of dy passed to ${caller} must match the shape returned by f`);
-  util.assert(grads.every((g) => g != null), () => 'Cannot compute gradient of y=f(x) with respect to x: f does not lead from x to y.');
+  util.assert(
+    grads.every((g) => g != null),
+    () => 'Cannot compute gradient of y=f(x) with respect to x: f does not lead from x to y.',
+  );
   return { value: value as O, grads: grads as Tensor[] };
 }
 
@@ -67,7 +70,10 @@ export function valueAndGrad<I extends Tensor, O extends Tensor>(f: (x: I) => O)
 export function valueAndGrads<O extends Tensor>(f: (...args: Tensor[]) => O): (args: Tensor[], dy?: O) => { value: O; grads: Tensor[] } {
   util.assert(util.isFunction(f), () => 'The f passed in valueAndGrads(f) must be a function');
   return (args, dy) => {
-    util.assert(Array.isArray(args) && args.every((a) => a instanceof Tensor), () => 'The args passed in valueAndGrads(f)(args) must be an array of tensors');
+    util.assert(
+      Array.isArray(args) && args.every((a) => a instanceof Tensor),
+      () => 'The args passed in valueAndGrads(f)(args) must be an array of tensors',
+    );
     return run('valueAndGrads', () => f(...args), args, dy);
   };
 }
@@ -77,10 +83,16 @@ type VariableGrads = { value: Tensor; grads: { [name: string]: Tensor | null } }
 /** As the public `valueAndGrads` of core, plus tfjs's defaults: all registered variables, and `null` for frozen ones. */
 export function variableGrads(f: () => Tensor, list?: Variable[] | null): VariableGrads {
   util.assert(util.isFunction(f), () => 'The f passed in variableGrads(f) must be a function');
-  util.assert(list == null || (Array.isArray(list) && list.every((v) => v instanceof Variable)), () => 'The varList passed in variableGrads(f, varList) must be an array of variables');
+  util.assert(
+    list == null || (Array.isArray(list) && list.every((v) => v instanceof Variable)),
+    () => 'The varList passed in variableGrads(f, varList) must be an array of variables',
+  );
   const all = list ?? Object.values(ENGINE.registeredVariables);
   const trainable = all.filter((v) => v.trainable);
-  util.assert(trainable.length > 0, () => `variableGrads() expects at least one of the ${all.length} input variables to be trainable, but none is.`);
+  util.assert(
+    trainable.length > 0,
+    () => `variableGrads() expects at least one of the ${all.length} input variables to be trainable, but none is.`,
+  );
   const result = ours('variableGrads').valueAndGrads(f as () => Scalar, trainable);
   const frozen = list ? all.filter((v) => !v.trainable).map((v) => [v.name, null]) : [];
   return { value: result.value, grads: { ...result.grads, ...Object.fromEntries(frozen) } };

@@ -56,13 +56,26 @@ async function runSpecs(backend: BackendName, filter: string, ours: boolean): Pr
 
   const count = (status: string): number => results.filter((r) => r.status === status).length;
   const [passed, failed, skipped] = [count('passed'), count('failed'), count('pending')];
-  const failures = results.filter((r) => r.status === 'failed').map((r) => ({ name: r.fullName, messages: r.failedExpectations.map((e) => e.message) }));
-  return { backend, filter, total: passed + failed + skipped, passed, failed, skipped, failures, calls: specs.calls, stockCalls: specs.stockCalls() };
+  const failures = results
+    .filter((r) => r.status === 'failed')
+    .map((r) => ({ name: r.fullName, messages: r.failedExpectations.map((e) => e.message) }));
+  return {
+    backend,
+    filter,
+    total: passed + failed + skipped,
+    passed,
+    failed,
+    skipped,
+    failures,
+    calls: specs.calls,
+    stockCalls: specs.stockCalls(),
+  };
 }
 
 const { positionals, values } = parseArgs({ allowPositionals: true, options: { stock: { type: 'boolean', default: false } } });
 const [backend = 'cpu', filter = ''] = positionals;
-if (backend !== 'cpu' && backend !== 'wasm') throw new Error(`[specs] got backend "${backend}"; expected cpu or wasm; give one of them first.`);
+if (backend !== 'cpu' && backend !== 'wasm')
+  throw new Error(`[specs] got backend "${backend}"; expected cpu or wasm; give one of them first.`);
 const print = console.log;
 console.log = console.info = console.warn = () => {};
 const summary = await runSpecs(backend, filter, !values.stock);

@@ -7,7 +7,14 @@ export interface Tape {
 }
 
 /** Calls of tfjs's public gradient functions that reached our tape. */
-export type TapeCalls = { grad: number; grads: number; valueAndGrad: number; valueAndGrads: number; variableGrads: number; customGrad: number };
+export type TapeCalls = {
+  grad: number;
+  grads: number;
+  valueAndGrad: number;
+  valueAndGrads: number;
+  variableGrads: number;
+  customGrad: number;
+};
 
 /** The part of a backend that the entry needs. */
 export type BackendName = 'cpu' | 'wasm';

@@ -55,16 +55,21 @@ export function testTechnique(name: string, subject: Subject, { backends = [] }:
 
     describe.each(works)('on %s', (model) => {
       test.each(Object.entries(laws))('%s', (_, law) => law(subject, tinyModels[model]!));
-      test.runIf(model.startsWith('layers/'))('13 model.fit runs as usual, also with predict inside a callback', () => fitsAsUsual(subject, tinyModels[model]!));
+      if (!model.startsWith('layers/')) return;
+      test('13 model.fit runs as usual, also with predict inside a callback', () => fitsAsUsual(subject, tinyModels[model]!));
     });
 
-    test.runIf(subject.saves !== undefined)('8 the peak falls by the stated factor, and kept bytes equal the formula', () => savesWhatItSays(subject));
+    if (subject.saves) test('8 the peak falls by the stated factor, and kept bytes equal the formula', () => savesWhatItSays(subject));
 
-    test.each(Object.entries(subject.refuses ?? {}))('12 it refuses %s with the error %s', (model, code) => refuses(subject, tinyModels[model]!, code));
+    test.each(Object.entries(subject.refuses ?? {}))('12 it refuses %s with the error %s', (model, code) =>
+      refuses(subject, tinyModels[model]!, code),
+    );
 
     const others = Object.entries(all).filter(([other]) => other !== name);
     describe.each(others)('14 together with %s, in both orders, laws 1, 2, 3 and 7 hold', (otherName, other) => {
-      test.each(some.filter((model) => other.refuses?.[model] === undefined))('on %s', (model) => composes(name, subject, otherName, other, tinyModels[model]!));
+      test.each(some.filter((model) => other.refuses?.[model] === undefined))('on %s', (model) =>
+        composes(name, subject, otherName, other, tinyModels[model]!),
+      );
     });
 
     test.each(subject.faults ?? [])('15 $what is explained', (fault) => explainsFault(fault));

@@ -19,7 +19,6 @@ type Work = () => unknown;
 type Verdict = { pass: boolean; message: () => string };
 
 declare module 'vitest' {
-  // biome-ignore lint/suspicious/noExplicitAny: vitest's own declaration, which this one merges with.
   interface Matchers<T = any> {
     /** Equal shapes, and max |received − expected| <= abs + rel · max |expected|. */
     toBeClose(expected: Numbers, closeness?: Closeness): T;
@@ -56,7 +55,8 @@ function toBeClose(received: Numbers, expected: Numbers, { rel = 1e-5, abs = 0, 
   const bound = abs + rel * scale;
   return {
     pass: error <= bound,
-    message: () => `largest error is ${error} at ${at} (got ${got[at]}, expected ${want[at]}); allowed ${bound} = ${abs} + ${rel} x ${scale}${reason(because)}`,
+    message: () =>
+      `largest error is ${error} at ${at} (got ${got[at]}, expected ${want[at]}); allowed ${bound} = ${abs} + ${rel} x ${scale}${reason(because)}`,
   };
 }
 
@@ -67,14 +67,17 @@ function bitsOf(tensor: tf.Tensor): Uint32Array {
 
 function toBeBitEqual(received: tf.Tensor, expected: tf.Tensor): Verdict {
   const describe = (t: tf.Tensor): string => `${t.dtype} ${shapeOf(t)}`;
-  if (describe(received) !== describe(expected)) return { pass: false, message: () => `got ${describe(received)}; expected ${describe(expected)}` };
+  if (describe(received) !== describe(expected))
+    return { pass: false, message: () => `got ${describe(received)}; expected ${describe(expected)}` };
   const [got, want] = [bitsOf(received), bitsOf(expected)];
   const at = want.findIndex((bits, i) => bits !== got[i]);
   const count = want.reduce((sum, bits, i) => sum + Number(bits !== got[i]), 0);
   return {
     pass: at < 0,
     message: () =>
-      at < 0 ? 'expected some bit to differ' : `${count} of ${want.length} values differ, first at ${at}: got ${received.dataSync()[at]}; expected ${expected.dataSync()[at]}`,
+      at < 0
+        ? 'expected some bit to differ'
+        : `${count} of ${want.length} values differ, first at ${at}: got ${received.dataSync()[at]}; expected ${expected.dataSync()[at]}`,
   };
 }
 
@@ -89,9 +92,9 @@ function toLeakNothing(work: Work): Verdict | Promise<Verdict> {
     pass: before === after,
     message: () => `after the first run there were ${before}; after the fourth ${after}`,
   });
-  return then(settled(work), (before) => then(settled(work), () => then(settled(work), () => then(settled(work), (after) => judge(before, after))))) as
-    | Verdict
-    | Promise<Verdict>;
+  return then(settled(work), (before) =>
+    then(settled(work), () => then(settled(work), () => then(settled(work), (after) => judge(before, after)))),
+  ) as Verdict | Promise<Verdict>;
 }
 
 function toPeakBelow(work: Work, bytes: number, { because }: { readonly because?: string } = {}): Verdict | Promise<Verdict> {

@@ -9,7 +9,10 @@ export interface MemoryFile extends tf.io.IOHandler {
 
 /** A file in memory: the bytes are copied, and all else goes through JSON, as on a disk. */
 export function memoryFile(): MemoryFile {
-  const copy = ({ weightData, ...rest }: tf.io.ModelArtifacts): tf.io.ModelArtifacts => ({ ...JSON.parse(JSON.stringify(rest)), weightData: structuredClone(weightData) });
+  const copy = ({ weightData, ...rest }: tf.io.ModelArtifacts): tf.io.ModelArtifacts => ({
+    ...JSON.parse(JSON.stringify(rest)),
+    weightData: structuredClone(weightData),
+  });
   const file: MemoryFile = {
     async save(artifacts) {
       file.artifacts = copy(artifacts);

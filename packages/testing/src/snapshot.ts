@@ -32,7 +32,12 @@ export function tune(subject: Subject, tiny: TinyModel): Tuned {
 }
 
 /** Makes a model, tunes it, runs `check`, and ends both. */
-export async function withTuned(subject: Subject, make: (seed?: number) => TinyModel | Promise<TinyModel>, check: (both: TunedTiny) => void | Promise<void>, seed = 1): Promise<void> {
+export async function withTuned(
+  subject: Subject,
+  make: (seed?: number) => TinyModel | Promise<TinyModel>,
+  check: (both: TunedTiny) => void | Promise<void>,
+  seed = 1,
+): Promise<void> {
   const tiny = await make(seed);
   const tuned = tune(subject, tiny);
   try {

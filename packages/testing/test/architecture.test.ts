@@ -225,7 +225,9 @@ describe('habits', () => {
 });
 
 test('the public names are these', async () => {
-  const entries = published.flatMap((name) => Object.entries(manifests.get(name)!.exports).map(([path, target]) => ({ name, path, target })));
+  const entries = published.flatMap((name) =>
+    Object.entries(manifests.get(name)!.exports).map(([path, target]) => ({ name, path, target })),
+  );
   const names: Record<string, string> = {};
   for (const { name, path, target } of entries) {
     if (typeof target === 'string') continue;

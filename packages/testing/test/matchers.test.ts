@@ -36,14 +36,16 @@ test('toBeBitEqual tells −0 from 0, takes NaN for NaN, and looks at dtype and 
   expect(tf.tensor1d([1])).not.toBeBitEqual(tf.tensor1d([1], 'int32'));
   expect(tf.tensor1d([1])).not.toBeBitEqual(tf.tensor2d([[1]]));
   expect(tf.tensor1d([1, 2], 'int32')).toBeBitEqual(tf.tensor1d([1, 2], 'int32'));
-  expect(() => expect(tf.tensor1d([1, 2, 3])).toBeBitEqual(tf.tensor1d([1, 5, 4]))).toThrow('2 of 3 values differ, first at 1: got 2; expected 5');
+  expect(() => expect(tf.tensor1d([1, 2, 3])).toBeBitEqual(tf.tensor1d([1, 5, 4]))).toThrow(
+    '2 of 3 values differ, first at 1: got 2; expected 5',
+  );
 });
 
 describe('toLeakNothing', () => {
   test('passes what cleans up, and what leaks only the first time', async () => {
-    let cache: tf.Tensor | undefined;
+    const cache: tf.Tensor[] = [];
     expect(() => {
-      cache ??= tf.scalar(1);
+      if (cache.length === 0) cache.push(tf.scalar(1));
       tf.scalar(2).dispose();
     }).toLeakNothing();
     await expect(async () => tf.scalar(2).dispose()).toLeakNothing();
@@ -71,6 +73,8 @@ describe('toPeakBelow', () => {
   });
 
   test('shows the table when it fails', () => {
-    expect(() => expect(work).toPeakBelow(1000, { because: 'one buffer is enough' })).toThrow(/the peak was \d+ bytes; expected less than 1000, because one buffer is enough\n.*transient/s);
+    expect(() => expect(work).toPeakBelow(1000, { because: 'one buffer is enough' })).toThrow(
+      /the peak was \d+ bytes; expected less than 1000, because one buffer is enough\n.*transient/s,
+    );
   });
 });

@@ -9,12 +9,14 @@ beforeAll(async () => {
 
 describe.each(Object.entries(tinyModels))('%s', (_name, make) => {
   test('equal seeds give equal losses, other seeds others', async () => {
-    const losses = await Promise.all([1, 1, 2].map(async (seed) => {
-      const tiny = await make(seed);
-      const loss = tf.tidy(() => tiny.loss().dataSync()[0]!);
-      tiny.dispose();
-      return loss;
-    }));
+    const losses = await Promise.all(
+      [1, 1, 2].map(async (seed) => {
+        const tiny = await make(seed);
+        const loss = tf.tidy(() => tiny.loss().dataSync()[0]!);
+        tiny.dispose();
+        return loss;
+      }),
+    );
     expect(losses[0]).toBe(losses[1]);
     expect(losses[2]).not.toBe(losses[0]);
     expect(losses.every(Number.isFinite)).toBe(true);

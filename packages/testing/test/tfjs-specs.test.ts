@@ -17,7 +17,7 @@ async function runSpecs(backend: 'cpu' | 'wasm', filter: string): Promise<SpecSu
 describe.each(['cpu', 'wasm'] as const)('on %s', (backend) => {
   test('tfjs-core’s 541 gradient specs pass, each through our tape', { timeout: 180_000 }, async () => {
     const summary = await runSpecs(backend, 'grad|deriv');
-    expect(summary.failures).toEqual([]);
+    expect(summary.failures.slice(0, 5)).toEqual([]);
     expect(summary).toMatchObject({ passed: 541, failed: 0, skipped: 1 });
     // What the specs of tfjs-core 4.22.0 call, so that they cannot run past our tape unnoticed.
     expect(summary.calls).toMatchObject({ grad: 434, grads: 133, valueAndGrad: 3, valueAndGrads: 2, variableGrads: 7, customGrad: 13 });

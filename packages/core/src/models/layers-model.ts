@@ -5,14 +5,16 @@
  * needs, then what replaces the site, then the early release of layer outputs (`release.ts`). What differs from tfjs 4.22: a
  * BatchNormalization that does not train runs as inference, as in Keras, and one without scale or center can be trained.
  */
+import * as tf from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { fusing, recording, wanted } from '../gradients.ts';
 import { inLayer } from '../tape.ts';
 import type { SiteWeight } from '../technique.ts';
 import { LayerSite } from './layer-site.ts';
 import { type ModelReader, makeReader } from './model-reader.ts';
 import { Release } from './release.ts';
 import { Segments } from './segments.ts';
-import { type Container, isContainer, type Kwargs, type Layer, type LayerVariable, type Tensors } from './tfjs-layers.ts';
+import { type Container, isContainer, type Kwargs, type Layer, type LayerVariable, type Tensors, toList } from './tfjs-layers.ts';
 
 export function readLayersModel(model: LayersModel): ModelReader {
   const root = model as unknown as Container;
@@ -40,7 +42,8 @@ export function readLayersModel(model: LayersModel): ModelReader {
         return kind === 'batchNorm' && !trains;
       });
       frozen = new Set(still.map((site) => site.layer));
-      const undo = hook(root, names, new Map(sites.map((site) => [site.layer, site])), frozen, checkpoint);
+      const trained = new Set(sites.filter((site) => site.weights.some((w) => selected.has(w.variable()))).map((site) => site.layer));
+      const undo = hook(root, names, new Map(sites.map((site) => [site.layer, site])), { frozen, trained, checkpoint });
       return () => {
         undo();
         frozen = new Set();
@@ -64,27 +67,40 @@ function namesOf(root: Container): Map<Layer, string> {
   return names;
 }
 
-function hook(
-  root: Container,
-  names: ReadonlyMap<Layer, string>,
-  sites: ReadonlyMap<Layer, LayerSite>,
-  frozen: ReadonlySet<Layer>,
-  checkpoint = false,
-): () => void {
+interface Plan {
+  /** BatchNorm layers that run as inference. */
+  readonly frozen: ReadonlySet<Layer>;
+  readonly trained: ReadonlySet<Layer>;
+  readonly checkpoint: boolean | undefined;
+}
+
+function hook(root: Container, names: ReadonlyMap<Layer, string>, sites: ReadonlyMap<Layer, LayerSite>, { frozen, trained, checkpoint }: Plan): () => void {
   const release = new Release(root);
   const segments = checkpoint ? new Segments([...names.keys()], [root, ...names.keys()].filter(isContainer)) : undefined;
   const undos = [...names].map(([layer, name]) => {
     const before = Object.getOwnPropertyDescriptor(layer, 'call');
-    const original = layer.call;
     const site = sites.get(layer);
-    const call: Layer['call'] =
-      site?.kind === 'batchNorm' ? batchNorm(layer, original, frozen.has(layer)) : (inputs, kwargs) => original.call(layer, inputs, kwargs);
+    const call = adapted(layer, layer.call, frozen.has(layer));
+    const watched = (inputs: Tensors) => trained.has(layer) || site!.replaced || wanted(toList(inputs));
+    const forward: Layer['call'] = (inputs, kwargs) => site!.forward(inputs, kwargs, call);
     const run: Layer['call'] = (inputs, kwargs) =>
-      release.around(layer, inputs, kwargs, () => (site ? inLayer(name, () => site.forward(inputs, kwargs, call)) : call(inputs, kwargs)));
+      release.around(layer, inputs, kwargs, () => {
+        if (!site) return call(inputs, kwargs);
+        return inLayer(name, () => (!recording() || watched(inputs) ? forward(inputs, kwargs) : fusing(() => forward(inputs, kwargs))));
+      });
     layer.call = (inputs, kwargs) => segments?.around(layer, kwargs, inputs)?.made ?? run(inputs, kwargs);
     return () => (before ? Object.defineProperty(layer, 'call', before) : Reflect.deleteProperty(layer, 'call'));
   });
   return () => undos.forEach((undo) => undo());
+}
+
+/** A layer's `call`, with what tfjs-layers gets wrong in training put right. */
+function adapted(layer: Layer, original: Layer['call'], frozen: boolean): Layer['call'] {
+  if (layer.getClassName() === 'BatchNormalization') return batchNorm(layer, original, frozen);
+  // tfjs composes a clipped ReLU of two ops and leaves the first one's result behind.
+  if (layer.getClassName() === 'ReLU' && layer.maxValue === 6) return (inputs) => tf.relu6(toList(inputs)[0]!);
+  if (layer.getClassName() === 'ReLU') return (inputs, kwargs) => tf.tidy(() => original.call(layer, inputs, kwargs));
+  return (inputs, kwargs) => original.call(layer, inputs, kwargs);
 }
 
 /** tfjs reads gamma and beta in training whether they exist or not; its batch norm takes null for either. */

@@ -33,6 +33,8 @@ export interface Layer {
   readonly returnState?: boolean;
   /** Of TimeDistributed. */
   readonly layer?: Layer;
+  /** Of ReLU. */
+  readonly maxValue?: number;
   activation?: Activation | null;
   gamma?: LayerVariable | null;
   beta?: LayerVariable | null;

@@ -4,8 +4,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import { expect } from 'vitest';
 import { nudge, outputsOf, type Snapshot, steps, tune, withTuned } from '../snapshot.ts';
 import type { Bound, Law, Make, Subject } from '../subject.ts';
-import { attachKeepsOutputs, detachRestores, onlyVariablesMove } from './model.ts';
 import { nothingLeaks } from './memory.ts';
+import { attachKeepsOutputs, detachRestores, onlyVariablesMove } from './model.ts';
 
 /** 14 Two techniques on one model, in both orders, keep laws 1, 2, 3 and 7; or refuse each other with the stated error. */
 export async function composes(name: string, subject: Subject, otherName: string, other: Subject, make: Make): Promise<void> {
@@ -35,7 +35,11 @@ export async function refuses(subject: Subject, make: Make, code: string): Promi
 function pair(a: Subject, b: Subject): Subject {
   const trainable = a.trainable ?? b.trainable;
   const bounds = [a.forward, b.forward].filter((bound): bound is Bound => bound !== undefined);
-  const forward = { rel: sum(bounds.map((x) => x.rel ?? 0)), abs: sum(bounds.map((x) => x.abs ?? 0)), because: bounds.map((x) => x.because).join('; ') };
+  const forward = {
+    rel: sum(bounds.map((x) => x.rel ?? 0)),
+    abs: sum(bounds.map((x) => x.abs ?? 0)),
+    because: bounds.map((x) => x.because).join('; '),
+  };
   return {
     make: () => [a.make(), b.make()].flat(),
     factories: { ...a.factories, ...b.factories },
@@ -53,7 +57,10 @@ export const sameOnBackend =
     const expected = await run('cpu', subject, make);
     const received = await run(backend, subject, make);
     for (const name in expected) {
-      expect(received[name], `${name} on ${backend}`).toBeClose(expected[name]!, subject.backends ?? { rel: 1e-4, because: 'backends sum in another order' });
+      expect(received[name], `${name} on ${backend}`).toBeClose(
+        expected[name]!,
+        subject.backends ?? { rel: 1e-4, because: 'backends sum in another order' },
+      );
     }
   };
 

@@ -3,7 +3,7 @@ import { FinetuneError, finetune, restore } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs';
 import { expect } from 'vitest';
 import { memoryFile } from '../memory-file.ts';
-import { type TinyLayersModel, type TinyModel, tinyModels } from '../models/index.ts';
+import { type TinyLayersModel, tinyModels } from '../models/index.ts';
 import { nudge, outputsOf, type Snapshot, snapshot, tune, withTuned } from '../snapshot.ts';
 import type { Bound, Law } from '../subject.ts';
 
@@ -34,7 +34,10 @@ export const refusesForeignFiles: Law = (subject, make) =>
     const expectRefused = async (reason: string): Promise<void> => {
       const error = await tuned.load(file).catch((e: unknown) => e);
       expect(FinetuneError.is(error) && error.code, reason).toBe('bad-file');
-      expect(tuned.variables.map((v) => Float32Array.from(v.dataSync())), reason).toEqual(own);
+      expect(
+        tuned.variables.map((v) => Float32Array.from(v.dataSync())),
+        reason,
+      ).toEqual(own);
       expect(snapshot(tiny.weights()), reason).toEqual(weights);
     };
     const whole = await file.load();
@@ -73,7 +76,9 @@ async function expectOrdinary(tiny: TinyLayersModel, outputs: Snapshot): Promise
   await tiny.model.save(file);
   const loaded = await tf.loadLayersModel(file);
   const again = [loaded.predict([...tiny.x])].flat();
-  expect(Object.values(snapshot(Object.fromEntries(again.entries()))), 'outputs of the merged model, saved and loaded').toEqual(Object.values(outputs));
+  expect(Object.values(snapshot(Object.fromEntries(again.entries()))), 'outputs of the merged model, saved and loaded').toEqual(
+    Object.values(outputs),
+  );
   const weights = loaded.weights.map((w) => w.read());
   loaded.dispose();
   tf.dispose([again, weights]);

@@ -21,7 +21,14 @@ async function fit(subject: Subject, make: Make, onBatch: (tiny: TinyLayersModel
   const [x, y] = [[...tiny.x], [...tiny.y]];
   const counts: number[] = [];
   const callbacks = { onBatchEnd: () => onBatch(tiny), onEpochEnd: () => void counts.push(tf.memory().numTensors) };
-  const { history } = await tiny.model.fit(x, y, { epochs: 4, batchSize: 2, shuffle: false, validationData: [x, y], verbose: 0, callbacks });
+  const { history } = await tiny.model.fit(x, y, {
+    epochs: 4,
+    batchSize: 2,
+    shuffle: false,
+    validationData: [x, y],
+    verbose: 0,
+    callbacks,
+  });
   expect(counts[3], 'tensors after the fourth epoch, next to the third').toBe(counts[2]);
   tuned.dispose();
   tiny.dispose();

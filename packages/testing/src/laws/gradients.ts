@@ -10,15 +10,21 @@ const SEEDS = [1, 2, 3];
 /** 4 Loss and gradients are those of stock tfjs for the same forward, or within the stated bound, on three seeds. */
 export const gradientsEqualStock: Law = async (subject, make) => {
   for (const seed of SEEDS) {
-    await withTuned(subject, make, (both) => {
-      nudge(both.tuned.variables, seed);
-      const [ours, stock] = tf.tidy(() => [flatten(gradientsOf(both)), stockGradients(both)]);
-      if (!stock) return;
-      expect(Object.keys(ours)).toEqual(Object.keys(stock));
-      const largest = Math.max(...Object.entries(stock).flatMap(([name, v]) => (name === 'loss' ? [] : [...v].map(Math.abs))));
-      const { rel = 1e-6, abs = 0, because = 'it claims exact gradients' } = subject.gradients ?? {};
-      for (const name in stock) expect(ours[name], `${name}, seed ${seed}`).toBeClose(stock[name]!, { rel, abs: abs + rel * 0.01 * largest, because });
-    }, seed);
+    await withTuned(
+      subject,
+      make,
+      (both) => {
+        nudge(both.tuned.variables, seed);
+        const [ours, stock] = tf.tidy(() => [flatten(gradientsOf(both)), stockGradients(both)]);
+        if (!stock) return;
+        expect(Object.keys(ours)).toEqual(Object.keys(stock));
+        const largest = Math.max(...Object.entries(stock).flatMap(([name, v]) => (name === 'loss' ? [] : [...v].map(Math.abs))));
+        const { rel = 1e-6, abs = 0, because = 'it claims exact gradients' } = subject.gradients ?? {};
+        for (const name in stock)
+          expect(ours[name], `${name}, seed ${seed}`).toBeClose(stock[name]!, { rel, abs: abs + rel * 0.01 * largest, because });
+      },
+      seed,
+    );
   }
 };
 
@@ -30,7 +36,13 @@ export const gradientsAgreeWithDifferences: Law = (subject, make) =>
     const analytic = both.tuned.variables.map((v) => grads[v.name]!);
     // Small steps, as the models have kinks; so float32 leaves 3 %.
     const tolerance = 0.03 + 2 * (subject.gradients?.rel ?? 0) + (subject.gradients?.abs ?? 0);
-    await gradcheck(() => both.tiny.loss(), both.tuned.variables, { analytic, tolerance, mode: 'directions', epsilon: 0.005, assert: true });
+    await gradcheck(() => both.tiny.loss(), both.tuned.variables, {
+      analytic,
+      tolerance,
+      mode: 'directions',
+      epsilon: 0.005,
+      assert: true,
+    });
     tf.dispose([value, analytic]);
   });
 
@@ -57,6 +69,8 @@ function stockGradients({ tiny, tuned }: TunedTiny): { [name: string]: Float32Ar
 }
 
 function flatten({ value, grads }: { value: tf.Tensor; grads: tf.NamedTensorMap }): { [name: string]: Float32Array } {
-  const named = Object.keys(grads).sort().map((name) => [name, grads[name]!] as const);
+  const named = Object.keys(grads)
+    .sort()
+    .map((name) => [name, grads[name]!] as const);
   return Object.fromEntries([['loss', value] as const, ...named].map(([name, t]) => [name, Float32Array.from(t.dataSync())]));
 }

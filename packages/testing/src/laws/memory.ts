@@ -1,9 +1,9 @@
 /** What a technique costs and saves in memory: laws 7 and 8. */
-import { finetune, measure, type MemoryReport, type Tuned } from '@leantune/core';
+import { finetune, type MemoryReport, measure, type Tuned } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { expect } from 'vitest';
 import type { TinyModel } from '../models/index.ts';
-import { steps, tune, withTuned } from '../snapshot.ts';
+import { tune } from '../snapshot.ts';
 import type { Law, Subject } from '../subject.ts';
 
 /** 7 Tensors, buffers and bytes are the same after one step and after ten, and after the end as before the beginning. */
@@ -41,12 +41,19 @@ export const savesWhatItSays = async (subject: Subject): Promise<void> => {
   const own = tuned.variables.filter((v) => Object.values(tiny.weights()).includes(v)).map((v) => v.name);
   const technique = memoryOf(tiny, tuned);
   tuned.dispose();
-  const plain = finetune(tiny.model as never, [], own.length > 0 && subject.trainable !== undefined ? { trainable: subject.trainable } : {});
+  const plain = finetune(
+    tiny.model as never,
+    [],
+    own.length > 0 && subject.trainable !== undefined ? { trainable: subject.trainable } : {},
+  );
   const baseline = memoryOf(tiny, plain);
   plain.dispose();
   tiny.dispose();
   const share = technique.peakAboveWeights / baseline.peakAboveWeights;
-  expect(share, `peak ${technique.peakAboveWeights} of ${baseline.peakAboveWeights} bytes: ${saving.because}\n${technique}`).toBeLessThanOrEqual(saving.peak);
+  expect(
+    share,
+    `peak ${technique.peakAboveWeights} of ${baseline.peakAboveWeights} bytes: ${saving.because}\n${technique}`,
+  ).toBeLessThanOrEqual(saving.peak);
   expect(technique.keptBytes, `kept bytes: ${saving.because}\n${technique}`).toBe(saving.kept);
 };
 

@@ -12,7 +12,8 @@ export const attachKeepsOutputs: Law = async (subject, make) => {
   const after = outputsOf(tiny);
   tuned.dispose();
   tiny.dispose();
-  for (const name in before) expect(after[name]).toBeClose(before[name]!, subject.forward ?? { rel: 0, because: 'attaching claims to change nothing' });
+  for (const name in before)
+    expect(after[name]).toBeClose(before[name]!, subject.forward ?? { rel: 0, because: 'attaching claims to change nothing' });
 };
 
 /** 2 Detaching restores weights and outputs bit for bit, twice over; what trained of the model's own stays. */

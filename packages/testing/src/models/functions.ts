@@ -20,9 +20,17 @@ export function mlpFunction(seed = 1): TinyFunction {
 
 /** One head of attention with a residual, a hand-written layer norm and a mean over time. x [BATCH, 5, 6] */
 export function attentionFunction(seed = 1): TinyFunction {
-  const shapes = { 'attention/query': [6, 6], 'attention/key': [6, 6], 'attention/value': [6, 6], 'norm/gamma': [6], 'norm/beta': [6], 'head/kernel': [6, CLASSES] };
+  const shapes = {
+    'attention/query': [6, 6],
+    'attention/key': [6, 6],
+    'attention/value': [6, 6],
+    'norm/gamma': [6],
+    'norm/beta': [6],
+    'head/kernel': [6, CLASSES],
+  };
   return tiny('attention', shapes, seeded([BATCH, 5, 6], seed), seed, (v, x) => {
-    const linear = (h: tf.Tensor, name: string): tf.Tensor => tf.matMul(h.reshape([-1, 6]), v[name] as tf.Tensor2D).reshape([...h.shape.slice(0, -1), -1]);
+    const linear = (h: tf.Tensor, name: string): tf.Tensor =>
+      tf.matMul(h.reshape([-1, 6]), v[name] as tf.Tensor2D).reshape([...h.shape.slice(0, -1), -1]);
     const scores = tf.matMul(linear(x, 'attention/query'), linear(x, 'attention/key'), false, true); // [BATCH, 5, 5]
     const mixed = tf.matMul(tf.softmax(tf.div(scores, Math.sqrt(6))), linear(x, 'attention/value')); // [BATCH, 5, 6]
     const h = tf.add(x, mixed);
@@ -39,7 +47,13 @@ export function convFunction(seed = 1): TinyFunction {
   return tiny('conv', shapes, seeded([BATCH, 6, 6, 2], seed), seed, (v, x) => {
     const conv = tf.conv2d(x as tf.Tensor4D, v['conv/kernel'] as tf.Tensor4D, 1, 'same');
     const { mean, variance } = tf.moments(conv, [0, 1, 2]);
-    const normal = tf.batchNorm(conv, mean as tf.Tensor1D, variance as tf.Tensor1D, v['bn/beta'] as tf.Tensor1D, v['bn/gamma'] as tf.Tensor1D);
+    const normal = tf.batchNorm(
+      conv,
+      mean as tf.Tensor1D,
+      variance as tf.Tensor1D,
+      v['bn/beta'] as tf.Tensor1D,
+      v['bn/gamma'] as tf.Tensor1D,
+    );
     const pooled = tf.avgPool(tf.relu(normal), 2, 2, 'valid'); // [BATCH, 3, 3, 4]
     return tf.softmax(tf.matMul(pooled.reshape([BATCH, -1]), v['head/kernel'] as tf.Tensor2D));
   });
@@ -52,11 +66,19 @@ export const functionModels: { readonly [name: string]: (seed?: number) => TinyF
   conv: convFunction,
 };
 
-function tiny(name: string, shapes: { [name: string]: number[] }, input: tf.Tensor, seed: number, forward: (v: Variables, x: tf.Tensor) => tf.Tensor): TinyFunction {
+function tiny(
+  name: string,
+  shapes: { [name: string]: number[] },
+  input: tf.Tensor,
+  seed: number,
+  forward: (v: Variables, x: tf.Tensor) => tf.Tensor,
+): TinyFunction {
   const model: Variables = {};
   for (const [i, [key, shape]] of Object.entries(shapes).entries()) {
     const fanIn = shape.length > 1 ? tf.util.sizeFromShape(shape.slice(0, -1)) : 4;
-    const value = /gamma/.test(key) ? tf.randomUniform(shape, 0.5, 1.5, 'float32', seed + 100 + i) : seeded(shape, seed + 100 + i, 1 / Math.sqrt(fanIn));
+    const value = /gamma/.test(key)
+      ? tf.randomUniform(shape, 0.5, 1.5, 'float32', seed + 100 + i)
+      : seeded(shape, seed + 100 + i, 1 / Math.sqrt(fanIn));
     model[key] = tf.tidy(() => tf.variable(value));
     value.dispose();
   }

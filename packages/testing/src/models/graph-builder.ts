@@ -45,13 +45,18 @@ export class GraphBuilder {
   /** Takes over `tensor`. */
   constant(name: string, tensor: tf.Tensor): string {
     this.#weights.push({ name, tensor });
-    return this.node(name, 'Const', [], { dtype: attribute.type(tensor.dtype), value: { tensor: { dtype: attribute.type(tensor.dtype)['type'], tensorShape: {} } } });
+    return this.node(name, 'Const', [], {
+      dtype: attribute.type(tensor.dtype),
+      value: { tensor: { dtype: attribute.type(tensor.dtype)['type'], tensorShape: {} } },
+    });
   }
 
   async load(): Promise<tf.GraphModel> {
     const { data, specs } = await tf.io.encodeWeights(this.#weights);
     tf.dispose(this.#weights.map(({ tensor }) => tensor));
     const modelTopology = { node: this.#nodes, library: {}, versions: { producer: 1087 } };
-    return tf.loadGraphModel(tf.io.fromMemory({ modelTopology, weightSpecs: specs, weightData: data, format: 'graph-model', generatedBy: 'test' }));
+    return tf.loadGraphModel(
+      tf.io.fromMemory({ modelTopology, weightSpecs: specs, weightData: data, format: 'graph-model', generatedBy: 'test' }),
+    );
   }
 }

@@ -32,7 +32,9 @@ export async function convGraph(seed = 1): Promise<TinyGraphModel> {
   const pooled = graph.node('pool/MaxPool', 'MaxPool', [active], { ...same(2), ksize: integers(1, 2, 2, 1) });
   const filter = graph.constant('depthwise/kernel', seeded([3, 3, 4, 1], seed + 120, 0.3));
   const deep = graph.node('depthwise/DepthwiseConv2dNative', 'DepthwiseConv2dNative', [pooled, filter], same(1));
-  const mean = graph.node('mean/Mean', 'Mean', [deep, graph.constant('mean/axes', tf.tensor1d([1, 2], 'int32'))], { keep_dims: flag(true) });
+  const mean = graph.node('mean/Mean', 'Mean', [deep, graph.constant('mean/axes', tf.tensor1d([1, 2], 'int32'))], {
+    keep_dims: flag(true),
+  });
   const flat = graph.node('flat/Reshape', 'Reshape', [mean, graph.constant('flat/shape', tf.tensor1d([-1, 4], 'int32'))]);
   graph.node('probabilities', 'Softmax', [dense(graph, 'head', flat, [4, CLASSES], seed + 130)]);
   return tiny('conv', await graph.load(), [BATCH, 8, 8, 2], seed);
@@ -42,14 +44,30 @@ export async function convGraph(seed = 1): Promise<TinyGraphModel> {
 export async function fusedGraph(seed = 1): Promise<TinyGraphModel> {
   const graph = new GraphBuilder();
   const image = graph.placeholder('x', [-1, 6, 6, 2]);
-  const fused = (activation: string): Parameters<GraphBuilder['node']>[3] => ({ fused_ops: texts('BiasAdd', activation), num_args: attribute.integer(1) });
-  const conv = graph.node('conv/Fused', '_FusedConv2D', [image, ...weights(graph, 'conv', [3, 3, 2, 4], 4, seed + 100)], { ...same(1), ...fused('Relu') });
-  const deep = graph.node('depthwise/Fused', 'FusedDepthwiseConv2dNative', [conv, ...weights(graph, 'depthwise', [3, 3, 4, 1], 4, seed + 110)], {
-    ...same(2),
-    ...fused('Relu6'),
+  const fused = (activation: string): Parameters<GraphBuilder['node']>[3] => ({
+    fused_ops: texts('BiasAdd', activation),
+    num_args: attribute.integer(1),
   });
-  const mean = graph.node('mean/Mean', 'Mean', [deep, graph.constant('mean/axes', tf.tensor1d([1, 2], 'int32'))], { keep_dims: flag(false) });
-  const middle = graph.node('middle/Fused', '_FusedMatMul', [mean, ...weights(graph, 'middle', [4, 5], 5, seed + 120)], { ...plain, ...fused('Relu') });
+  const conv = graph.node('conv/Fused', '_FusedConv2D', [image, ...weights(graph, 'conv', [3, 3, 2, 4], 4, seed + 100)], {
+    ...same(1),
+    ...fused('Relu'),
+  });
+  const deep = graph.node(
+    'depthwise/Fused',
+    'FusedDepthwiseConv2dNative',
+    [conv, ...weights(graph, 'depthwise', [3, 3, 4, 1], 4, seed + 110)],
+    {
+      ...same(2),
+      ...fused('Relu6'),
+    },
+  );
+  const mean = graph.node('mean/Mean', 'Mean', [deep, graph.constant('mean/axes', tf.tensor1d([1, 2], 'int32'))], {
+    keep_dims: flag(false),
+  });
+  const middle = graph.node('middle/Fused', '_FusedMatMul', [mean, ...weights(graph, 'middle', [4, 5], 5, seed + 120)], {
+    ...plain,
+    ...fused('Relu'),
+  });
   const logits = graph.node('head/Fused', '_FusedMatMul', [middle, ...weights(graph, 'head', [5, CLASSES], CLASSES, seed + 130)], {
     ...plain,
     fused_ops: texts('BiasAdd'),
@@ -74,12 +92,17 @@ function same(stride: number): { readonly [name: string]: ReturnType<typeof text
 
 function weights(graph: GraphBuilder, name: string, kernel: number[], width: number, seed: number): [string, string] {
   const fanIn = tf.util.sizeFromShape(kernel.slice(0, -1));
-  return [graph.constant(`${name}/kernel`, seeded(kernel, seed, 1 / Math.sqrt(fanIn))), graph.constant(`${name}/bias`, seeded([width], seed + 1, 0.3))];
+  return [
+    graph.constant(`${name}/kernel`, seeded(kernel, seed, 1 / Math.sqrt(fanIn))),
+    graph.constant(`${name}/bias`, seeded([width], seed + 1, 0.3)),
+  ];
 }
 
 function dense(graph: GraphBuilder, name: string, x: string, kernel: [number, number], seed: number): string {
   const [w, b] = weights(graph, name, kernel, kernel[1], seed);
-  return graph.node(`${name}/BiasAdd`, 'BiasAdd', [graph.node(`${name}/MatMul`, 'MatMul', [x, w], plain), b], { data_format: text('NHWC') });
+  return graph.node(`${name}/BiasAdd`, 'BiasAdd', [graph.node(`${name}/MatMul`, 'MatMul', [x, w], plain), b], {
+    data_format: text('NHWC'),
+  });
 }
 
 function statistics(graph: GraphBuilder, name: string, width: number, seed: number): string[] {
@@ -96,7 +119,8 @@ function tiny(name: string, model: tf.GraphModel, shape: number[], seed: number)
   const x = [seeded(shape, seed)];
   const y = [seededLabels(BATCH, CLASSES, seed + 20)];
   const predict = (): tf.Tensor[] => asList(model.predict(x[0]!) as tf.Tensor);
-  const weights = (): { [name: string]: tf.Tensor } => Object.fromEntries(Object.entries(model.weights).map(([key, [tensor]]) => [key, tensor!]));
+  const weights = (): { [name: string]: tf.Tensor } =>
+    Object.fromEntries(Object.entries(model.weights).map(([key, [tensor]]) => [key, tensor!]));
   return {
     name: `graph/${name}`,
     kind: 'graph',
@@ -105,7 +129,8 @@ function tiny(name: string, model: tf.GraphModel, shape: number[], seed: number)
     y,
     predict,
     loss: () => tf.tidy(() => squaredError(y, predict())),
-    variables: () => Object.fromEntries(Object.entries(weights()).filter((entry): entry is [string, tf.Variable] => entry[1] instanceof tf.Variable)),
+    variables: () =>
+      Object.fromEntries(Object.entries(weights()).filter((entry): entry is [string, tf.Variable] => entry[1] instanceof tf.Variable)),
     weights,
     dispose: () => {
       model.dispose();

@@ -49,7 +49,13 @@ export function residualNet(seed = 1): TinyLayersModel {
   const joined = tf.layers.concatenate({ name: 'join' }).apply([second, branch]) as tf.SymbolicTensor;
   const pooled = tf.layers.globalAveragePooling2d({ name: 'gap' }).apply(joined) as tf.SymbolicTensor;
   const out = tf.layers.dense({ units: CLASSES, activation: 'softmax', name: 'head' }).apply(pooled) as tf.SymbolicTensor;
-  return tiny('residual', tf.model({ inputs: input, outputs: out, name: 'residual_net' }), [seeded([BATCH, 6, 6, 2], seed)], seed, labels(seed));
+  return tiny(
+    'residual',
+    tf.model({ inputs: input, outputs: out, name: 'residual_net' }),
+    [seeded([BATCH, 6, 6, 2], seed)],
+    seed,
+    labels(seed),
+  );
 }
 
 /** Siamese: one Dense layer applied to two inputs. */
@@ -122,9 +128,14 @@ export function textNet(seed = 1): TinyLayersModel {
  * backward to dominate. It reads exactly (depth + 1) · batch · width values.
  */
 export function deepNet({ depth, width, batch }: { depth: number; width: number; batch: number }, seed = 1): TinyLayersModel {
-  const layers = Array.from({ length: depth }, (_, i) => tf.layers.dense({ inputShape: [width], units: width, activation: 'tanh', name: `layer_${i}` }));
+  const layers = Array.from({ length: depth }, (_, i) =>
+    tf.layers.dense({ inputShape: [width], units: width, activation: 'tanh', name: `layer_${i}` }),
+  );
   const deep = tiny('deep', tf.sequential({ name: 'deep_net', layers }), [seeded([batch, width], seed)], seed, []);
-  return { ...deep, loss: () => tf.tidy(() => tf.mean(tf.square(deep.model.apply([...deep.x], { training: true }) as tf.Tensor)) as tf.Scalar) };
+  return {
+    ...deep,
+    loss: () => tf.tidy(() => tf.mean(tf.square(deep.model.apply([...deep.x], { training: true }) as tf.Tensor)) as tf.Scalar),
+  };
 }
 
 /** All of them, by the last part of their name. */

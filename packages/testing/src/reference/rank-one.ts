@@ -19,7 +19,8 @@ export type RankOneOptions = {
 let made = 0;
 
 export function rankOne({ targets, scale = 1 }: RankOneOptions = {}): Technique {
-  if (!(scale > 0)) throw new FinetuneError('bad-option', 'rank-one', `got scale = ${scale}; expected a number above 0. Leave it out for 1.`);
+  if (!(scale > 0))
+    throw new FinetuneError('bad-option', 'rank-one', `got scale = ${scale}; expected a number above 0. Leave it out for 1.`);
   const filter: SiteFilter = targets ?? ((site) => site.kind === 'dense');
   return {
     name: 'rank-one',
@@ -29,7 +30,8 @@ export function rankOne({ targets, scale = 1 }: RankOneOptions = {}): Technique 
       return {
         variables: adapters.flatMap(({ a, b }) => [a, b]),
         merge: () => {
-          for (const { site, a, b } of adapters) tf.tidy(() => site.addToKernel(tf.mul(tf.outerProduct(a as tf.Variable<tf.Rank.R1>, b as tf.Variable<tf.Rank.R1>), scale)));
+          for (const { site, a, b } of adapters)
+            tf.tidy(() => site.addToKernel(tf.mul(tf.outerProduct(a as tf.Variable<tf.Rank.R1>, b as tf.Variable<tf.Rank.R1>), scale)));
         },
         detach: () => {
           for (const { a, b, undo } of adapters) {
@@ -61,7 +63,12 @@ export const rankOneSubject: Subject = {
   factories: { 'rank-one': rankOne },
   learns: { steps: 60, rate: 0.05, to: 0.95 },
   faults: [
-    { what: 'a scale of 0', make: () => rankOne({ scale: 0 }), code: 'bad-option', message: '[rank-one] got scale = 0; expected a number above 0. Leave it out for 1.' },
+    {
+      what: 'a scale of 0',
+      make: () => rankOne({ scale: 0 }),
+      code: 'bad-option',
+      message: '[rank-one] got scale = 0; expected a number above 0. Leave it out for 1.',
+    },
     {
       what: 'a target that is not there',
       make: () => rankOne({ targets: 'hiden' }),
