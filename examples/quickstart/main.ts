@@ -13,7 +13,7 @@ const batchSize = 16;
 const output = new URL('output/', import.meta.url);
 
 const { name: backend } = await useBackend('wasm');
-const { train, test } = await quickDraw({ classes, size, train: quick ? 160 : 700, test: quick ? 80 : 300 });
+const { train, test } = await quickDraw({ classes, size, train: quick ? 200 : 700, test: quick ? 80 : 300 });
 
 // Every convolution and the head train. BatchNorm does not, and so runs as in inference: batches are small.
 const trainable: SiteFilter = (site) => site.kind !== 'batchNorm';
@@ -34,7 +34,7 @@ const before = accuracy();
 // Then all of it trains: two lines more than tfjs.
 const tuned = finetune(model, [], { trainable });
 console.log(`${tuned.summary()} on ${backend}`);
-const epochs = quick ? 2 : 4;
+const epochs = quick ? 6 : 8;
 const steps = Math.ceil(train.images.shape[0] / batchSize);
 const schedule = warmupCosine({ peak: 3e-4, warmupSteps: steps, steps: epochs * steps });
 model.compile({ optimizer: tuned.optimizer(tf.train.adam(), { schedule }), loss: 'categoricalCrossentropy' });

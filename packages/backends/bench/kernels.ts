@@ -36,14 +36,23 @@ function matMul(batch: number[], m: number, k: number, n: number, transposeA: bo
 }
 
 /** Both gradients of a convolution with 'same' padding. */
-function convGradients(label: string, [b, size, cin]: [number, number, number], kernelSize: number, cout: number, strides: number, depthwise = false): Case[] {
+function convGradients(
+  label: string,
+  [b, size, cin]: [number, number, number],
+  kernelSize: number,
+  cout: number,
+  strides: number,
+  depthwise = false,
+): Case[] {
   const x = [b, size, size, cin];
   const w = [kernelSize, kernelSize, cin, depthwise ? 1 : cout];
   const out = Math.ceil(size / strides);
   const dy = [b, out, out, cout];
   const attrs = { strides: [strides, strides], pad: 'same', dataFormat: 'NHWC', dilations: [1, 1], inputShape: x, filterShape: w };
   const flops = 2 * b * out * out * kernelSize ** 2 * cin * (depthwise ? 1 : cout);
-  const [input, filter] = depthwise ? ['DepthwiseConv2dNativeBackpropInput', 'DepthwiseConv2dNativeBackpropFilter'] : ['Conv2DBackpropInput', 'Conv2DBackpropFilter'];
+  const [input, filter] = depthwise
+    ? ['DepthwiseConv2dNativeBackpropInput', 'DepthwiseConv2dNativeBackpropFilter']
+    : ['Conv2DBackpropInput', 'Conv2DBackpropFilter'];
   const name = `${label}, ${x.join('x')} -> ${cout}, ${kernelSize}x${kernelSize}/${strides}`;
   return [
     { name: `input gradient, ${name}`, kernel: input, inputs: { dy, filter: w }, attrs, flops },
@@ -55,7 +64,12 @@ const activations = [16, 48, 48, 96];
 const scalar = tf.scalar(0.5);
 const mask = tf.greater(tf.randomNormal(activations), 0);
 const cases: Case[] = [
-  ...[[false, false], [false, true], [true, false], [true, true]].map(([a, b]) => matMul([], 512, 512, 512, a as boolean, b as boolean)),
+  ...[
+    [false, false],
+    [false, true],
+    [true, false],
+    [true, true],
+  ].map(([a, b]) => matMul([], 512, 512, 512, a as boolean, b as boolean)),
   matMul([], 512, 384, 1536, false, true),
   matMul([], 384, 512, 1536, true, false),
   matMul([96], 128, 32, 128, false, true),
@@ -70,9 +84,24 @@ const cases: Case[] = [
   ...convGradients('ResNet-50', [2, 14, 1024], 1, 256, 1),
   ...convGradients('ResNet-50 downsample', [2, 28, 512], 1, 1024, 2),
   ...convGradients('conv', [8, 32, 32], 3, 64, 1),
-  { name: 'max pool gradient', kernel: 'MaxPoolGrad', inputs: { dy: [8, 28, 28, 64], input: [8, 56, 56, 64], output: [8, 28, 28, 64] }, attrs: { filterSize: [3, 3], strides: [2, 2], pad: 'same' } },
-  { name: 'average pool gradient', kernel: 'AvgPoolGrad', inputs: { dy: [8, 28, 28, 64], input: [8, 56, 56, 64] }, attrs: { filterSize: [3, 3], strides: [2, 2], pad: 'same' } },
-  { name: 'batch norm', kernel: 'FusedBatchNorm', inputs: { x: activations, mean: [96], variance: tf.ones([96]), scale: [96], offset: [96] }, attrs: { varianceEpsilon: 1e-3 } },
+  {
+    name: 'max pool gradient',
+    kernel: 'MaxPoolGrad',
+    inputs: { dy: [8, 28, 28, 64], input: [8, 56, 56, 64], output: [8, 28, 28, 64] },
+    attrs: { filterSize: [3, 3], strides: [2, 2], pad: 'same' },
+  },
+  {
+    name: 'average pool gradient',
+    kernel: 'AvgPoolGrad',
+    inputs: { dy: [8, 28, 28, 64], input: [8, 56, 56, 64] },
+    attrs: { filterSize: [3, 3], strides: [2, 2], pad: 'same' },
+  },
+  {
+    name: 'batch norm',
+    kernel: 'FusedBatchNorm',
+    inputs: { x: activations, mean: [96], variance: tf.ones([96]), scale: [96], offset: [96] },
+    attrs: { varianceEpsilon: 1e-3 },
+  },
   { name: 'sum over all but channels', kernel: 'Sum', inputs: { x: activations }, attrs: { axis: [0, 1, 2], keepDims: false } },
   { name: 'mean over the last axis', kernel: 'Mean', inputs: { x: [4096, 384] }, attrs: { axis: [1], keepDims: true } },
   { name: 'tile channels', kernel: 'Tile', inputs: { x: [1, 1, 1, 96] }, attrs: { reps: [16, 48, 48, 1] } },
@@ -80,7 +109,12 @@ const cases: Case[] = [
   { name: 'logical and', kernel: 'LogicalAnd', inputs: { a: mask, b: mask }, attrs: {} },
   { name: 'mask to float', kernel: 'Cast', inputs: { x: mask }, attrs: { dtype: 'float32' } },
   { name: 'where', kernel: 'Select', inputs: { condition: mask, t: activations, e: activations }, attrs: {} },
-  { name: 'gather 512 rows of 384', kernel: 'GatherV2', inputs: { x: [5000, 384], indices: tf.randomUniform([512], 0, 5000, 'int32') }, attrs: { axis: 0, batchDims: 0 } },
+  {
+    name: 'gather 512 rows of 384',
+    kernel: 'GatherV2',
+    inputs: { x: [5000, 384], indices: tf.randomUniform([512], 0, 5000, 'int32') },
+    attrs: { axis: 0, batchDims: 0 },
+  },
   { name: 'clone', kernel: 'Identity', inputs: { x: activations }, attrs: {} },
 ];
 
@@ -118,5 +152,7 @@ console.log('| kernel | tfjs ms | ours ms | ours, GFLOP/s | times as fast |\n| -
 for (const item of cases.filter(({ name, kernel }) => `${name} ${kernel}`.includes(process.argv[2] ?? ''))) {
   const { ours, theirs } = measure(item);
   const rate = item.flops ? (item.flops / ours / 1e6).toFixed(1) : '';
-  console.log(`| ${item.name} | ${theirs?.toFixed(2) ?? 'lacks'} | ${ours.toFixed(2)} | ${rate} | ${theirs ? (theirs / ours).toFixed(1) : ''} |`);
+  console.log(
+    `| ${item.name} | ${theirs?.toFixed(2) ?? 'lacks'} | ${ours.toFixed(2)} | ${rate} | ${theirs ? (theirs / ours).toFixed(1) : ''} |`,
+  );
 }

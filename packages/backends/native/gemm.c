@@ -83,7 +83,7 @@ static void tile(int kc, const float* const a[MR], int aStep, const float* b, in
   micro(kc, a, aStep, b, bStep, acc);
   if (width == NR) {
     UNROLL for (int i = 0; i < MR; i++) {
-      if (i == height) return;
+      if (i >= height) continue;
       float* to = row(c, m + i) + n;
       store(to, accumulate ? load(to) + acc[i][0] : acc[i][0]);
       store(to + 4, accumulate ? load(to + 4) + acc[i][1] : acc[i][1]);

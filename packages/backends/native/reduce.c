@@ -7,7 +7,7 @@
  */
 #include "kernels.h"
 
-enum { BLOCK = 256 };
+enum { BLOCK = 512 };
 
 /* out[0..4 * lanes) += column sums of `rows` rows. */
 INLINE void columns(const float* x, float* out, int rows, int stride, int lanes) {

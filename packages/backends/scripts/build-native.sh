@@ -7,7 +7,7 @@ CLANG=${CLANG:-clang-19}
 for variant in simd plain; do
   flags=; [ $variant = simd ] && flags=-msimd128
   object=$(mktemp)
-  $CLANG --target=wasm32 -std=c17 $OPT $flags -mbulk-memory -ffreestanding -fno-strict-aliasing -fno-math-errno -Wall -Wextra -nostdlib \
+  $CLANG --target=wasm32 -std=c17 -O2 -fno-unroll-loops $flags -mbulk-memory -ffreestanding -fno-strict-aliasing -fno-math-errno -Wall -Wextra -nostdlib \
     -Wl,--no-entry -Wl,--strip-all -Wl,--import-memory -Wl,--initial-memory=131072 -Wl,--max-memory=4294967296 \
     -Wl,--export=__stack_pointer native/*.c -o "$object"
   node scripts/embed-native.mjs "$object" $variant > src/wasm/native-$variant.ts

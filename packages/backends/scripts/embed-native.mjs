@@ -16,7 +16,8 @@ for (let at = 8; at < bytes.length; ) {
 }
 const { imports, exports } = WebAssembly.Module;
 const module = new WebAssembly.Module(bytes);
-if (imports(module).length !== 1 || exports(module).some(({ kind }) => kind === 'memory')) throw new Error(`${file} must import the memory alone`);
+if (imports(module).length !== 1 || exports(module).some(({ kind }) => kind === 'memory'))
+  throw new Error(`${file} must import the memory alone`);
 process.stdout.write(`// Made by scripts/build-native.sh from native/*.c (${bytes.length} bytes). Do not edit.
 export const ${variant}: string =
   '${bytes.toString('base64')}';

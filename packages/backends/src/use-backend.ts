@@ -1,6 +1,7 @@
 /** Picks a tfjs backend, imports it, registers our kernels for it, and says what it picked and why. */
 import * as tf from '@tensorflow/tfjs-core';
 import { BackendError } from './errors.ts';
+import type { WasmBackend } from './wasm/backend.ts';
 
 export type BackendName = 'tensorflow' | 'webgpu' | 'wasm' | 'webgl' | 'cpu';
 
@@ -36,10 +37,16 @@ const packagesOf: { readonly [name in BackendName]: readonly string[] } = {
  * @throws BackendError `'not-installed'` (the package is missing), `'not-available'` (it does not run here), `'bad-option'`
  */
 export async function useBackend(name: 'auto' | BackendName, options: BackendOptions = {}): Promise<BackendChoice> {
-  if (name !== 'auto' && !names.includes(name)) throw new BackendError('bad-option', 'useBackend', `got "${name}"; expected one of auto, ${names.join(', ')}`);
+  if (name !== 'auto' && !names.includes(name))
+    throw new BackendError('bad-option', 'useBackend', `got "${name}"; expected one of auto, ${names.join(', ')}`);
   if (name === 'auto') return automatic(options);
   const unused = Object.keys(options).filter(() => name !== 'wasm');
-  if (unused.length > 0) throw new BackendError('bad-option', 'useBackend', `got ${unused.join(', ')} with "${name}"; these are options of "wasm" only; leave them out`);
+  if (unused.length > 0)
+    throw new BackendError(
+      'bad-option',
+      'useBackend',
+      `got ${unused.join(', ')} with "${name}"; these are options of "wasm" only; leave them out`,
+    );
   await activate(name, options);
   return { name, why: 'asked for by name' };
 }
@@ -61,13 +68,21 @@ async function automatic(options: BackendOptions): Promise<BackendChoice> {
 
 async function activate(name: BackendName, options: BackendOptions): Promise<void> {
   await importBackend(name, options);
-  const failed = (cause?: unknown) => new BackendError('not-available', 'useBackend', `tfjs could not initialize "${name}" here; expected an engine that supports it. Use 'auto' to fall back`, { cause });
+  const failed = (cause?: unknown) =>
+    new BackendError(
+      'not-available',
+      'useBackend',
+      `tfjs could not initialize "${name}" here; expected an engine that supports it. Use 'auto' to fall back`,
+      { cause },
+    );
   const ok = await tf.setBackend(name).catch((error: unknown) => {
     throw failed(error);
   });
   if (!ok) throw failed();
   await tf.ready();
-  if (name === 'wasm') (await import('./wasm/index.ts')).guardHeap(tf.backend(), options.maxBytes);
+  if (name !== 'wasm') return;
+  await (await import('./wasm/native.ts')).startNative(tf.backend() as WasmBackend);
+  (await import('./wasm/index.ts')).guardHeap(tf.backend(), options.maxBytes);
 }
 
 async function importBackend(name: BackendName, options: BackendOptions): Promise<void> {
@@ -90,7 +105,10 @@ function nodePaths(): string | undefined {
   const node = globalThis.process?.getBuiltinModule?.('node:module');
   if (!node) return undefined;
   try {
-    return node.createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json').replace(/package\.json$/, 'dist/');
+    return node
+      .createRequire(import.meta.url)
+      .resolve('@tensorflow/tfjs-backend-wasm/package.json')
+      .replace(/package\.json$/, 'dist/');
   } catch {
     return undefined; // bundled away from node_modules: tfjs looks beside the script
   }
@@ -103,17 +121,26 @@ async function importFirst(name: BackendName): Promise<void> {
       await import(/* @vite-ignore */ /* webpackIgnore: true */ specifier);
       return;
     } catch (error) {
-      if (!isMissing(error, specifier)) throw new BackendError('not-available', 'useBackend', `${specifier} is installed and does not load: ${(error as Error).message}`, { cause: error });
+      if (!isMissing(error, specifier))
+        throw new BackendError('not-available', 'useBackend', `${specifier} is installed and does not load: ${(error as Error).message}`, {
+          cause: error,
+        });
       last = error;
     }
   throw notInstalled(name, last);
 }
 
-const isMissing = (error: unknown, specifier: string): boolean => !/\.(node|so|dll|dylib)\b/.test(String(error)) && String(error).includes(specifier);
+const isMissing = (error: unknown, specifier: string): boolean =>
+  !/\.(node|so|dll|dylib)\b/.test(String(error)) && String(error).includes(specifier);
 
 const notInstalled = (name: BackendName, cause: unknown): BackendError => {
   const [first] = packagesOf[name].slice(-1);
-  return new BackendError('not-installed', 'useBackend', `"${name}" needs the package ${packagesOf[name].join(' or ')}. Run: npm install ${first}@^4.22`, { cause });
+  return new BackendError(
+    'not-installed',
+    'useBackend',
+    `"${name}" needs the package ${packagesOf[name].join(' or ')}. Run: npm install ${first}@^4.22`,
+    { cause },
+  );
 };
 
 async function hasAdapter(): Promise<boolean> {

@@ -6,7 +6,7 @@ import { useBackend } from '../src/index.ts';
 export interface Values {
   readonly shape: number[];
   readonly data: number[];
-  readonly dtype?: 'float32' | 'int32';
+  readonly dtype?: 'float32' | 'int32' | 'bool';
 }
 export interface Outcome {
   readonly shape: number[];

@@ -5,7 +5,12 @@ import { distance, expectLikeCpu, prepare, random, runOn } from './compare.ts';
 beforeAll(prepare);
 
 type Pad = 'same' | 'valid' | number | [number, number][];
-const sides: Pad = [[0, 0], [1, 2], [0, 1], [0, 0]]; // prettier-ignore
+const sides: Pad = [
+  [0, 0],
+  [1, 2],
+  [0, 1],
+  [0, 0],
+]; // prettier-ignore
 /** input, filter, strides, padding */
 const convs: [number[], number[], number | [number, number], Pad][] = [
   [[2, 5, 6, 3], [3, 3, 3, 4], 1, 'same'],
@@ -21,8 +26,23 @@ const convs: [number[], number[], number | [number, number], Pad][] = [
   [[1, 1, 1300, 2], [1, 3, 2, 3], 1, 'same'],
   [[2, 20, 20, 5], [3, 3, 5, 6], 1, 'same'],
 ];
-const out = (x: number[], w: number[], strides: number | [number, number], pad: Pad, depthwise = false, dilations: number | [number, number] = 1): number[] =>
-  tf.backend_util.computeConv2DInfo(x as [number, number, number, number], w as [number, number, number, number], strides, dilations, pad as 'same', undefined, depthwise).outShape;
+const out = (
+  x: number[],
+  w: number[],
+  strides: number | [number, number],
+  pad: Pad,
+  depthwise = false,
+  dilations: number | [number, number] = 1,
+): number[] =>
+  tf.backend_util.computeConv2DInfo(
+    x as [number, number, number, number],
+    w as [number, number, number, number],
+    strides,
+    dilations,
+    pad as 'same',
+    undefined,
+    depthwise,
+  ).outShape;
 const first = ([b, h, w, c]: number[]): number[] => [b, c, h, w] as number[];
 
 describe('the gradients of conv2d on wasm', () => {
@@ -33,12 +53,15 @@ describe('the gradients of conv2d on wasm', () => {
     await expectLikeCpu('Conv2DBackpropInput', { dy, filter: random(w, 2) }, { ...attrs, inputShape: x });
   });
 
-  it.each(convs.slice(0, 7))('equal those of cpu with channels first for input %j, filter %j, strides %j, pad %j', async (x, w, strides, pad) => {
-    const dy = random(first(out(x, w, strides, pad)), 3);
-    const attrs = { strides, pad, dataFormat: 'NCHW' };
-    await expectLikeCpu('Conv2DBackpropFilter', { x: random(first(x)), dy }, { ...attrs, filterShape: w });
-    await expectLikeCpu('Conv2DBackpropInput', { dy, filter: random(w, 2) }, { ...attrs, inputShape: first(x) });
-  });
+  it.each(convs.slice(0, 7))(
+    'equal those of cpu with channels first for input %j, filter %j, strides %j, pad %j',
+    async (x, w, strides, pad) => {
+      const dy = random(first(out(x, w, strides, pad)), 3);
+      const attrs = { strides, pad, dataFormat: 'NCHW' };
+      await expectLikeCpu('Conv2DBackpropFilter', { x: random(first(x)), dy }, { ...attrs, filterShape: w });
+      await expectLikeCpu('Conv2DBackpropInput', { dy, filter: random(w, 2) }, { ...attrs, inputShape: first(x) });
+    },
+  );
 
   it('say which input is not float32', async () => {
     const dy = { shape: [1, 2, 2, 1], data: [1, 2, 3, 4], dtype: 'int32' as const };
@@ -69,18 +92,22 @@ describe('the gradients of depthwiseConv2d on wasm', () => {
     await expectLikeCpu('DepthwiseConv2dNativeBackpropInput', { dy, filter: random(w, 2) }, { ...attrs, inputShape: x });
   });
 
-  it.each([1, 2] as const)('are the adjoints of forward under dilation 2 with multiplier %j, where cpu forgets the dilation', async (multiplier) => {
-    const [x, w] = [random([2, 9, 8, 5]), random([3, 3, 5, multiplier], 2)];
-    const attrs = { strides: [1, 1], pad: 'same', dilations: [2, 2] };
-    const y = await runOn('wasm', 'DepthwiseConv2dNative', { x, filter: w }, { ...attrs, dataFormat: 'NHWC' });
-    const dy = random(y.shape, 3);
-    const dw = await runOn('wasm', 'DepthwiseConv2dNativeBackpropFilter', { x, dy }, { ...attrs, filterShape: w.shape });
-    const dx = await runOn('wasm', 'DepthwiseConv2dNativeBackpropInput', { dy, filter: w }, { ...attrs, inputShape: x.shape });
-    const dot = (a: ArrayLike<number>, b: ArrayLike<number>) => Array.from(a).reduce((sum, value, i) => sum + value * (b[i] as number), 0);
-    const expected = dot(y.data, dy.data); // y is linear in x, and in w: <y, dy> = <dx, x> = <dw, w>
-    expect(Math.abs(dot(dx.data, x.data) - expected)).toBeLessThan(1e-4 * Math.abs(expected) + 1e-4);
-    expect(Math.abs(dot(dw.data, w.data) - expected)).toBeLessThan(1e-4 * Math.abs(expected) + 1e-4);
-  });
+  it.each([1, 2] as const)(
+    'are the adjoints of forward under dilation 2 with multiplier %j, where cpu forgets the dilation',
+    async (multiplier) => {
+      const [x, w] = [random([2, 9, 8, 5]), random([3, 3, 5, multiplier], 2)];
+      const attrs = { strides: [1, 1], pad: 'same', dilations: [2, 2] };
+      const y = await runOn('wasm', 'DepthwiseConv2dNative', { x, filter: w }, { ...attrs, dataFormat: 'NHWC' });
+      const dy = random(y.shape, 3);
+      const dw = await runOn('wasm', 'DepthwiseConv2dNativeBackpropFilter', { x, dy }, { ...attrs, filterShape: w.shape });
+      const dx = await runOn('wasm', 'DepthwiseConv2dNativeBackpropInput', { dy, filter: w }, { ...attrs, inputShape: x.shape });
+      const dot = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+        Array.from(a).reduce((sum, value, i) => sum + value * (b[i] as number), 0);
+      const expected = dot(y.data, dy.data); // y is linear in x, and in w: <y, dy> = <dx, x> = <dw, w>
+      expect(Math.abs(dot(dx.data, x.data) - expected)).toBeLessThan(1e-4 * Math.abs(expected) + 1e-4);
+      expect(Math.abs(dot(dw.data, w.data) - expected)).toBeLessThan(1e-4 * Math.abs(expected) + 1e-4);
+    },
+  );
 });
 
 /** input, filter, strides, padding */
@@ -93,7 +120,13 @@ const conv3ds: [number[], number[], number, 'same' | 'valid'][] = [
 
 describe('conv3d and its gradients on wasm', () => {
   it.each(conv3ds)('equal those of cpu for input %j, filter %j, strides %j, pad %j', async (x, w, strides, pad) => {
-    const shape = tf.backend_util.computeConv3DInfo(x as [number, number, number, number, number], w as [number, number, number, number, number], strides, 1, pad).outShape;
+    const shape = tf.backend_util.computeConv3DInfo(
+      x as [number, number, number, number, number],
+      w as [number, number, number, number, number],
+      strides,
+      1,
+      pad,
+    ).outShape;
     const dy = random(shape, 3);
     const attrs = { strides, pad, dataFormat: 'NDHWC', dilations: 1 };
     await expectLikeCpu('Conv3D', { x: random(x), filter: random(w, 2) }, attrs);
@@ -110,7 +143,8 @@ describe('the gradients of dilation2d on wasm', () => {
   ] as const)('equal those of cpu for input %j, filter %j, strides %j, pad %j, dilations %j', async (x, w, strides, pad, dilations) => {
     const info = tf.backend_util.computeDilation2DInfo([...x], [...w], strides, pad, 'NHWC', dilations);
     const inputs = { x: random([...x]), filter: random([...w], 2), dy: random(info.outShape, 3) };
-    for (const kernel of ['Dilation2DBackpropInput', 'Dilation2DBackpropFilter']) await expectLikeCpu(kernel, inputs, { strides, pad, dilations });
+    for (const kernel of ['Dilation2DBackpropInput', 'Dilation2DBackpropFilter'])
+      await expectLikeCpu(kernel, inputs, { strides, pad, dilations });
   });
 });
 
@@ -122,12 +156,19 @@ describe('fused convolutions on wasm', () => {
     const wasm = await runOn('wasm', 'FusedConv2D', { x, filter, bias: random(shape, 5) }, { ...attrs, dataFormat: 'NHWC' });
     const y = await runOn('cpu', 'Conv2D', { x, filter }, { ...attrs, dataFormat: 'NHWC' });
     await tf.setBackend('cpu');
-    const expected = tf.tidy(() => tf.relu(tf.add(tf.tensor(Array.from(y.data), y.shape), tf.tensor(random(shape, 5).data, shape))).dataSync());
+    const expected = tf.tidy(() =>
+      tf.relu(tf.add(tf.tensor(Array.from(y.data), y.shape), tf.tensor(random(shape, 5).data, shape))).dataSync(),
+    );
     expect(distance(wasm.data, expected)).toBeLessThan(2e-6);
   });
 
   it.each(['linear', 'relu', 'relu6', 'elu', 'sigmoid', 'leakyrelu', 'prelu'])('apply %j with channels first', async (activation) => {
-    const inputs = { x: random([2, 3, 5, 5]), filter, bias: random([4], 5), ...(activation === 'prelu' && { preluActivationWeights: random([4], 6) }) };
+    const inputs = {
+      x: random([2, 3, 5, 5]),
+      filter,
+      bias: random([4], 5),
+      ...(activation === 'prelu' && { preluActivationWeights: random([4], 6) }),
+    };
     await expectLikeCpu('FusedConv2D', inputs, { ...attrs, activation, dataFormat: 'NCHW', leakyreluAlpha: 0.2 });
   });
 });

@@ -27,11 +27,14 @@ const products: [number[], number[], number, number, number][] = [
 
 describe('matMul on wasm', () => {
   for (const [transposeA, transposeB] of transposes) {
-    it.each(products)(`equals cpu for batches %j and %j, m %j, k %j, n %j, transposes ${transposeA} ${transposeB}`, async (aBatch, bBatch, m, k, n) => {
-      const [aShape, bShape] = [swap([...aBatch, m, k], transposeA), swap([...bBatch, k, n], transposeB)];
-      await expectLikeCpu('BatchMatMul', { a: random(aShape), b: random(bShape, 2) }, { transposeA, transposeB });
-      await expectLikeCpu('BatchMatMul', { a: whole(aShape, 1, 'int32'), b: whole(bShape, 2, 'int32') }, { transposeA, transposeB }, 0);
-    });
+    it.each(products)(
+      `equals cpu for batches %j and %j, m %j, k %j, n %j, transposes ${transposeA} ${transposeB}`,
+      async (aBatch, bBatch, m, k, n) => {
+        const [aShape, bShape] = [swap([...aBatch, m, k], transposeA), swap([...bBatch, k, n], transposeB)];
+        await expectLikeCpu('BatchMatMul', { a: random(aShape), b: random(bShape, 2) }, { transposeA, transposeB });
+        await expectLikeCpu('BatchMatMul', { a: whole(aShape, 1, 'int32'), b: whole(bShape, 2, 'int32') }, { transposeA, transposeB }, 0);
+      },
+    );
   }
 
   it('broadcasts batches on both sides, which cpu does not', async () => {
@@ -40,25 +43,39 @@ describe('matMul on wasm', () => {
     expect(shape).toEqual([2, 4, 3, 3, 5]);
     await tf.setBackend('wasm');
     const expected = tf.tidy(() => {
-      const [left, right] = [tf.tile(tf.tensor(a.data, a.shape), [1, 4, 1, 1, 1]), tf.tile(tf.tensor(b.data, [1, 4, 1, 2, 5]), [2, 1, 3, 1, 1])];
+      const [left, right] = [
+        tf.tile(tf.tensor(a.data, a.shape), [1, 4, 1, 1, 1]),
+        tf.tile(tf.tensor(b.data, [1, 4, 1, 2, 5]), [2, 1, 3, 1, 1]),
+      ];
       return tf.sum(tf.mul(tf.expandDims(left, 5), tf.expandDims(right, 3)), 4).dataSync();
     });
     expect(distance(data, expected)).toBeLessThan(2e-6);
   });
 
   it('gives zeros when the inner size is 0', async () => {
-    const { data } = await runOn('wasm', 'BatchMatMul', { a: random([1, 2, 0]), b: random([1, 0, 3]) }, { transposeA: false, transposeB: false });
+    const { data } = await runOn(
+      'wasm',
+      'BatchMatMul',
+      { a: random([1, 2, 0]), b: random([1, 0, 3]) },
+      { transposeA: false, transposeB: false },
+    );
     expect(Array.from(data)).toEqual([0, 0, 0, 0, 0, 0]);
   });
 
   it('names the shapes whose inner sizes differ', async () => {
-    await expect(runOn('wasm', 'BatchMatMul', { a: random([1, 2, 3]), b: random([1, 4, 5]) }, { transposeA: false, transposeB: false })).rejects.toThrow('[1,2,3] and [1,4,5]');
+    await expect(
+      runOn('wasm', 'BatchMatMul', { a: random([1, 2, 3]), b: random([1, 4, 5]) }, { transposeA: false, transposeB: false }),
+    ).rejects.toThrow('[1,2,3] and [1,4,5]');
   });
 
   it.each([[[6]], [[1, 6]], [[1, 1, 6]], [[5, 6]], [[]], [[5, 1]]])('fuses a bias of shape %j and an activation', async (shape) => {
     const bias = random(shape, 3);
     for (const activation of ['linear', 'relu', 'relu6', 'sigmoid', 'elu', 'leakyrelu'])
-      await expectLikeCpu('_FusedMatMul', { a: random([1, 4, 5]), b: random([1, 6, 4], 2), bias }, { transposeA: true, transposeB: true, activation, leakyreluAlpha: 0.3 });
+      await expectLikeCpu(
+        '_FusedMatMul',
+        { a: random([1, 4, 5]), b: random([1, 6, 4], 2), bias },
+        { transposeA: true, transposeB: true, activation, leakyreluAlpha: 0.3 },
+      );
   });
 });
 
@@ -94,7 +111,12 @@ describe('einsum on wasm', () => {
 
 describe('einsum of letters that one operand alone has', () => {
   it('sums them first', async () => {
-    const { data, shape } = await runOn('wasm', 'Einsum', { 0: { shape: [2, 2], data: [1, 2, 3, 4] }, 1: { shape: [3], data: [1, 10, 100] } }, { equation: 'ij,k->i' });
+    const { data, shape } = await runOn(
+      'wasm',
+      'Einsum',
+      { 0: { shape: [2, 2], data: [1, 2, 3, 4] }, 1: { shape: [3], data: [1, 10, 100] } },
+      { equation: 'ij,k->i' },
+    );
     expect([shape, Array.from(data)]).toEqual([[2], [333, 777]]);
   });
 });
@@ -108,20 +130,36 @@ describe('unsortedSegmentSum on wasm', () => {
   });
 
   it('keeps int32', async () => {
-    const { data, dtype } = await runOn('wasm', 'UnsortedSegmentSum', { x: { shape: [3, 2], data: [1, 2, 3, 4, 5, 6], dtype: 'int32' }, segmentIds: ids([1, 0, 1]) }, { numSegments: 2 });
+    const { data, dtype } = await runOn(
+      'wasm',
+      'UnsortedSegmentSum',
+      { x: { shape: [3, 2], data: [1, 2, 3, 4, 5, 6], dtype: 'int32' }, segmentIds: ids([1, 0, 1]) },
+      { numSegments: 2 },
+    );
     expect([dtype, ...Array.from(data)]).toEqual(['int32', 3, 4, 6, 8]);
   });
 
   it('is the gradient of gather', async () => {
     await tf.setBackend('wasm');
-    const dx = tf.tidy(() => Array.from(tf.grad((x: tf.Tensor) => tf.gather(x, [1, 1, 0]))(tf.ones([3, 2]), tf.tensor([1, 2, 3, 4, 5, 6], [3, 2])).dataSync()));
+    const dx = tf.tidy(() =>
+      Array.from(
+        tf
+          .grad((x: tf.Tensor) => tf.gather(x, [1, 1, 0]))(tf.ones([3, 2]), tf.tensor([1, 2, 3, 4, 5, 6], [3, 2]))
+          .dataSync(),
+      ),
+    );
     expect(dx).toEqual([5, 6, 4, 6, 0, 0]);
   });
 });
 
 describe('small kernels on wasm', () => {
   it('clipByValue lets NaN through', async () => {
-    const { data } = await runOn('wasm', 'ClipByValue', { x: { shape: [5], data: [-3, Number.NaN, 0.5, 7, Number.NEGATIVE_INFINITY] } }, { clipValueMin: -1, clipValueMax: 1 });
+    const { data } = await runOn(
+      'wasm',
+      'ClipByValue',
+      { x: { shape: [5], data: [-3, Number.NaN, 0.5, 7, Number.NEGATIVE_INFINITY] } },
+      { clipValueMin: -1, clipValueMax: 1 },
+    );
     expect(Array.from(data)).toEqual([-1, Number.NaN, 0.5, 1, -1]);
   });
 

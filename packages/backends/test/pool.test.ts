@@ -25,10 +25,12 @@ const pools: [number[], number | number[], number | number[], Pad][] = [
 function outShape(x: number[], filterSize: number | number[], strides: number | number[], pad: Pad): number[] {
   return x.length === 4
     ? tf.backend_util.computePool2DInfo(x as [number, number, number, number], filterSize as number, strides as number, 1, pad).outShape
-    : tf.backend_util.computePool3DInfo(x as [number, number, number, number, number], filterSize as number, strides as number, 1, pad).outShape;
+    : tf.backend_util.computePool3DInfo(x as [number, number, number, number, number], filterSize as number, strides as number, 1, pad)
+        .outShape;
 }
 
-const kernels = (rank: number): { max: string; avg: string } => (rank === 4 ? { max: 'MaxPoolGrad', avg: 'AvgPoolGrad' } : { max: 'MaxPool3DGrad', avg: 'AvgPool3DGrad' });
+const kernels = (rank: number): { max: string; avg: string } =>
+  rank === 4 ? { max: 'MaxPoolGrad', avg: 'AvgPoolGrad' } : { max: 'MaxPool3DGrad', avg: 'AvgPool3DGrad' };
 
 describe('the gradient of max pooling on wasm', () => {
   it.each(pools)('equals that of cpu for input %j, window %j, strides %j, pad %j', async (shape, filterSize, strides, pad) => {
@@ -57,8 +59,13 @@ describe.each(['wasm', 'cpu'])('the gradient of average pooling on %s', (backend
     await tf.setBackend('wasm');
     const expected = tf.tidy(() => {
       const dyTensor = tf.tensor(dy.data, dy.shape);
-      const forward = (x: tf.Tensor) => (shape.length === 4 ? tf.avgPool(x as tf.Tensor4D, filterSize as number, strides as number, pad) : tf.avgPool3d(x as tf.Tensor5D, filterSize as number, strides as number, pad));
-      return Array.from({ length: data.length }, (_, i) => tf.tidy(() => tf.sum(tf.mul(forward(tf.oneHot(i, data.length).toFloat().reshape(shape)), dyTensor)).dataSync()[0] as number));
+      const forward = (x: tf.Tensor) =>
+        shape.length === 4
+          ? tf.avgPool(x as tf.Tensor4D, filterSize as number, strides as number, pad)
+          : tf.avgPool3d(x as tf.Tensor5D, filterSize as number, strides as number, pad);
+      return Array.from({ length: data.length }, (_, i) =>
+        tf.tidy(() => tf.sum(tf.mul(forward(tf.oneHot(i, data.length).toFloat().reshape(shape)), dyTensor)).dataSync()[0] as number),
+      );
     });
     expect(distance(data, expected)).toBeLessThan(2e-6);
   });

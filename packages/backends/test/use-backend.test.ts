@@ -33,7 +33,9 @@ describe('useBackend', () => {
 
   it('sets cpu with the right gradient of average pooling', async () => {
     await useBackend('cpu');
-    const dx = tf.tidy(() => tf.sum(tf.grad((x: tf.Tensor) => tf.avgPool(x as tf.Tensor4D, 3, 2, 'same'))(tf.ones([1, 4, 4, 1]))).dataSync()[0]);
+    const dx = tf.tidy(
+      () => tf.sum(tf.grad((x: tf.Tensor) => tf.avgPool(x as tf.Tensor4D, 3, 2, 'same'))(tf.ones([1, 4, 4, 1]))).dataSync()[0],
+    );
     expect(dx).toBeCloseTo(4, 6);
     await useBackend('wasm');
   });
@@ -81,6 +83,8 @@ describe('the heap guard', () => {
   });
 
   it('refuses a tensor larger than the heap, whose size malloc would read modulo 4 GiB', () => {
-    expect(() => tf.backend().write(null as unknown as Float32Array, [2 ** 30 + 16], 'float32')).toThrow('[wasm] a tensor asks for 4096.0 MiB');
+    expect(() => tf.backend().write(null as unknown as Float32Array, [2 ** 30 + 16], 'float32')).toThrow(
+      '[wasm] a tensor asks for 4096.0 MiB',
+    );
   });
 });

@@ -3,10 +3,11 @@
  * moving statistics stay as they are.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { type FinetuneOptions, finetune } from './finetune.ts';
+import { finetune } from './finetune.ts';
 import { type KeptRow, type MemoryReport, measure } from './memory.ts';
 import type { TunableModel } from './models/read-model.ts';
 import type { Technique } from './technique.ts';
+import type { FinetuneOptions } from './tuned.ts';
 
 export interface ExplainOptions extends FinetuneOptions {
   /** Techniques to weigh, each by itself. @default none */

@@ -2,65 +2,16 @@
  * `finetune` ties a model, techniques and the tape together, and gives back a handle to train, save and leave.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { readAdapter, restoreOptimizer, writeAdapter } from './adapter-file.ts';
-import { checkAdapter, type TensorSpec } from './adapter-fit.ts';
+import type { TensorSpec } from './adapter-fit.ts';
 import { FinetuneError } from './errors.ts';
 import { recording, valueAndGrads } from './gradients.ts';
-import { view } from './held.ts';
 import type { ModelReader } from './models/model-reader.ts';
 import { readModel, type TunableModel } from './models/read-model.ts';
-import { FinetuneOptimizer, type Pass, type StepOptions } from './optimizer.ts';
+import { FinetuneOptimizer, type StepOptions } from './optimizer.ts';
+import { type Pass, runPass } from './pass.ts';
 import type { Recording } from './tape.ts';
-import type { Attachment, NamedGradients, SiteFilter, Technique } from './technique.ts';
-
-export interface FinetuneOptions {
-  /**
-   * Which of the model's own weights train: sites (all their weights) or single weights, by name, RegExp, list or function.
-   * BatchNorm none of whose weights train runs in inference mode: its statistics stay.
-   * @default what the model says is trainable; nothing, if a technique brings variables of its own
-   */
-  readonly trainable?: SiteFilter;
-  /**
-   * Gradient checkpointing of a LayersModel: runs it in segments, chosen by its shapes, whose insides are computed again in
-   * backward. The same gradients, about one more forward of time. Other models call `checkpoint(f)` in the loss.
-   * @default false
-   */
-  readonly checkpoint?: boolean;
-}
-
-/** A model that is being fine-tuned. */
-export interface Tuned<M = TunableModel> {
-  readonly model: M;
-  /** What trains: the model's own selected weights, then the variables of the techniques. */
-  readonly variables: readonly tf.Variable[];
-  /** For `model.compile`: trains `variables`, whatever the layers' flags say. */
-  optimizer(inner: tf.Optimizer, options?: StepOptions): tf.Optimizer;
-  /** One step of an own loop. `loss` returns a scalar, synchronously. Returns the loss, owned by the caller. */
-  minimize(loss: () => tf.Scalar, optimizer: tf.Optimizer): tf.Scalar;
-  /** The loss and the gradients by variable name, without a step. The caller owns all. */
-  valueAndGrads(loss: () => tf.Scalar): { value: tf.Scalar; grads: tf.NamedTensorMap };
-  summary(): Summary;
-  /** Writes the trained tensors and the techniques' options, never the base, through a tf IO handler or URL; with `optimizer`, its state too. */
-  save(to: string | tf.io.IOHandler, state?: { optimizer?: tf.Optimizer }): Promise<tf.io.SaveResult>;
-  /** Reads what `save` wrote into `variables`, and its state into `optimizer`. Everything is checked before anything changes. */
-  load(from: string | tf.io.IOHandler, state?: { optimizer?: tf.Optimizer }): Promise<void>;
-  /** Folds the techniques into the base weights and leaves. */
-  merge(): M;
-  /** Leaves; the base is bit for bit as before, but for those of its own weights that were trained. */
-  detach(): M;
-  /** Runs `f` on the model without the forwards that techniques put in place. */
-  disabled<T>(f: () => T): T;
-  /** As detach, for a `using` block or when the model is no longer needed. */
-  dispose(): void;
-}
-
-/** How much trains. `String(summary)` is one line. */
-export interface Summary {
-  readonly trainable: number;
-  readonly total: number;
-  readonly techniques: readonly string[];
-  toString(): string;
-}
+import type { Attachment, Technique } from './technique.ts';
+import type { FinetuneOptions, Summary, Tuned } from './tuned.ts';
 
 const tuning = new WeakSet<object>();
 
@@ -151,44 +102,18 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
     return valueAndGrads(loss, this.variables, this.#recording);
   }
 
-  /** Forward and backward. Whatever fails, weights and moving statistics are as they were. */
   #pass(loss: () => tf.Scalar): Pass {
     if (this.#stepping) throw new FinetuneError('busy', 'minimize', 'called inside the loss of another step. Compute both losses in one function.');
-    const hooks = this.#attachments.flatMap((a) => a.step ?? []);
-    const before = this.#reader.state().map((v) => [v, tf.keep(view(v))] as const);
-    let raw: tf.Scalar | undefined;
     this.#stepping = true;
-    let done = false;
     try {
-      const { value, grads } = this.valueAndGrads(() => {
-        const own = loss();
-        const scaled = hooks.reduce((l, hook) => hook.scaleLoss?.(l) ?? l, own);
-        if (scaled !== own) raw = tf.keep(view(own)) as tf.Scalar;
-        return scaled;
+      return runPass(loss, {
+        hooks: this.#attachments.flatMap((a) => a.step ?? []),
+        state: this.#reader.state(),
+        valueAndGrads: (scaled) => this.valueAndGrads(scaled),
+        check: (value, grads) => this.#check(value, grads),
       });
-      if (raw) value.dispose();
-      const result: tf.Scalar = raw ?? value;
-      let gradients: NamedGradients | 'skip' = grads;
-      try {
-        this.#check(result, grads);
-        for (const hook of hooks) if (gradients !== 'skip') gradients = hook.onGradients?.(gradients) ?? gradients;
-        done = gradients !== 'skip';
-      } catch (error) {
-        tf.dispose([result, gradients as NamedGradients]);
-        raw = undefined;
-        throw error;
-      }
-      if (gradients === 'skip') tf.dispose(Object.values(grads).filter((g) => !g.isDisposed));
-      return { loss: result, gradients };
-    } catch (error) {
-      raw?.dispose();
-      throw error;
     } finally {
       this.#stepping = false;
-      for (const [v, value] of before) {
-        if (!done && v.dataId !== value.dataId) v.assign(value);
-        value.dispose();
-      }
     }
   }
 
@@ -238,12 +163,15 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
 
   async save(to: string | tf.io.IOHandler, { optimizer }: { optimizer?: tf.Optimizer } = {}): Promise<tf.io.SaveResult> {
     this.#alive();
+    const { writeAdapter } = await import('./adapter-file.ts');
     const { variables: _, ...header } = this.#identity();
     return writeAdapter(to, header, Object.fromEntries(this.variables.map((v) => [this.#nameOf(v), v])), optimizer);
   }
 
   async load(from: string | tf.io.IOHandler, { optimizer }: { optimizer?: tf.Optimizer } = {}): Promise<void> {
     this.#alive();
+    const { readAdapter, restoreOptimizer } = await import('./adapter-file.ts');
+    const { checkAdapter } = await import('./adapter-fit.ts');
     const adapter = await readAdapter(from);
     try {
       checkAdapter(adapter.header, adapter.tensors, this.#identity());
@@ -291,28 +219,5 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
 
   #alive(): void {
     if (this.#left) throw new FinetuneError('disposed', 'finetune', 'this tuning has ended by merge(), detach() or dispose(). Call finetune again.');
-  }
-}
-
-/**
- * Attaches the techniques that a saved adapter names, with the options it holds, and loads its tensors.
- *
- * @param factories the techniques the file may name: `{ lamda, fourBit }`
- * @throws FinetuneError `bad-file` if it names one that is not given, or does not fit the model
- */
-export async function restore<M extends TunableModel>(model: M, from: string | tf.io.IOHandler, factories: { readonly [name: string]: (options: never) => Technique } = {}): Promise<Tuned<M>> {
-  const { header, tensors, optimizer } = await readAdapter(from);
-  tf.dispose([tensors, optimizer.map(({ tensor }) => tensor)]);
-  const missing = header.techniques.filter(({ name }) => !factories[name]).map(({ name }) => name);
-  if (missing.length > 0) throw new FinetuneError('bad-file', 'restore', `the adapter uses ${missing.join(', ')}, which was not given. Pass restore(model, from, { ${missing.join(', ')} }).`);
-  const { trained = [] } = header;
-  const techniques = header.techniques.map(({ name, options }) => factories[name]!(options as never));
-  const tuned = finetune(model, techniques, trained.length > 0 ? { trainable: trained } : {});
-  try {
-    await tuned.load(from);
-    return tuned;
-  } catch (error) {
-    tuned.dispose();
-    throw error;
   }
 }

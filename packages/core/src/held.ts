@@ -45,6 +45,8 @@ export class Store {
   readonly #waiting = new Map<object, Waiting>();
   /** How buffers that cost no more to form again than to read were made. Weak: a recipe is used only while its inputs live. */
   readonly #sources = new WeakMap<object, Source>();
+  /** Buffers of variables: a kernel may see one through a reshape. */
+  readonly #variables = new Set<object>(Object.values(tf.engine().registeredVariables).map((v) => v.dataId));
   readonly #codecFor: (value: SavedValue) => Codec | undefined;
   readonly #isWeight: (t: tf.Tensor) => boolean;
 
@@ -53,17 +55,25 @@ export class Store {
     this.#isWeight = isWeight;
   }
 
+  /** True for weights: they live anyway, and are never encoded. */
+  #isFree(t: tf.Tensor): boolean {
+    return t instanceof tf.Variable || this.#variables.has(t.dataId) || this.#isWeight(t);
+  }
+
   /** Notes that `y` came from a kernel whose output need not be stored. */
   note(y: tf.Tensor, kernel: string, inputs: Source['inputs'], attrs: tf.NamedAttrMap): void {
-    const small = inputs['x'] ?? inputs['b'];
-    if ((repeats.has(kernel) || kernel === 'Sub') && small && 2 * small.size <= y.size) this.#sources.set(y.dataId, { kernel, inputs, attrs });
+    const x = kernel === 'Sub' ? inputs['b'] : inputs['x'];
+    const small = () => 2 * x!.size <= y.size;
+    // tfjs-layers transposes a dense kernel before it multiplies by it.
+    const cheap = repeats.has(kernel) || kernel === 'Sub' ? small : kernel === 'Transpose' ? () => this.#isFree(x!) : undefined;
+    if (cheap?.()) this.#sources.set(y.dataId, { kernel, inputs, attrs });
   }
 
   /** Lets `value` wait until `drop`. `alias` is told of the new handle, if one is made. */
   hold(value: SavedValue, alias: (copy: tf.Tensor) => void): Held {
     const { tensor, kernel, layer } = value;
     const { dataId, shape } = tensor;
-    const free = tensor instanceof tf.Variable || this.#isWeight(tensor);
+    const free = this.#isFree(tensor);
     let waiting = this.#waiting.get(dataId);
     if (!waiting) {
       waiting = { readers: 0, kept: free ? undefined : this.#encode(value) };

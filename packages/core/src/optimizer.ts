@@ -5,6 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { clipByGlobalNorm } from './clip.ts';
 import { FinetuneError } from './errors.ts';
+import type { Pass } from './pass.ts';
 import { type Schedule, setLearningRate } from './schedules.ts';
 
 export interface StepOptions {
@@ -14,12 +15,6 @@ export interface StepOptions {
   readonly accumulate?: number;
   /** Learning rate by number of finished steps; overrides the optimizer's own. @default the optimizer's */
   readonly schedule?: Schedule;
-}
-
-/** One pass: the loss, and a gradient per trained variable (missing: not reached), or 'skip' to leave everything as it was. */
-export interface Pass {
-  readonly loss: tf.Scalar;
-  readonly gradients: tf.NamedTensorMap | 'skip';
 }
 
 export interface Stepper {

@@ -6,11 +6,11 @@
  * computed for unwanted inputs; branches that do not lead to the result are dropped before the walk.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { FinetuneError } from './errors.ts';
 import { type Held, offRecord, Store, view } from './held.ts';
 import { probes } from './probe.ts';
-import { constant, reads } from './reads.ts';
-import { type Attrs, broadcasts, type InputGradient, rules, spreads, stockGradient, type Values } from './rules.ts';
+import { derivative } from './derivative.ts';
+import { constant } from './reads.ts';
+import { type Attrs, broadcasts, spreads } from './rules.ts';
 import type { GradientRule, GradientRules, KeepRule, Kept } from './technique.ts';
 
 /** What techniques and models add to a recording. */
@@ -139,7 +139,7 @@ export class Tape implements Recorder {
   #byInput(kernel: string, inputs: Tensors, outputs: readonly tf.Tensor[], attrs: Attrs, wanted: readonly string[]): [Held[], Node['pull']] {
     const at = layer;
     const values: Tensors = { ...inputs, y: outputs[0]! };
-    const parts = wanted.map((input) => ({ input, size: inputs[input]!.size, ...inputGradient(kernel, at, input, inputs, attrs) }));
+    const parts = wanted.map((input) => ({ input, size: inputs[input]!.size, ...derivative(kernel, at, input, inputs, attrs) }));
     parts.sort((a, b) => a.size - b.size); // the gradients of small inputs tend to read the large values: those go first
     const held = new Map<string, Held>();
     const readers = new Map<string, number>();
@@ -271,33 +271,7 @@ function whole(slot: Slot): tf.Tensor {
   return slot.grad;
 }
 
-interface Derivative {
-  readonly reads: readonly string[];
-  readonly gradient: (dys: tf.Tensor[], v: Values) => tf.Tensor;
-  readonly derived?: InputGradient[2];
-}
-
 const roleOf = (name: string) => (name === 'y' ? 'outputs.0' : `inputs.${name}`);
-
-/** What the gradient of one input reads, and the gradient. */
-function inputGradient(kernel: string, at: string, input: string, inputs: Tensors, attrs: Attrs): Derivative {
-  const own = rules[kernel];
-  const rule = typeof own === 'function' ? own(input, inputs, attrs) : own?.[input];
-  if (rule) return { reads: rule[0], gradient: ([dy], v) => rule[1](dy!, v, attrs), derived: rule[2] };
-  const config = tf.getGradient(kernel);
-  if (!config) return { reads: [], gradient: () => missing(kernel, at) };
-  const saved = config.saveAllInputs ? Object.keys(inputs) : [...(config.inputsToSave ?? []), ...(config.outputsToSave?.[0] ? ['y'] : [])];
-  return {
-    reads: reads[kernel] ? (reads[kernel][input] ?? []) : saved,
-    gradient: (dys, v) => stockGradient(kernel, input, dys.length > 1 ? dys : dys[0]!, saved.map((name) => v[name]!), attrs),
-  };
-}
-
-function missing(kernel: string, at: string): never {
-  const where = at && ` in layer "${at}"`;
-  const advice = "Train only what lies behind it, or give the kernel a rule with a technique's `gradients`.";
-  throw new FinetuneError('no-gradient', 'tape', `Cannot compute gradient: gradient function not found for ${kernel}${where}. ${advice}`);
-}
 
 /** A tensor without a value: what a gradient gets that reads only a shape. */
 const ghost = ({ shape, dtype }: Shape) => new tf.Tensor(shape, dtype, {}, -1);

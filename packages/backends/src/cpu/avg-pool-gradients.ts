@@ -9,7 +9,15 @@ type Info = tf.backend_util.Conv3DInfo;
 
 function poolInfo(shape: readonly number[], attrs: tf.NamedAttrMap): Info {
   const { filterSize, strides, pad, dimRoundingMode } = attrs as unknown as tf.AvgPool3DGradAttrs & { filterSize: number; strides: number };
-  if (shape.length === 5) return tf.backend_util.computePool3DInfo(shape as [number, number, number, number, number], filterSize, strides, 1, pad, dimRoundingMode);
+  if (shape.length === 5)
+    return tf.backend_util.computePool3DInfo(
+      shape as [number, number, number, number, number],
+      filterSize,
+      strides,
+      1,
+      pad,
+      dimRoundingMode,
+    );
   const flat = tf.backend_util.computePool2DInfo(shape as [number, number, number, number], filterSize, strides, 1, pad, dimRoundingMode);
   const depth = { inDepth: 1, outDepth: 1, strideDepth: 1, dilationDepth: 1, filterDepth: 1, effectiveFilterDepth: 1 };
   return { ...flat, ...depth, padInfo: { ...flat.padInfo, front: 0, back: 0 } } as unknown as Info;
@@ -57,4 +65,8 @@ const kernelFunc: tf.KernelFunc = ({ inputs, attrs, backend }) => {
   return cpu.makeTensorInfo(input.shape, 'float32', dx);
 };
 
-export const avgPoolGradients: readonly tf.KernelConfig[] = [tf.AvgPoolGrad, tf.AvgPool3DGrad].map((kernelName) => ({ kernelName, backendName: 'cpu', kernelFunc }));
+export const avgPoolGradients: readonly tf.KernelConfig[] = [tf.AvgPoolGrad, tf.AvgPool3DGrad].map((kernelName) => ({
+  kernelName,
+  backendName: 'cpu',
+  kernelFunc,
+}));

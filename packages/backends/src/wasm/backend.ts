@@ -19,7 +19,7 @@ export interface WasmBackend extends tf.KernelBackend {
 
 /** A kernel of this folder: tensors in, one new tensor out, nothing else left behind. */
 export type WasmKernel = (inputs: tf.NamedTensorInfoMap, attrs: Attrs, backend: WasmBackend) => tf.TensorInfo;
-// biome-ignore lint/suspicious/noExplicitAny: tfjs types attributes by kernel, and only there.
+/** Attributes of a kernel, which tfjs types one kernel at a time. */
 export type Attrs = { readonly [name: string]: any };
 /** tfjs's own kernel of that name, as it was before ours took its place. */
 export type Stock = (kernel: string) => WasmKernel;
@@ -59,5 +59,8 @@ export const viewAs = (x: tf.TensorInfo, shape: number[]): tf.TensorInfo => ({ d
 /** Throws unless all are float32, which is what the native kernels read. */
 export function assertFloat(kernel: string, inputs: tf.NamedTensorInfoMap): void {
   const wrong = Object.keys(inputs).filter((name) => input(inputs, name).dtype !== 'float32');
-  if (wrong.length > 0) throw new Error(`[wasm] ${kernel} got ${wrong.map((name) => `${name}: ${input(inputs, name).dtype}`).join(', ')}; expected float32; cast first`);
+  if (wrong.length > 0)
+    throw new Error(
+      `[wasm] ${kernel} got ${wrong.map((name) => `${name}: ${input(inputs, name).dtype}`).join(', ')}; expected float32; cast first`,
+    );
 }

@@ -14,7 +14,18 @@ export const batchNorms = (stock: Stock): Kernels => {
     const rows = tf.util.sizeFromShape(x.shape) / Math.max(channels, 1);
     const at = (name: string) => (inputs[name] ? offset(backend, input(inputs, name)) : 0);
     const kernels = native(backend);
-    kernels.batchNorm(at('x'), at('mean'), at('variance'), at('scale'), at('offset'), offset(backend, y), rows, channels, attrs.varianceEpsilon, kernels.scratch);
+    kernels.batchNorm(
+      at('x'),
+      at('mean'),
+      at('variance'),
+      at('scale'),
+      at('offset'),
+      offset(backend, y),
+      rows,
+      channels,
+      attrs.varianceEpsilon,
+      kernels.scratch,
+    );
     return y;
   };
   return { [tf.FusedBatchNorm]: batchNorm };

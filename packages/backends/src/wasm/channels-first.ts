@@ -5,10 +5,12 @@ import { type Attrs, run, type WasmBackend } from './backend.ts';
 export const isChannelsFirst = (attrs: Attrs): boolean => attrs.dataFormat === 'NCHW';
 
 /** [b, c, h, w] -> [b, h, w, c]. The caller disposes the result. */
-export const channelsLast = (backend: WasmBackend, x: tf.TensorInfo): tf.TensorInfo => run(backend, tf.Transpose, { x }, { perm: [0, 2, 3, 1] });
+export const channelsLast = (backend: WasmBackend, x: tf.TensorInfo): tf.TensorInfo =>
+  run(backend, tf.Transpose, { x }, { perm: [0, 2, 3, 1] });
 
 /** [b, h, w, c] -> [b, c, h, w]. The caller disposes the result. */
-export const channelsFirst = (backend: WasmBackend, x: tf.TensorInfo): tf.TensorInfo => run(backend, tf.Transpose, { x }, { perm: [0, 3, 1, 2] });
+export const channelsFirst = (backend: WasmBackend, x: tf.TensorInfo): tf.TensorInfo =>
+  run(backend, tf.Transpose, { x }, { perm: [0, 3, 1, 2] });
 
 /** The attributes of the same convolution for channels last; padding per side moves with its axis. */
 export function channelsLastAttrs(attrs: Attrs): Attrs {

@@ -4,7 +4,17 @@
  *     dx = dy * rot180(W)        dW[tap] = sum over pixels of x^T dy
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { type Attrs, assertFloat, input, type Kernels, offset, run, type WasmBackend, type WasmKernel, withTemporaries } from './backend.ts';
+import {
+  type Attrs,
+  assertFloat,
+  input,
+  type Kernels,
+  offset,
+  run,
+  type WasmBackend,
+  type WasmKernel,
+  withTemporaries,
+} from './backend.ts';
 import { channelsFirst, channelsLast, channelsLastAttrs, isChannelsFirst } from './channels-first.ts';
 import { native } from './native.ts';
 import { convInfo2d, setWindow } from './window.ts';

@@ -40,4 +40,8 @@ const inputGradient: WasmKernel = (inputs, attrs, backend) => {
   return dx;
 };
 
-export const conv3d: Kernels = { [tf.Conv3D]: forward, [tf.Conv3DBackpropFilterV2]: filterGradient, [tf.Conv3DBackpropInputV2]: inputGradient };
+export const conv3d: Kernels = {
+  [tf.Conv3D]: forward,
+  [tf.Conv3DBackpropFilterV2]: filterGradient,
+  [tf.Conv3DBackpropInputV2]: inputGradient,
+};

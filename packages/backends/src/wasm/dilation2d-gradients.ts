@@ -12,10 +12,23 @@ const gradient =
     const { strides, pad, dilations } = attrs;
     const out = backend.makeOutput(input(inputs, wanted).shape, 'float32');
     const { dilationGradient, scratch } = native(backend);
-    setWindow(backend, tf.backend_util.computeDilation2DInfo(x.shape as Shape4D, filter.shape as [number, number, number], strides, pad, 'NHWC', dilations));
+    setWindow(
+      backend,
+      tf.backend_util.computeDilation2DInfo(x.shape as Shape4D, filter.shape as [number, number, number], strides, pad, 'NHWC', dilations),
+    );
     const to = offset(backend, out);
-    dilationGradient(offset(backend, x), offset(backend, filter), offset(backend, dy), wanted === 'x' ? to : 0, wanted === 'x' ? 0 : to, scratch);
+    dilationGradient(
+      offset(backend, x),
+      offset(backend, filter),
+      offset(backend, dy),
+      wanted === 'x' ? to : 0,
+      wanted === 'x' ? 0 : to,
+      scratch,
+    );
     return out;
   };
 
-export const dilation2dGradients: Kernels = { [tf.Dilation2DBackpropInput]: gradient('x'), [tf.Dilation2DBackpropFilter]: gradient('filter') };
+export const dilation2dGradients: Kernels = {
+  [tf.Dilation2DBackpropInput]: gradient('x'),
+  [tf.Dilation2DBackpropFilter]: gradient('filter'),
+};

@@ -31,11 +31,24 @@ function inOrder(term: Term, letters: readonly number[], backend: WasmBackend): 
 }
 
 /** The term as matrices [batch, rows, columns], read transposed if that saves moving the data. */
-function matrices(term: Term, batch: readonly number[], rows: readonly number[], columns: readonly number[], backend: WasmBackend, temporary: Temporary): { x: tf.TensorInfo; transposed: boolean } {
+function matrices(
+  term: Term,
+  batch: readonly number[],
+  rows: readonly number[],
+  columns: readonly number[],
+  backend: WasmBackend,
+  temporary: Temporary,
+): { x: tf.TensorInfo; transposed: boolean } {
   const transposed = same(term.letters, [...batch, ...columns, ...rows]) && !same(term.letters, [...batch, ...rows, ...columns]);
   const order = transposed ? [columns, rows] : [rows, columns];
   const x = transposed ? term.x : temporary(inOrder(term, [batch, rows, columns].flat(), backend));
-  return { x: viewAs(x, [batch, ...order].map((letters) => product(sizes(term, letters)))), transposed };
+  return {
+    x: viewAs(
+      x,
+      [batch, ...order].map((letters) => product(sizes(term, letters))),
+    ),
+    transposed,
+  };
 }
 
 function contract(a: Term, b: Term, isOut: (letter: number) => boolean, backend: WasmBackend, temporary: Temporary): Term {
@@ -49,7 +62,10 @@ function contract(a: Term, b: Term, isOut: (letter: number) => boolean, backend:
   const shape = [...sizes(a, batch), ...sizes(a, freeA), ...sizes(b, freeB)];
   const elementwise = contracted.length === 0; // a product of columns and rows is a broadcast
   const x = elementwise
-    ? run(backend, tf.Multiply, { a: viewAs(left.x, [product(sizes(a, batch)), product(sizes(a, freeA)), 1]), b: viewAs(right.x, [product(sizes(b, batch)), 1, product(sizes(b, freeB))]) })
+    ? run(backend, tf.Multiply, {
+        a: viewAs(left.x, [product(sizes(a, batch)), product(sizes(a, freeA)), 1]),
+        b: viewAs(right.x, [product(sizes(b, batch)), 1, product(sizes(b, freeB))]),
+      })
     : run(backend, tf.BatchMatMul, { a: left.x, b: right.x }, { transposeA: left.transposed, transposeB: right.transposed });
   return { x: viewAs(temporary(x), shape), letters: [...batch, ...freeA, ...freeB] };
 }

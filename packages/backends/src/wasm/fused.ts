@@ -35,7 +35,10 @@ export function finish(x: tf.TensorInfo, inputs: tf.NamedTensorInfoMap, attrs: A
   }
   if (code !== undefined) return y;
   const kernel = kernelOf[activation];
-  if (!kernel) throw new Error(`[wasm] the activation "${activation}" cannot be fused; expected one of ${Object.keys({ ...inPlace, ...kernelOf }).join(', ')}`);
+  if (!kernel)
+    throw new Error(
+      `[wasm] the activation "${activation}" cannot be fused; expected one of ${Object.keys({ ...inPlace, ...kernelOf }).join(', ')}`,
+    );
   through(kernel, preluActivationWeights ? { alpha: preluActivationWeights } : {}, 'x', { alpha: attrs.leakyreluAlpha });
   return y;
 }

@@ -15,7 +15,8 @@ const product = tf.util.sizeFromShape;
 const segmentSum: WasmKernel = (inputs, attrs, backend) => {
   const [x, ids] = [input(inputs, 'x'), input(inputs, 'segmentIds')];
   if (ids.dtype !== 'int32') throw new Error(`[wasm] unsortedSegmentSum got segmentIds of dtype ${ids.dtype}; expected int32; cast first`);
-  if (x.dtype !== 'float32' && x.dtype !== 'int32') throw new Error(`[wasm] unsortedSegmentSum got x of dtype ${x.dtype}; expected float32 or int32; cast first`);
+  if (x.dtype !== 'float32' && x.dtype !== 'int32')
+    throw new Error(`[wasm] unsortedSegmentSum got x of dtype ${x.dtype}; expected float32 or int32; cast first`);
   const inner = x.shape.slice(ids.shape.length);
   const out = backend.makeOutput([attrs.numSegments, ...inner], x.dtype);
   const kernels = native(backend);
@@ -32,7 +33,15 @@ export const gathers = (stock: Stock): Kernels => {
     const [before, size, after] = [x.shape.slice(0, axis), x.shape[axis] as number, x.shape.slice(axis + 1)];
     const out = backend.makeOutput([...before, ...indices.shape, ...after], x.dtype);
     const slice = product(after) * tf.util.bytesPerElement(x.dtype);
-    const wrong = native(backend).gather(offset(backend, x), offset(backend, indices), offset(backend, out), product(before), size, product(indices.shape), slice);
+    const wrong = native(backend).gather(
+      offset(backend, x),
+      offset(backend, indices),
+      offset(backend, out),
+      product(before),
+      size,
+      product(indices.shape),
+      slice,
+    );
     if (wrong === -1) return out;
     backend.disposeData(out.dataId);
     const index = new Int32Array(backend.wasm.HEAPU8.buffer, offset(backend, indices), wrong + 1)[wrong];

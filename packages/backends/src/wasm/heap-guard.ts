@@ -42,7 +42,8 @@ export function guardHeap(backend: object, maxBytes: number = HEAP_END - RESERVE
 /** What tensors hold on a guarded backend. */
 export function heapUse(backend: object): HeapUse {
   const guard = guards.get(backend);
-  if (!guard) throw new BackendError('bad-option', 'heapUse', 'got a backend without a guard; expected one that useBackend or guardHeap has seen');
+  if (!guard)
+    throw new BackendError('bad-option', 'heapUse', 'got a backend without a guard; expected one that useBackend or guardHeap has seen');
   return { used: guard.used, limit: guard.limit, heap: (backend as WasmBackend).wasm.HEAPU8.byteLength };
 }
 
@@ -53,11 +54,12 @@ function install(backend: WasmBackend, limit: number): void {
   const sizes = new Map<number, number>();
   const guard: Guard = { limit, used: 0 };
   const refuse = (bytes: number): never => {
-    const mb = (n: number) => `${(n / 2 ** 20).toFixed(1)} MiB`;
+    const mib = (n: number) => `${(n / 2 ** 20).toFixed(1)} MiB`;
+    const why = guard.used + bytes > guard.limit ? '' : ', and no free block of that size is left beside what kernels need';
     throw new BackendError(
       'out-of-memory',
       'wasm',
-      `a tensor asks for ${mb(bytes)}; ${mb(guard.used)} of ${mb(guard.limit)} are in use. Use a smaller batch, keep less for backward (explain() says what), or dispose what is no longer read`,
+      `a tensor asks for ${mib(bytes)}; ${mib(guard.used)} of ${mib(guard.limit)} are in use${why}. Use a smaller batch, keep less for backward (explain() says what), or dispose what is no longer read`,
     );
   };
   wasm._malloc = (bytes) => {

@@ -22,7 +22,13 @@ export const identities = (stock: Stock): Kernels => {
     const perm = attrs.perm as number[];
     const moved = perm.filter((axis) => x.shape[axis] !== 1);
     const stays = moved.every((axis, i) => i === 0 || axis > (moved[i - 1] as number));
-    return stays && x.dtype !== 'string' ? share(backend, x, perm.map((axis) => x.shape[axis] as number)) : stock(tf.Transpose)(inputs, attrs, backend);
+    return stays && x.dtype !== 'string'
+      ? share(
+          backend,
+          x,
+          perm.map((axis) => x.shape[axis] as number),
+        )
+      : stock(tf.Transpose)(inputs, attrs, backend);
   };
   const cast: WasmKernel = (inputs, attrs, backend) => {
     const x = input(inputs, 'x');

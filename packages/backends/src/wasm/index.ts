@@ -37,7 +37,10 @@ export async function registerWasmKernels(): Promise<void> {
   if (first && ours.has(first.kernelFunc)) return;
   const stock: Stock = (kernel) => {
     const config = stockOf.get(kernel);
-    if (!config) throw new Error(`[wasm] tfjs's kernel ${kernel} is missing; import '@tensorflow/tfjs-backend-wasm' (^4.22) before registerWasmKernels()`);
+    if (!config)
+      throw new Error(
+        `[wasm] tfjs's kernel ${kernel} is missing; import '@tensorflow/tfjs-backend-wasm' (^4.22) before registerWasmKernels()`,
+      );
     return (inputs, attrs, backend) => config.kernelFunc({ inputs, attrs: attrs as tf.NamedAttrMap, backend }) as tf.TensorInfo;
   };
   for (const [kernelName, kernel] of Object.entries(Object.assign({}, ...alone, ...beside.map((make) => make(stock))) as Kernels)) {
@@ -45,6 +48,12 @@ export async function registerWasmKernels(): Promise<void> {
     const kernelFunc: tf.KernelFunc = ({ inputs, attrs, backend }) => kernel(inputs, (attrs ?? {}) as Attrs, backend as WasmBackend);
     ours.add(kernelFunc);
     if (stockOf.has(kernelName)) tf.unregisterKernel(kernelName, 'wasm');
-    tf.registerKernel({ kernelName, backendName: 'wasm', kernelFunc, ...(setupFunc && { setupFunc }), ...(disposeFunc && { disposeFunc }) });
+    tf.registerKernel({
+      kernelName,
+      backendName: 'wasm',
+      kernelFunc,
+      ...(setupFunc && { setupFunc }),
+      ...(disposeFunc && { disposeFunc }),
+    });
   }
 }

@@ -28,13 +28,15 @@ function batchIndex(outDims: readonly number[], dims: readonly number[]): (batch
 function multiply(a: tf.TensorInfo, b: tf.TensorInfo, { transposeA, transposeB }: Attrs, backend: WasmBackend): tf.TensorInfo {
   if (a.dtype !== b.dtype || (a.dtype !== 'float32' && a.dtype !== 'int32'))
     throw new Error(`[wasm] matMul got ${a.dtype} x ${b.dtype}; expected float32 or int32 on both sides; cast first`);
-  if (a.shape.length < 2 || b.shape.length < 2) throw new Error(`[wasm] matMul got shapes [${a.shape}] and [${b.shape}]; expected rank 2 or more on both sides`);
+  if (a.shape.length < 2 || b.shape.length < 2)
+    throw new Error(`[wasm] matMul got shapes [${a.shape}] and [${b.shape}]; expected rank 2 or more on both sides`);
   const [aBatch, bBatch] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
   const [aRows, aColumns] = a.shape.slice(-2) as [number, number];
   const [bRows, bColumns] = b.shape.slice(-2) as [number, number];
   const [m, k] = transposeA ? [aColumns, aRows] : [aRows, aColumns];
   const [kb, n] = transposeB ? [bColumns, bRows] : [bRows, bColumns];
-  if (k !== kb) throw new Error(`[wasm] matMul got inner sizes ${k} and ${kb} of shapes [${a.shape}] and [${b.shape}]; expected them equal`);
+  if (k !== kb)
+    throw new Error(`[wasm] matMul got inner sizes ${k} and ${kb} of shapes [${a.shape}] and [${b.shape}]; expected them equal`);
   const outBatch = tf.broadcast_util.assertAndGetBroadcastShape(aBatch, bBatch);
   const out = backend.makeOutput([...outBatch, m, n], a.dtype);
   const { matMul, matMulInt, scratch } = native(backend);
@@ -44,7 +46,8 @@ function multiply(a: tf.TensorInfo, b: tf.TensorInfo, { transposeA, transposeB }
       ? matMulInt(pa + at * 4, pb + bt * 4, pc + ct * 4, rows, n, k, transposeA, transposeB)
       : matMul(pa + at * 4, pb + bt * 4, pc + ct * 4, rows, n, k, transposeA, transposeB, scratch);
   const batches = tf.util.sizeFromShape(outBatch);
-  if (!transposeA && tf.util.sizeFromShape(bBatch) === 1) one(0, 0, 0, batches * m); // one b for all: rows of a in one product
+  if (!transposeA && tf.util.sizeFromShape(bBatch) === 1)
+    one(0, 0, 0, batches * m); // one b for all: rows of a in one product
   else {
     const [ia, ib] = [batchIndex(outBatch, aBatch), batchIndex(outBatch, bBatch)];
     for (let batch = 0; batch < batches; batch++) one(ia(batch) * m * k, ib(batch) * k * n, batch * m * n, m);
@@ -54,7 +57,11 @@ function multiply(a: tf.TensorInfo, b: tf.TensorInfo, { transposeA, transposeB }
 
 /** With threads, tfjs's plain product of two matrices runs on all cores; ours runs on one. */
 const threadsHelp = (backend: WasmBackend, a: tf.TensorInfo, b: tf.TensorInfo, attrs: Attrs): boolean =>
-  'PThread' in backend.wasm && !attrs.transposeA && !attrs.transposeB && a.dtype === 'float32' && tf.util.sizeFromShape([...a.shape.slice(0, -2), ...b.shape.slice(0, -2)]) === 1;
+  'PThread' in backend.wasm &&
+  !attrs.transposeA &&
+  !attrs.transposeB &&
+  a.dtype === 'float32' &&
+  tf.util.sizeFromShape([...a.shape.slice(0, -2), ...b.shape.slice(0, -2)]) === 1;
 
 export const matMuls = (stock: Stock): Kernels => {
   const batchMatMul: WasmKernel = (inputs, attrs, backend) => {

@@ -29,7 +29,18 @@ interface Exports {
   clip(x: Pointer, out: Pointer, n: number, low: number, high: number): void;
   sumAxis(x: Pointer, out: Pointer, outer: number, reduce: number, inner: number, divisor: number): void;
   tile(x: Pointer, out: Pointer, rank: number, elementBytes: number, scratch: Pointer): void;
-  batchNorm(x: Pointer, mean: Pointer, variance: Pointer, scale: Pointer, offset: Pointer, y: Pointer, rows: number, channels: number, epsilon: number, scratch: Pointer): void;
+  batchNorm(
+    x: Pointer,
+    mean: Pointer,
+    variance: Pointer,
+    scale: Pointer,
+    offset: Pointer,
+    y: Pointer,
+    rows: number,
+    channels: number,
+    epsilon: number,
+    scratch: Pointer,
+  ): void;
   equal: Compare;
   notEqual: Compare;
   less: Compare;
@@ -51,33 +62,56 @@ export interface Native extends Omit<Exports, 'shapeOffset' | 'repsOffset'> {
 
 const STACK_BYTES = 64 * 1024;
 const instances = new WeakMap<object, Native>();
-let binary: Uint8Array<ArrayBuffer> | undefined;
 const modules = new Map<boolean, WebAssembly.Module>();
+let loading: Promise<void> | undefined;
 
 /** Chooses and compiles the module for this engine. Once this is over, kernels run synchronously. */
-export async function loadNative(): Promise<void> {
-  if (modules.size > 0) return;
-  binary = decode((await import('./native-simd.ts')).simd);
+export function loadNative(): Promise<void> {
+  loading ??= compile();
+  return loading;
+}
+
+async function compile(): Promise<void> {
+  let binary = decode((await import('./native-simd.ts')).simd);
   if (!WebAssembly.validate(binary)) binary = decode((await import('./native-plain.ts')).plain);
   for (const shared of [false, true]) modules.set(shared, await WebAssembly.compile(withMemory(binary, shared)));
 }
 
-/** The native kernels in the heap of `backend`. */
-export function native(backend: WasmBackend): Native {
-  let instance = instances.get(backend);
-  if (!instance) instances.set(backend, (instance = instantiate(backend)));
-  return instance;
+/** Readies the heap of `backend`. Without it the first kernel does, which some browsers forbid on the main thread. */
+export async function startNative(backend: WasmBackend): Promise<void> {
+  if (instances.has(backend)) return;
+  const { module, memory } = parts(backend);
+  start(backend, await WebAssembly.instantiate(module, { env: { memory } }));
 }
 
-function instantiate({ wasm }: WasmBackend): Native {
+/** The native kernels in the heap of `backend`. */
+export function native(backend: WasmBackend): Native {
+  const known = instances.get(backend);
+  if (known) return known;
+  const { module, memory } = parts(backend);
+  return start(backend, new WebAssembly.Instance(module, { env: { memory } }));
+}
+
+function parts({ wasm }: WasmBackend): { module: WebAssembly.Module; memory: WebAssembly.Memory } {
   const memory = wasm.asm?.memory ?? wasm.wasmMemory;
   const module = memory && modules.get(!(memory.buffer instanceof ArrayBuffer));
-  if (!memory || !module) throw new Error('[wasm] the kernels are not loaded; await registerWasmKernels() first, with @tensorflow/tfjs-backend-wasm ^4.22');
-  const exports = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Exports;
-  const block = wasm._malloc(STACK_BYTES + 16 + exports.scratchBytes());
+  if (memory && module) return { module, memory };
+  throw new Error('[wasm] the kernels are not loaded; await registerWasmKernels() first, with @tensorflow/tfjs-backend-wasm ^4.22');
+}
+
+function start(backend: WasmBackend, instance: WebAssembly.Instance): Native {
+  const exports = instance.exports as unknown as Exports;
+  const block = backend.wasm._malloc(STACK_BYTES + 16 + exports.scratchBytes());
   const scratch = (block + STACK_BYTES + 15) & -16; // the stack grows down from where the scratch memory begins
   exports.__stack_pointer.value = scratch;
-  return { ...exports, scratch: scratch >>> 0, shapeOffset: exports.shapeOffset(scratch) >>> 0, repsOffset: exports.repsOffset(scratch) >>> 0 };
+  const started: Native = {
+    ...exports,
+    scratch: scratch >>> 0,
+    shapeOffset: exports.shapeOffset(scratch) >>> 0,
+    repsOffset: exports.repsOffset(scratch) >>> 0,
+  };
+  instances.set(backend, started);
+  return started;
 }
 
 const decode = (base64: string): Uint8Array<ArrayBuffer> => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));

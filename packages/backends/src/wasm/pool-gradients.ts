@@ -41,4 +41,9 @@ const avgPool: WasmKernel = (inputs, attrs, backend) => {
   return dx;
 };
 
-export const poolGradients: Kernels = { [tf.MaxPoolGrad]: maxPool, [tf.MaxPool3DGrad]: maxPool, [tf.AvgPoolGrad]: avgPool, [tf.AvgPool3DGrad]: avgPool };
+export const poolGradients: Kernels = {
+  [tf.MaxPoolGrad]: maxPool,
+  [tf.MaxPool3DGrad]: maxPool,
+  [tf.AvgPoolGrad]: avgPool,
+  [tf.AvgPool3DGrad]: avgPool,
+};

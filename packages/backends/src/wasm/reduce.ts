@@ -32,7 +32,10 @@ function reduceBy(backend: WasmBackend, x: tf.TensorInfo, attrs: Attrs, mean: bo
 }
 
 function tile(backend: WasmBackend, x: tf.TensorInfo, reps: readonly number[]): tf.TensorInfo {
-  const out = backend.makeOutput(x.shape.map((size, axis) => size * (reps[axis] as number)), x.dtype);
+  const out = backend.makeOutput(
+    x.shape.map((size, axis) => size * (reps[axis] as number)),
+    x.dtype,
+  );
   const rank = reps.findLastIndex((times) => times !== 1) + 1; // what lies behind moves as one block
   const block = tf.util.sizeFromShape(x.shape.slice(rank)) * tf.util.bytesPerElement(x.dtype);
   const { tile, scratch, shapeOffset, repsOffset } = native(backend);

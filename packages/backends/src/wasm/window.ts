@@ -23,7 +23,12 @@ export function setWindow(backend: WasmBackend, s: Info): void {
 }
 
 /** Geometry of a 2-D convolution whose tensors are channels-last. */
-export function convInfo2d(inShape: readonly number[], filterShape: readonly number[], attrs: Attrs, depthwise = false): tf.backend_util.Conv2DInfo {
+export function convInfo2d(
+  inShape: readonly number[],
+  filterShape: readonly number[],
+  attrs: Attrs,
+  depthwise = false,
+): tf.backend_util.Conv2DInfo {
   const { strides, dilations = 1, pad, dimRoundingMode } = attrs;
   return tf.backend_util.computeConv2DInfo(inShape as Shape4D, filterShape as Shape4D, strides, dilations, pad, dimRoundingMode, depthwise);
 }

@@ -1,7 +1,7 @@
 /** A layer of a LayersModel as a site: `next` is the layer's own `call` with its activation taken off and put back afterwards. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { SiteKind, SiteWeight } from '../technique.ts';
-import { ReplaceableSite, type Switch } from './replaceable-site.ts';
+import { makeSite, type ReplaceableSite, type Switch } from './replaceable-site.ts';
 import { type Activation, type Kwargs, type Layer, type LayerVariable, type Tensors, toList } from './tfjs-layers.ts';
 
 /** Per class: the kind, and the property that holds the kernel. */
@@ -17,61 +17,54 @@ const kinds: { readonly [className: string]: readonly [kind: SiteKind, kernel?: 
   BatchNormalization: ['batchNorm'],
   LayerNormalization: ['layerNorm'],
 };
-const activations = new Set(['Activation', 'ReLU', 'LeakyReLU', 'PReLU', 'ELU', 'ThresholdedReLU', 'Softmax']);
+const activation = /^(Activation|ReLU|LeakyReLU|PReLU|ELU|ThresholdedReLU|Softmax)$/;
 /** Kinds whose layer applies an activation after its linear map. */
 const activated = /^(dense|.*conv)/i;
 
 const linear: Activation = { getClassName: () => 'linear', apply: (x) => x };
 
-export class LayerSite extends ReplaceableSite {
+export interface LayerSite extends ReplaceableSite {
   readonly layer: Layer;
-  readonly weights: readonly SiteWeight[];
   /** Moving statistics and the like. */
   readonly state: readonly SiteWeight[];
+}
 
-  constructor(name: string, layer: Layer, power: Switch) {
-    const type = layer.getClassName();
-    super(name, kinds[type]?.[0] ?? (activations.has(type) ? 'activation' : 'other'), type, power);
-    this.layer = layer;
-    const all = layer.weights.map((w) => ({ name: `${name}/${lastName(w, layer.weights)}`, variable: () => w.read(), w }));
-    this.state = all.filter(({ w }) => layer._nonTrainableWeights.includes(w));
-    // By declaration: tf.sequential resets the trainable flags of weights at every compile.
-    this.weights = all.filter((w) => !this.state.includes(w));
-  }
+export function layerSite(name: string, layer: Layer, power: Switch): LayerSite {
+  const type = layer.getClassName();
+  const [kind, kernel = ''] = kinds[type] ?? [activation.test(type) ? 'activation' : 'other'];
+  const read = (property: string) => (layer as unknown as { [property: string]: LayerVariable | undefined })[property]?.read();
+  const all = layer.weights.map((w) => ({ name: `${name}/${lastName(w, layer.weights)}`, variable: () => w.read(), w }));
+  // By declaration: tf.sequential resets the trainable flags of weights at every compile.
+  const moves = ({ w }: { w: LayerVariable }) => layer._nonTrainableWeights.includes(w);
+  const site = makeSite({
+    name,
+    kind,
+    type,
+    power,
+    weights: all.filter((w) => !moves(w)),
+    replaceable: () => layer.inboundNodes.every((node) => node.inputTensors.length === 1 && node.outputTensors.length === 1),
+    kernel: () => read(kernel),
+    bias: () => read('bias'),
+    assign: (value) => read(kernel)!.assign(value),
+  });
+  return Object.assign(site, { layer, state: all.filter(moves) });
+}
 
-  get kernel(): tf.Variable | undefined {
-    return this.#read(kinds[this.type]?.[1]);
-  }
-
-  get bias(): tf.Variable | undefined {
-    return this.#read('bias');
-  }
-
-  protected get replaceable(): boolean {
-    return this.layer.inboundNodes.every((node) => node.inputTensors.length === 1 && node.outputTensors.length === 1);
-  }
-
-  /** The layer's forward with what replaces it. */
-  forward(inputs: Tensors, kwargs: Kwargs, call: Layer['call']): Tensors {
-    if (!this.replaced) return call(inputs, kwargs);
-    const { layer } = this;
-    const activation = activated.test(this.kind) ? layer.activation : undefined;
-    return tf.tidy(() => {
-      const y = this.run(toList(inputs)[0]!, (x) => {
-        if (activation) layer.activation = linear;
-        try {
-          return toList(call(Array.isArray(inputs) ? [x] : x, kwargs))[0]!;
-        } finally {
-          if (activation) layer.activation = activation;
-        }
-      });
-      return activation ? activation.apply(y) : y;
+/** The layer's forward with what replaces it. */
+export function forward({ layer, kind, replaced, run }: LayerSite, inputs: Tensors, kwargs: Kwargs, call: Layer['call']): Tensors {
+  if (!replaced) return call(inputs, kwargs);
+  const own = activated.test(kind) ? layer.activation : undefined;
+  return tf.tidy(() => {
+    const y = run(toList(inputs)[0]!, (x) => {
+      if (own) layer.activation = linear;
+      try {
+        return toList(call(Array.isArray(inputs) ? [x] : x, kwargs))[0]!;
+      } finally {
+        if (own) layer.activation = own;
+      }
     });
-  }
-
-  #read(property = ''): tf.Variable | undefined {
-    return (this.layer as unknown as { [property: string]: LayerVariable | undefined })[property]?.read();
-  }
+    return own ? own.apply(y) : y;
+  });
 }
 
 /** 'kernel', or 'forward_lstm/kernel' where a layer has two of that name. */

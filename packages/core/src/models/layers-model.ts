@@ -8,9 +8,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { fusing, recording, wanted } from '../gradients.ts';
+import { override } from '../override.ts';
 import { inLayer } from '../tape.ts';
-import type { SiteWeight } from '../technique.ts';
-import { LayerSite } from './layer-site.ts';
+import type { SiteWeight, Undo } from '../technique.ts';
+import { forward, type LayerSite, layerSite } from './layer-site.ts';
 import { type ModelReader, makeReader } from './model-reader.ts';
 import { Release } from './release.ts';
 import { Segments } from './segments.ts';
@@ -22,7 +23,7 @@ export function readLayersModel(model: LayersModel): ModelReader {
   const names = namesOf(root);
   const sites = [...names]
     .filter(([layer]) => !isContainer(layer) && !wrapped(layer))
-    .map(([layer, name]) => new LayerSite(name, layer, power));
+    .map(([layer, name]) => layerSite(name, layer, power));
   const weights = sites.flatMap((site): SiteWeight[] => [...site.weights, ...site.state]);
   let frozen: ReadonlySet<Layer> = new Set();
 
@@ -74,22 +75,21 @@ interface Plan {
   readonly checkpoint: boolean | undefined;
 }
 
-function hook(root: Container, names: ReadonlyMap<Layer, string>, sites: ReadonlyMap<Layer, LayerSite>, { frozen, trained, checkpoint }: Plan): () => void {
+function hook(root: Container, names: ReadonlyMap<Layer, string>, sites: ReadonlyMap<Layer, LayerSite>, { frozen, trained, checkpoint }: Plan): Undo {
   const release = new Release(root);
   const segments = checkpoint ? new Segments([...names.keys()], [root, ...names.keys()].filter(isContainer)) : undefined;
   const undos = [...names].map(([layer, name]) => {
-    const before = Object.getOwnPropertyDescriptor(layer, 'call');
     const site = sites.get(layer);
     const call = adapted(layer, layer.call, frozen.has(layer));
-    const watched = (inputs: Tensors) => trained.has(layer) || site!.replaced || wanted(toList(inputs));
-    const forward: Layer['call'] = (inputs, kwargs) => site!.forward(inputs, kwargs, call);
-    const run: Layer['call'] = (inputs, kwargs) =>
-      release.around(layer, inputs, kwargs, () => {
-        if (!site) return call(inputs, kwargs);
-        return inLayer(name, () => (!recording() || watched(inputs) ? forward(inputs, kwargs) : fusing(() => forward(inputs, kwargs))));
-      });
-    layer.call = (inputs, kwargs) => segments?.around(layer, kwargs, inputs)?.made ?? run(inputs, kwargs);
-    return () => (before ? Object.defineProperty(layer, 'call', before) : Reflect.deleteProperty(layer, 'call'));
+    const replacing = (own: LayerSite, inputs: Tensors, kwargs: Kwargs) => {
+      const run = () => forward(own, inputs, kwargs, call);
+      const unread = recording() && !(trained.has(layer) || own.replaced || wanted(toList(inputs)));
+      return inLayer(name, unread ? () => fusing(run) : run);
+    };
+    const released: Layer['call'] = (inputs, kwargs) =>
+      release.around(layer, inputs, kwargs, () => (site ? replacing(site, inputs, kwargs) : call(inputs, kwargs)));
+    const segmented: Layer['call'] = (inputs, kwargs) => segments?.around(layer, kwargs, inputs)?.made ?? released(inputs, kwargs);
+    return override(layer, { call: segmented });
   });
   return () => undos.forEach((undo) => undo());
 }

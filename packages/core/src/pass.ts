@@ -1,0 +1,54 @@
+/** One forward and backward of a training step, with the techniques' hooks around it. */
+import * as tf from '@tensorflow/tfjs-core';
+import { view } from './held.ts';
+import type { NamedGradients, StepHook } from './technique.ts';
+
+/** The loss, and a gradient per trained variable, or 'skip' to leave everything as it was. The caller owns all. */
+export interface Pass {
+  readonly loss: tf.Scalar;
+  readonly gradients: tf.NamedTensorMap | 'skip';
+}
+
+export interface Stage {
+  readonly hooks: readonly StepHook[];
+  /** Variables that forward moves: they go back if the pass fails or is skipped. */
+  readonly state: readonly tf.Variable[];
+  valueAndGrads(loss: () => tf.Scalar): { value: tf.Scalar; grads: tf.NamedTensorMap };
+  /** Throws if a step must not be made of these. */
+  check(loss: tf.Scalar, gradients: tf.NamedTensorMap): void;
+}
+
+export function runPass(loss: () => tf.Scalar, stage: Stage): Pass {
+  const before = stage.state.map((v) => [v, tf.keep(view(v))] as const);
+  let moves = false;
+  try {
+    // What is not returned goes: gradients that a hook replaced or that are skipped, and everything if something throws.
+    const pass = tf.tidy(() => differentiate(loss, stage) as never) as Pass;
+    moves = pass.gradients !== 'skip';
+    return pass;
+  } finally {
+    for (const [v, value] of before) {
+      if (!moves && v.dataId !== value.dataId) v.assign(value);
+      value.dispose();
+    }
+  }
+}
+
+function differentiate(loss: () => tf.Scalar, { hooks, valueAndGrads, check }: Stage): Pass {
+  let plain: tf.Tensor | undefined;
+  try {
+    const { value, grads } = valueAndGrads(() => {
+      const own = loss();
+      const scaled = hooks.reduce((l, hook) => hook.scaleLoss?.(l) ?? l, own);
+      if (scaled !== own) plain = tf.keep(view(own));
+      return scaled;
+    });
+    const unscaled = (plain ? view(plain) : value) as tf.Scalar;
+    check(unscaled, grads);
+    let gradients: NamedGradients | 'skip' = grads;
+    for (const hook of hooks) if (gradients !== 'skip') gradients = hook.onGradients?.(gradients) ?? gradients;
+    return { loss: unscaled, gradients };
+  } finally {
+    plain?.dispose();
+  }
+}

@@ -1,0 +1,31 @@
+/** Puts a saved adapter back on its base. */
+import * as tf from '@tensorflow/tfjs-core';
+import { FinetuneError } from './errors.ts';
+import { finetune } from './finetune.ts';
+import type { TunableModel } from './models/read-model.ts';
+import type { Technique } from './technique.ts';
+import type { Tuned } from './tuned.ts';
+
+/**
+ * Attaches the techniques that a saved adapter names, with the options it holds, and loads its tensors.
+ *
+ * @param factories the techniques the file may name: `{ lamda, fourBit }`
+ * @throws FinetuneError `bad-file` if it names one that is not given, or does not fit the model
+ */
+export async function restore<M extends TunableModel>(model: M, from: string | tf.io.IOHandler, factories: { readonly [name: string]: (options: never) => Technique } = {}): Promise<Tuned<M>> {
+  const { readAdapter } = await import('./adapter-file.ts');
+  const { header, tensors, optimizer } = await readAdapter(from);
+  tf.dispose([tensors, optimizer.map(({ tensor }) => tensor)]);
+  const missing = header.techniques.filter(({ name }) => !factories[name]).map(({ name }) => name);
+  if (missing.length > 0) throw new FinetuneError('bad-file', 'restore', `the adapter uses ${missing.join(', ')}, which was not given. Pass restore(model, from, { ${missing.join(', ')} }).`);
+  const { trained = [] } = header;
+  const techniques = header.techniques.map(({ name, options }) => factories[name]!(options as never));
+  const tuned = finetune(model, techniques, trained.length > 0 ? { trainable: trained } : {});
+  try {
+    await tuned.load(from);
+    return tuned;
+  } catch (error) {
+    tuned.dispose();
+    throw error;
+  }
+}
