@@ -24,7 +24,7 @@ console.log(String(tuned.summary()));
 
 const epochs = quick ? 2 : 6;
 const steps = Math.ceil(train.images.shape[0] / batchSize);
-const schedule = warmupCosine({ peak: 3e-4, warmupSteps: steps, steps: epochs * steps });
+const schedule = warmupCosine({ peak: 2e-4, warmupSteps: steps, steps: epochs * steps });
 const optimizer = tuned.optimizer(tf.train.adam(), { schedule, clipNorm: 1 });
 console.log(`Validation accuracy before: ${accuracy(test)}`);
 

@@ -9,6 +9,8 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Ledger } from './memory-ledger.ts';
+import { override } from './override.ts';
+import type { Undo } from './technique.ts';
 
 type Method = (...args: never[]) => unknown;
 type Gradients = { [input: string]: () => tf.Tensor };
@@ -17,7 +19,7 @@ interface TapeNode {
 }
 
 const listeners = new Set<Ledger>();
-let undo: (() => void)[] = [];
+let undo: Undo[] = [];
 /** Depth of applyGradients calls. */
 let stepping = 0;
 
@@ -31,15 +33,16 @@ export function unlisten(ledger: Ledger): void {
   for (const restore of undo.splice(0)) restore();
 }
 
-/** The variables that a stock optimizer holds in its fields. */
+/** The variables that a stock optimizer, or the one that another wraps as `inner`, holds in its fields. */
 export function slotsOf(optimizer: object): tf.Variable[] {
-  return Object.values(optimizer)
+  const { inner = optimizer } = optimizer as { inner?: object };
+  return Object.values(inner)
     .flat()
     .map((field) => (field instanceof tf.Tensor ? field : field?.variable))
     .filter((field) => field instanceof tf.Variable);
 }
 
-function hookBuffers(): (() => void)[] {
+function hookBuffers(): Undo[] {
   const engine = tf.engine();
   return [
     hook(engine, 'trackTensor', (original) => (a: tf.Tensor, backend: tf.KernelBackend) => {
@@ -59,36 +62,30 @@ function hookBuffers(): (() => void)[] {
   ];
 }
 
-function hookTape(): (() => void)[] {
+function hookTape(): Undo[] {
   const engine = tf.engine();
   const mark = (gradient: tf.Tensor) => {
     for (const ledger of listeners) ledger.gradient(gradient.dataId);
     return gradient;
   };
+  const addTapeNode =
+    (original: Function): Method =>
+    (kernel: string, inputs: tf.NamedTensorMap, ...rest: [tf.Tensor[], unknown, tf.Tensor[], unknown]) => {
+      original.call(engine, kernel, inputs, ...rest);
+      for (const saved of rest[2]) {
+        for (const ledger of listeners) ledger.hold(saved, 0, kernel.replace('__op', ''), '', saved.dataId);
+      }
+      const node = engine.state.activeTape.at(-1) as TapeNode;
+      const backward = node.gradient;
+      if (!backward) return;
+      node.gradient = (dys) => {
+        const gradients = Object.entries(backward(dys));
+        const marked = gradients.map(([name, gradient]) => [name, inputs[name] instanceof tf.Variable ? () => mark(gradient()) : gradient]);
+        return Object.fromEntries(marked);
+      };
+    };
   return [
-    hook(
-      engine,
-      'addTapeNode',
-      (original) =>
-        (kernel: string, inputs: tf.NamedTensorMap, ...rest: [tf.Tensor[], unknown, tf.Tensor[], unknown]) => {
-          original.call(engine, kernel, inputs, ...rest);
-          for (const saved of rest[2]) {
-            for (const ledger of listeners) ledger.hold(saved, 0, kernel.replace('__op', ''), '', saved.dataId);
-          }
-          const node = engine.state.activeTape.at(-1) as TapeNode;
-          const backward = node.gradient;
-          const variables = Object.keys(inputs).filter((name) => inputs[name] instanceof tf.Variable);
-          if (!backward || variables.length === 0) return;
-          node.gradient = (dys) => {
-            const gradients = backward(dys);
-            for (const name of variables) {
-              const gradient = gradients[name];
-              if (gradient) gradients[name] = () => mark(gradient());
-            }
-            return gradients;
-          };
-        },
-    ),
+    hook(engine, 'addTapeNode', addTapeNode),
     // Sums, where a variable is used more than once.
     hook(engine, 'gradients', (original) => (...args: unknown[]) => {
       const result = original.apply(engine, args) as { grads: (tf.Tensor | undefined)[] };
@@ -98,9 +95,9 @@ function hookTape(): (() => void)[] {
   ];
 }
 
-function hookOptimizers(): (() => void)[] {
+function hookOptimizers(): Undo[] {
+  // SGD has no slots.
   const stock = [
-    tf.SGDOptimizer,
     tf.MomentumOptimizer,
     tf.AdagradOptimizer,
     tf.AdadeltaOptimizer,
@@ -127,14 +124,11 @@ function hookOptimizers(): (() => void)[] {
 }
 
 /** Replaces a method on `target` itself; the result puts back what was there, unless someone else has replaced it since. */
-function hook(target: object, name: string, wrap: (original: (this: unknown, ...args: any[]) => unknown) => Method): () => void {
+function hook(target: object, name: string, wrap: (original: (this: unknown, ...args: any[]) => unknown) => Method): Undo {
   const methods = target as { [name: string]: any };
-  const own = Object.getOwnPropertyDescriptor(target, name);
   const wrapped = wrap(methods[name]);
-  methods[name] = wrapped;
+  const restore = override(target, { [name]: wrapped });
   return () => {
-    if (methods[name] !== wrapped) return;
-    delete methods[name];
-    if (own) Object.defineProperty(target, name, own);
+    if (methods[name] === wrapped) restore();
   };
 }

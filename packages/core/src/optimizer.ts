@@ -96,7 +96,7 @@ export class FinetuneOptimizer extends tf.Optimizer {
   #add(gradients: tf.NamedTensorMap, batches: number): void {
     for (const [name, gradient] of Object.entries(gradients)) {
       const before = this.#sums[name];
-      this.#sums[name] = tf.tidy(() => (before ? tf.add(before, tf.div(gradient, batches)) : tf.div(gradient, batches)));
+      this.#sums[name] = tf.keep(tf.tidy(() => (before ? tf.add(before, tf.div(gradient, batches)) : tf.div(gradient, batches))));
       tf.dispose(before ? [before, gradient] : gradient);
     }
   }

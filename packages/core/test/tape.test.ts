@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { FinetuneError, gradients, valueAndGrads } from '../src/index.ts';
 import { type Probe, probes } from '../src/probe.ts';
-import type { Codec, GradientRule } from '../src/technique.ts';
+import type { Codec, GradientRule, KeepRule } from '../src/technique.ts';
 
 const normal = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed);
 const close = (a: tf.Tensor, b: tf.Tensor) => expect(Array.from(a.dataSync())).toEqual(Array.from(b.dataSync()));
@@ -233,7 +233,12 @@ describe('techniques', () => {
     disposed = 0;
     const v = tf.variable(normal([6], 1));
     const seen: string[] = [];
-    const keep = [(value: { kernel: string; role: string; tensor: tf.Tensor }) => void seen.push(`${value.kernel} ${value.role} ${value.tensor instanceof tf.Variable}`) as undefined ?? halves];
+    const keep: KeepRule[] = [
+      ({ kernel, role, tensor }) => {
+        seen.push(`${kernel} ${role} ${tensor instanceof tf.Variable}`);
+        return halves;
+      },
+    ];
     const loss = () => {
       const y = v.exp();
       return y.mul(y).add(v.square()).sum() as tf.Scalar;

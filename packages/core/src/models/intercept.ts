@@ -6,11 +6,13 @@
  * kernel is intercepted, its activation is taken off, and put back afterwards. Backward passes are left alone.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { override } from '../override.ts';
 import { inLayer } from '../tape.ts';
 import type { Forward, Undo } from '../technique.ts';
 import type { Replacement } from './replaceable-site.ts';
 
 type Tensors = { readonly [name: string]: tf.Tensor };
+type Attrs = { readonly [name: string]: unknown };
 
 export interface Interceptor {
   /** The name under which kernels run now, if this model runs. */
@@ -49,7 +51,6 @@ export function intercept(interceptor: Interceptor): Undo {
 function patch(): Undo {
   const engine = tf.engine() as any;
   const { runKernel, customGrad, state } = engine;
-  const own = ['runKernel', 'customGrad'].map((name) => [name, Object.getOwnPropertyDescriptor(engine, name)] as const);
   let inside = false;
   const find = (kernel: string | undefined, inputs: Tensors) => {
     if (inside || state.kernelDepth > 0) return undefined;
@@ -59,7 +60,7 @@ function patch(): Undo {
     }
     return undefined;
   };
-  engine.runKernel = (kernel: string, inputs: Tensors, attrs: { readonly [name: string]: unknown } = {}) =>
+  const intercepted = (kernel: string, inputs: Tensors, attrs: Attrs = {}) =>
     labeled(() => {
       const plain = (given: Tensors, linear = attrs) => runKernel.call(engine, kernel, given, linear);
       const forward = find(kernel, inputs);
@@ -71,18 +72,13 @@ function patch(): Undo {
         inside = false;
       }
     });
-  engine.customGrad =
+  const unfused =
     (f: (...args: unknown[]) => { value: tf.Tensor }) =>
     (...xs: tf.Tensor[]) => {
       const fused = find(undefined, Object.fromEntries(xs.entries())) && (firstKernel(engine, f, xs) ?? '').includes('Fused');
       return fused ? f(...xs, () => {}).value : labeled(() => customGrad.call(engine, f)(...xs));
     };
-  return () => {
-    for (const [name, before] of own) {
-      if (before) Object.defineProperty(engine, name, before);
-      else delete engine[name];
-    }
-  };
+  return override(engine, { runKernel: intercepted, customGrad: unfused });
 }
 
 function labeled<T>(run: () => T): T {
@@ -96,9 +92,9 @@ function labeled<T>(run: () => T): T {
 function replaced(
   kernel: string,
   inputs: Tensors,
-  attrs: { readonly [name: string]: unknown },
+  attrs: Attrs,
   forward: Replacement,
-  plain: (inputs: Tensors, attrs: { readonly [name: string]: unknown }) => tf.Tensor,
+  plain: (inputs: Tensors, attrs: Attrs) => tf.Tensor,
 ): tf.Tensor {
   const { activation, ...rest } = attrs;
   const { preluActivationWeights: slope, ...linear } = inputs;
@@ -117,19 +113,20 @@ function replaced(
 const activations: { readonly [name: string]: Forward } = { relu: tf.relu, relu6: tf.relu6, elu: tf.elu, sigmoid: tf.sigmoid };
 
 /** The kernel that f runs first, if any: f is left there. */
-function firstKernel(engine: { runKernel: unknown }, f: (...args: unknown[]) => unknown, xs: tf.Tensor[]): string | undefined {
-  const { runKernel } = engine;
+function firstKernel(engine: object, f: (...args: unknown[]) => unknown, xs: tf.Tensor[]): string | undefined {
   let found: string | undefined;
-  engine.runKernel = (kernel: string) => {
-    found = kernel;
-    throw new Error(kernel);
-  };
+  const undo = override(engine, {
+    runKernel(kernel: string) {
+      found = kernel;
+      throw new Error(kernel);
+    },
+  });
   try {
     f(...xs, () => {});
   } catch {
     // f runs again, and throws what is its own
   } finally {
-    engine.runKernel = runKernel;
+    undo();
   }
   return found;
 }

@@ -10,7 +10,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { recording } from '../gradients.ts';
-import { type Container, isContainer, type Kwargs, type Layer, orderOf, type Symbolic, type Tensors, toList } from './tfjs-layers.ts';
+import { type Container, isContainer, type Kwargs, type Layer, lastReads, orderOf, type Symbolic, type Tensors, toList } from './tfjs-layers.ts';
 
 interface Step {
   readonly layer: Layer;
@@ -24,11 +24,10 @@ function planOf(container: Container): readonly Step[] {
   const order = orderOf(container);
   // Stateful layers may hold on to what they return.
   const free = (t: Symbolic) => !container.outputs.includes(t) && !t.sourceLayer.stateful;
-  const last = new Map<Symbolic, number>();
+  const last = lastReads(order);
   const steps = order.map((t, i): Step => {
     const outputs = t.sourceLayer.inboundNodes[t.nodeIndex]!.outputTensors;
     for (const y of outputs) if (!last.has(y)) last.set(y, i);
-    for (const x of t.inputs) last.set(x, i);
     return { layer: t.sourceLayer, makes: outputs.map((y) => (free(y) ? y.id : undefined)), dies: [] };
   });
   for (const [t, i] of last) if (free(t)) steps[i]!.dies.push(t.id);
@@ -105,16 +104,8 @@ export class Release {
     const run = kwargs?.training && layer !== this.#root ? this.#current(kwargs) : undefined;
     const step = run?.step(layer, inputs, kwargs);
     if (step) run!.sweep();
-    this.#stack.push(
-      kwargs?.training && isContainer(layer)
-        ? this.#enter(
-            layer,
-            given,
-            kwargs,
-            step?.dies.map((id) => run!.live.get(id)),
-          )
-        : undefined,
-    );
+    const dying = step?.dies.map((id) => run!.live.get(id));
+    this.#stack.push(kwargs?.training && isContainer(layer) ? this.#enter(layer, given, kwargs, dying) : undefined);
     try {
       const made = call();
       return step ? run!.finish(step, given, made) : made;

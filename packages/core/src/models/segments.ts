@@ -9,7 +9,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { checkpoint } from '../checkpoint.ts';
 import { FinetuneError } from '../errors.ts';
 import { recording } from '../gradients.ts';
-import { type Container, isContainer, type Kwargs, type Layer, orderOf, type Symbolic, type Tensors, toList } from './tfjs-layers.ts';
+import { type Container, isContainer, type Kwargs, type Layer, lastReads, orderOf, type Symbolic, type Tensors, toList } from './tfjs-layers.ts';
 
 interface Segment {
   /** What each layer call of the segment computes, in the executor's order. */
@@ -20,11 +20,11 @@ interface Segment {
 }
 
 const elements = (t: Symbolic) => t.shape.reduce<number>((n, d) => n * (d ?? 1), 1);
+const sum = (tensors: readonly Symbolic[]) => tensors.reduce((n, t) => n + elements(t), 0);
 
 /** Positions in `order` after which a single tensor is still to be read. */
 function cutsOf(container: Container, order: readonly Symbolic[]): Map<number, Symbolic> {
-  const last = new Map<Symbolic, number>();
-  order.forEach((t, i) => t.inputs.forEach((x) => last.set(x, i)));
+  const last = lastReads(order);
   for (const y of container.outputs) last.set(y, order.length);
   const live = new Set<Symbolic>(container.inputs);
   const cuts = new Map<number, Symbolic>();
@@ -55,28 +55,25 @@ function cutEvery(order: readonly Symbolic[], cuts: ReadonlyMap<number, Symbolic
 
 function plan(container: Container): Segment[] {
   const order = orderOf(container);
-  const [input] = container.inputs;
-  if (container.inputs.length !== 1 || container.outputs.length !== 1 || order.some((t) => isContainer(t.sourceLayer) || t.sourceLayer.inboundNodes[t.nodeIndex]!.outputTensors.length !== 1)) return [];
+  const { inputs, outputs } = container;
+  const simple = ({ sourceLayer, nodeIndex }: Symbolic) =>
+    !isContainer(sourceLayer) && sourceLayer.inboundNodes[nodeIndex]!.outputTensors.length === 1;
+  if (inputs.length > 1 || outputs.length > 1 || !order.every(simple)) return [];
   const cuts = cutsOf(container, order);
-  const total = order.reduce((n, t) => n + elements(t), 0);
-  const cost = (ends: number[]) => {
-    let [kept, largest, begin] = [0, 0, 0];
-    for (const end of [...ends, order.length - 1]) {
-      kept += elements(cuts.get(end) ?? order[end]!);
-      largest = Math.max(largest, order.slice(begin, end + 1).reduce((n, t) => n + elements(t), 0));
-      begin = end + 1;
-    }
-    return kept + 2 * largest; // a segment's values and their gradients
+  const total = sum(order);
+  const segmentsOf = (ends: readonly number[]) => {
+    let [begin, from] = [0, inputs[0]!];
+    return [...ends, order.length - 1].map((end): Segment => {
+      const to = cuts.get(end) ?? order[end]!;
+      const segment = { steps: order.slice(begin, end + 1), from, to };
+      [begin, from] = [end + 1, to];
+      return segment;
+    });
   };
-  const options = order.map((_, k) => cutEvery(order, cuts, total / (k + 1)));
-  const best = options.reduce((a, b) => (cost(b) < cost(a) ? b : a));
-  let from = input!;
-  return [...best, order.length - 1].map((end, k) => {
-    const to = cuts.get(end) ?? order[end]!;
-    const segment = { steps: order.slice(k === 0 ? 0 : best[k - 1]! + 1, end + 1), from, to };
-    from = to;
-    return segment;
-  });
+  // What is cut waits throughout; of one segment at a time there are the values and their gradients.
+  const cost = (segments: readonly Segment[]) => sum(segments.map(({ to }) => to)) + 2 * Math.max(...segments.map(({ steps }) => sum(steps)));
+  const options = order.map((_, k) => segmentsOf(cutEvery(order, cuts, total / (k + 1))));
+  return options.reduce((a, b) => (cost(b) < cost(a) ? b : a));
 }
 
 const masks = (layer: Layer) => layer.getClassName() === 'Masking' || (layer as { maskZero?: boolean }).maskZero === true;
@@ -129,8 +126,7 @@ export class Segments {
   }
 
   #compute({ steps, from, to }: Segment, run: Run, x: tf.Tensor): void {
-    const last = new Map<Symbolic, number>();
-    steps.forEach((t, i) => t.inputs.forEach((source) => last.set(source, i)));
+    const last = lastReads(steps);
     const shapes = new Map<Symbolic, number[]>();
     const y = checkpoint((start: tf.Tensor) => {
       this.#inside = true; // also when backward runs this again

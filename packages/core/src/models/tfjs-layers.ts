@@ -67,3 +67,8 @@ export function orderOf(container: Container): readonly Symbolic[] {
   container.outputs.forEach(visit);
   return order;
 }
+
+/** Where in `order` each tensor is read last. */
+export function lastReads(order: readonly Symbolic[]): Map<Symbolic, number> {
+  return new Map(order.flatMap((t, i) => t.inputs.map((source) => [source, i] as const)));
+}
