@@ -3,8 +3,9 @@
  *
  *   npm start -w benchmarks -- [experiment…] [--backend cpu|wasm] [--quick]
  *
- * Each row runs in a process of its own, so that no model's heap or compiled code meets the next. `--quick` runs the small sizes
- * to see that all works, and writes nothing. A result is never edited: a newer run of the same experiment replaces it.
+ * Each row runs in a process of its own, so that no model's heap or compiled code meets the next. `--quick` runs the small
+ * sizes to see that all works; with it, or on another backend than the experiment's, nothing is written. A result is never
+ * edited: a newer run of the same experiment replaces it.
  */
 import { execFileSync, fork } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -48,7 +49,8 @@ async function main(): Promise<void> {
       rows.push(row);
       console.log(describe(row));
     }
-    if (!values.quick) writeFileSync(at(`results/${name}.json`), `${JSON.stringify(result(name, experiment, rows, load), null, 2)}\n`);
+    if (!values.quick && !values.backend)
+      writeFileSync(at(`results/${name}.json`), `${JSON.stringify(result(name, experiment, rows, load), null, 2)}\n`);
   }
 }
 

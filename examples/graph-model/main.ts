@@ -1,6 +1,16 @@
+/**
+ * Trains a GraphModel, which tfjs alone can only run: the MobileNetV3 of an object detector learns to tell sketches apart.
+ *
+ *   npm start --workspace examples/graph-model              about a minute and a half on 2 cores, and 42 MB to fetch the first time
+ *   npm start --workspace examples/graph-model -- --quick   some 15 seconds, with fewer and smaller sketches
+ *
+ * Validation accuracy goes from 11.3 % (chance is 10) to 69.3 % (quick: from 8.8 % to 48.8 %).
+ */
+import { mkdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { centerNet, centerNetFeatures, type ImageSet, progressBar, quickDraw } from '@leantune/assets';
 import { useBackend } from '@leantune/backends';
-import { finetune, measure, type Technique, warmupCosine } from '@leantune/core';
+import { adamW, finetune, measure, type Technique, warmupCosine } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs';
 
 const quick = process.argv.includes('--quick');
@@ -16,29 +26,39 @@ const detector = await centerNet({ size });
 // A technique is a plain object; this one brings a head. It trains, is saved and leaves with the rest.
 const kernel = tf.variable(tf.randomNormal([480, classes.length], 0, 0.02, 'float32', 1), true, 'kernel');
 const bias = tf.variable(tf.zeros([classes.length]), true, 'bias');
-const head: Technique = { name: 'head', options: {}, attach: () => ({ variables: [kernel, bias], detach: () => tf.dispose([kernel, bias]) }) };
+const head: Technique = {
+  name: 'head',
+  options: {},
+  attach: () => ({ variables: [kernel, bias], detach: () => tf.dispose([kernel, bias]) }),
+};
 
 // In the file its weights are constants. Those of the layers selected here become variables.
 const tuned = finetune(detector, [head], { trainable: /MobilenetV3|extern1/ });
 console.log(String(tuned.summary()));
 
-const epochs = quick ? 2 : 6;
+const epochs = 6;
 const steps = Math.ceil(train.images.shape[0] / batchSize);
-const schedule = warmupCosine({ peak: 1e-3, warmupSteps: steps, steps: epochs * steps });
-const optimizer = tuned.optimizer(tf.train.adam(), { schedule, clipNorm: 1 });
+const schedule = warmupCosine({ peak: 1e-4, warmupSteps: steps, steps: epochs * steps });
+const optimizer = tuned.optimizer(adamW(), { schedule, clipNorm: 1 });
 console.log(`Validation accuracy before: ${accuracy(test)}`);
 
 for (let epoch = 1; epoch <= epochs; epoch++) {
   const bar = progressBar(`Epoch ${epoch} of ${epochs}`, steps);
   for (let step = 0; step < steps; step++) {
-    const batch = slice(train, step * batchSize);
-    const cost = tuned.minimize(() => tf.losses.softmaxCrossEntropy(batch.labels, logits(batch.images)), optimizer);
+    const cost = tuned.minimize(() => loss(step), optimizer);
     bar.update(step + 1, `loss ${cost.dataSync()[0]!.toFixed(3)}`);
-    tf.dispose([cost, batch.images, batch.labels]);
+    cost.dispose();
   }
   bar.stop();
 }
 console.log(`Validation accuracy after: ${accuracy(test)}`);
+
+const { memory } = measure(() => tuned.minimize(() => loss(0), optimizer).dispose(), { model: detector });
+console.log(`Memory of a training step:\n${memory}`);
+
+const output = new URL('output/', import.meta.url);
+await mkdir(output, { recursive: true });
+await tuned.save(`file://${fileURLToPath(new URL('adapter', output))}`);
 console.log(`Done in ${((performance.now() - started) / 1000).toFixed(0)} s.`);
 
 /** Images [n, size, size, 3] in [-1, 1] -> logits [n, classes]. */
@@ -46,6 +66,13 @@ function logits(images: tf.Tensor4D): tf.Tensor2D {
   return tf.tidy(() => {
     const features = detector.execute(images.add(1).mul(127.5), centerNetFeatures) as tf.Tensor4D; // [n, size/32, size/32, 480]
     return tf.matMul(features.mean([1, 2]) as tf.Tensor2D, kernel as tf.Tensor as tf.Tensor2D).add(bias);
+  });
+}
+
+function loss(step: number): tf.Scalar {
+  return tf.tidy(() => {
+    const { images, labels } = slice(train, step * batchSize);
+    return tf.losses.softmaxCrossEntropy(labels, logits(images));
   });
 }
 

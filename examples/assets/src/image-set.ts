@@ -35,7 +35,15 @@ export function imageSet(raw: readonly RawImage[], side: number, size: number, c
     const resized = tf.image.resizeBilinear(small, [size, size]).mul(2).sub(1);
     const images = channels === 1 ? resized.tile([1, 1, 1, 3]) : resized;
     // Cast afterwards: asked for float32, tfjs-wasm writes the integer 1 into the float.
-    const labels = tf.oneHot(tf.tensor1d(raw.map(({ label }) => label), 'int32'), classes).toFloat();
+    const labels = tf
+      .oneHot(
+        tf.tensor1d(
+          raw.map(({ label }) => label),
+          'int32',
+        ),
+        classes,
+      )
+      .toFloat();
     return { images: images as tf.Tensor4D, labels: labels as tf.Tensor2D };
   });
 }

@@ -2,7 +2,7 @@ export { type Cifar10Options, cifar10 } from './cifar10.ts';
 export { type CookingOptions, cookingQuestions, type TextSet } from './cooking-questions.ts';
 export { AssetError, cacheFolder, fetchPackage } from './fetch-package.ts';
 export type { ImageData, ImageSet } from './image-set.ts';
-export { embed, encode, MINI_LM, type MiniLM, miniLM, type TokenBatch, type Weights } from './mini-lm.ts';
+export { type EncoderLayer, embed, encode, MINI_LM, type MiniLM, miniLM, type RunLayer, type TokenBatch, type Weights } from './mini-lm.ts';
 export type { AssetPackage } from './packages.ts';
 export { type Progress, progressBar } from './progress.ts';
 export { type QuickDrawOptions, quickDraw, tenSketches } from './quick-draw.ts';

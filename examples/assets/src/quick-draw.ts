@@ -43,19 +43,31 @@ export async function quickDraw({ classes = tenSketches, train = 700, test = 300
   const folder = join(await fetchPackage(quickDrawPackage), 'src/drawings');
   const known = (await readdir(folder)).map((file) => file.slice(0, -SUFFIX.length));
   const unknown = classes.filter((name) => !known.includes(name));
-  if (unknown.length > 0) throw new AssetError('ENOENT', `Quick, Draw! has no class ${unknown.join(', ')}. It has: ${known.sort().join(', ')}.`);
+  if (unknown.length > 0)
+    throw new AssetError('ENOENT', `Quick, Draw! has no class ${unknown.join(', ')}. It has: ${known.sort().join(', ')}.`);
   const most = PER_CLASS * classes.length;
-  if (train + test > most) throw new AssetError('ERANGE', `train + test is ${train + test}; ${classes.length} classes of ${PER_CLASS} hold ${most}. Take more classes or fewer sketches.`);
+  if (train + test > most)
+    throw new AssetError(
+      'ERANGE',
+      `train + test is ${train + test}; ${classes.length} classes of ${PER_CLASS} hold ${most}. Take more classes or fewer sketches.`,
+    );
   const sketches = await Promise.all(classes.map((name) => readSketches(join(folder, name + SUFFIX))));
   const raw: RawImage[] = Array.from({ length: train + test }, (_, index) => {
     const label = index % classes.length;
     return { pixels: sketches[label]![Math.floor(index / classes.length)]!, label };
   });
-  return imageData(imageSet(raw.slice(0, train), SIDE, size, classes.length), imageSet(raw.slice(train), SIDE, size, classes.length), classes);
+  return imageData(
+    imageSet(raw.slice(0, train), SIDE, size, classes.length),
+    imageSet(raw.slice(train), SIDE, size, classes.length),
+    classes,
+  );
 }
 
 /** One sketch a line, 784 values with 1 for ink; here 1 is paper, as on paper. */
 async function readSketches(file: string): Promise<Float32Array[]> {
-  const lines = gunzipSync(await readFile(file)).toString('utf8').trim().split('\n');
+  const lines = gunzipSync(await readFile(file))
+    .toString('utf8')
+    .trim()
+    .split('\n');
   return lines.map((line) => Float32Array.from(JSON.parse(line) as number[], (ink) => 1 - ink));
 }

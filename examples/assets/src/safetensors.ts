@@ -27,13 +27,22 @@ export async function readSafetensors(file: string, wanted: (name: string) => bo
   const header: { [name: string]: Entry } = JSON.parse(bytes.toString('utf8', 8, start));
   const entries = Object.entries(header).filter(([name]) => name !== '__metadata__' && wanted(name));
   return new Map(
-    entries.map(([name, { dtype, shape, data_offsets: [from, to] }]) => {
-      // A copy is aligned to its elements; a view into the file may not be.
-      const data = bytes.buffer.slice(bytes.byteOffset + start + from, bytes.byteOffset + start + to) as ArrayBuffer;
-      if (dtype === 'F32') return [name, { shape, values: new Float32Array(data) }];
-      if (dtype === 'F16') return [name, { shape, values: floatsOfHalves(new Uint16Array(data)) }];
-      throw new AssetError('EDTYPE', `${name} is ${dtype}; this reader takes F32 and F16.`);
-    }),
+    entries.map(
+      ([
+        name,
+        {
+          dtype,
+          shape,
+          data_offsets: [from, to],
+        },
+      ]) => {
+        // A copy is aligned to its elements; a view into the file may not be.
+        const data = bytes.buffer.slice(bytes.byteOffset + start + from, bytes.byteOffset + start + to) as ArrayBuffer;
+        if (dtype === 'F32') return [name, { shape, values: new Float32Array(data) }];
+        if (dtype === 'F16') return [name, { shape, values: floatsOfHalves(new Uint16Array(data)) }];
+        throw new AssetError('EDTYPE', `${name} is ${dtype}; this reader takes F32 and F16.`);
+      },
+    ),
   );
 }
 

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import type { io } from '@tensorflow/tfjs-core';
 
 /** A model.json, or a part of one. */
-// biome-ignore lint/suspicious/noExplicitAny: a file of someone else's format, of which a few fields are read
 export type ModelJson = any;
 
 /**

@@ -27,7 +27,11 @@ describe('readSafetensors', () => {
     const halves = new Uint16Array([0x3c00, 0xc000, 0x0001, 0x7bff, 0xfc00, 0x8000]);
     const data = Buffer.concat([Buffer.from(halves.buffer), Buffer.from(new Float32Array([1.5, -2]).buffer)]);
     const file = await write(
-      { __metadata__: { format: 'pt' }, half: { dtype: 'F16', shape: [2, 3], data_offsets: [0, 12] }, full: { dtype: 'F32', shape: [2], data_offsets: [12, 20] } },
+      {
+        __metadata__: { format: 'pt' },
+        half: { dtype: 'F16', shape: [2, 3], data_offsets: [0, 12] },
+        full: { dtype: 'F32', shape: [2], data_offsets: [12, 20] },
+      },
       data,
     );
     const tensors = await readSafetensors(file);
@@ -52,7 +56,10 @@ describe('readModel', () => {
     await model.save({
       save: async ({ modelTopology, weightSpecs, weightData }) => {
         await writeFile(join(folder, 'w.bin'), Buffer.from(weightData as ArrayBuffer));
-        await writeFile(join(folder, 'model.json'), JSON.stringify({ modelTopology, weightsManifest: [{ paths: ['w.bin'], weights: weightSpecs }] }));
+        await writeFile(
+          join(folder, 'model.json'),
+          JSON.stringify({ modelTopology, weightsManifest: [{ paths: ['w.bin'], weights: weightSpecs }] }),
+        );
         return { modelArtifactsInfo: { dateSaved: new Date(0), modelTopologyType: 'JSON' } };
       },
     });

@@ -32,7 +32,13 @@ export async function startRegistry(name: string): Promise<Registry> {
       else response.end(tarball);
     } else if (asked === `/${name}`) {
       response.setHeader('content-type', 'application/json');
-      response.end(JSON.stringify({ name, 'dist-tags': { latest: '1.0.0' }, versions: { '1.0.0': { name, version: '1.0.0', dist: { tarball: registry.url + path, integrity } } } }));
+      response.end(
+        JSON.stringify({
+          name,
+          'dist-tags': { latest: '1.0.0' },
+          versions: { '1.0.0': { name, version: '1.0.0', dist: { tarball: registry.url + path, integrity } } },
+        }),
+      );
     } else {
       response.writeHead(404).end('{}');
     }

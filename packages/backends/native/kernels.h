@@ -23,6 +23,8 @@ static inline f4 load(const float* p) { return *(const f4u*)p; }
 static inline void store(float* p, f4 v) { *(f4u*)p = v; }
 static inline f4 splat(float v) { return (f4){v, v, v, v}; }
 static inline i4 splatInt(int v) { return (i4){v, v, v, v}; }
+/* Lane by lane, yes where the mask is -1 and no where it is 0. */
+static inline f4 pick(i4 mask, f4 yes, f4 no) { return (f4)(((i4)yes & mask) | ((i4)no & ~mask)); }
 static inline int min(int a, int b) { return a < b ? a : b; }
 static inline int max(int a, int b) { return a > b ? a : b; }
 

@@ -45,7 +45,7 @@ INLINE void challenge(const float* x, float* best, int* arg, int at, int channel
     f4 v = load(x + c), b = load(best + c);
     i4 better = first ? splatInt(-1) : lastTie ? v >= b : v > b;
     i4 old = *(i4u*)(arg + c);
-    store(best + c, (f4)(((i4)v & better) | ((i4)b & ~better)));
+    store(best + c, pick(better, v, b));
     *(i4u*)(arg + c) = (splatInt(at) & better) | (old & ~better);
   }
   for (; c < channels; c++)

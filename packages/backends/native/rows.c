@@ -34,15 +34,27 @@ EXPORT(clip) void clip(const float* x, float* out, int n, float low, float high)
   for (int i = 0; i < n; i++) out[i] = x[i] < low ? low : x[i] > high ? high : x[i];
 }
 
-/* out[row, :] += bias, then the activation: 0 none, 1 relu, 2 relu6. */
+/* 0 none, 1 relu, 2 relu6. NaN stays. */
+INLINE f4 activate(f4 v, int activation) {
+  if (activation > 0) v = pick(v < splat(0), splat(0), v);
+  if (activation == 2) v = pick(v > splat(6), splat(6), v);
+  return v;
+}
+
+INLINE void finish(float* out, const float* bias, int rows, int width, int activation) {
+  for (int r = 0; r < rows; r++, out += width) {
+    int i = 0;
+    for (; i + 4 <= width; i += 4) store(out + i, activate(bias ? load(out + i) + load(bias + i) : load(out + i), activation));
+    for (; i < width; i++) out[i] = activate(splat(bias ? out[i] + bias[i] : out[i]), activation)[0];
+  }
+}
+
+/* out[row, :] += bias, which may be 0, then the activation. */
 EXPORT(addBias) void addBias(float* out, const float* bias, int rows, int width, int activation) {
-  for (int r = 0; r < rows; r++, out += width)
-    for (int i = 0; i < width; i++) {
-      float v = bias ? out[i] + bias[i] : out[i];
-      if (activation > 0 && v < 0) v = 0;
-      if (activation == 2 && v > 6) v = 6;
-      out[i] = v;
-    }
+  if (!bias) width *= rows, rows = 1;
+  if (activation == 0) finish(out, bias, rows, width, 0);
+  if (activation == 1) finish(out, bias, rows, width, 1);
+  if (activation == 2) finish(out, bias, rows, width, 2);
 }
 
 EXPORT(scratchBytes) int scratchBytes(void) { return sizeof(Scratch); }

@@ -102,6 +102,37 @@ describe('batch norm on wasm', () => {
   });
 });
 
+describe('arithmetic on wasm', () => {
+  it.each(['Add', 'Sub', 'Multiply', 'Maximum', 'Minimum'])(
+    '%s equals cpu for equal shapes, rows, columns and a number on either side',
+    async (kernel) => {
+      for (const columns of [2, 8, 37, 200]) {
+        const a = random([3, 5, columns]);
+        for (const b of [
+          random([3, 5, columns], 2),
+          random([columns], 3),
+          random([1, 1, columns], 3),
+          random([3, 5, 1], 4),
+          random([], 5),
+          random([1], 6),
+        ]) {
+          await expectLikeCpu(kernel, { a, b }, {}, 0);
+          await expectLikeCpu(kernel, { a: b, b: a }, {}, 0);
+        }
+      }
+    },
+  );
+
+  it.each(['Maximum', 'Minimum'])('%s is NaN where either side is', async (kernel) => {
+    const inputs = {
+      a: { shape: [5], data: [Number.NaN, 1, 2, Number.NaN, 3] },
+      b: { shape: [5], data: [1, Number.NaN, 3, Number.NaN, -1] },
+    };
+    const { data } = await runOn('wasm', kernel, inputs, {});
+    expect(Array.from(data).map(Number.isNaN)).toEqual([true, true, false, true, false]);
+  });
+});
+
 describe('comparisons and masks on wasm', () => {
   const comparisons = ['Equal', 'NotEqual', 'Less', 'LessEqual', 'Greater', 'GreaterEqual'];
 

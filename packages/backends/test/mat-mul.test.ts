@@ -77,6 +77,24 @@ describe('matMul on wasm', () => {
         { transposeA: true, transposeB: true, activation, leakyreluAlpha: 0.3 },
       );
   });
+
+  it.each(['linear', 'relu', 'relu6'])(
+    'the fused product with %s keeps NaN and the cuts exact, in whole vectors and behind them',
+    async (activation) => {
+      const data = [Number.NaN, -1, 7, 3, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0, 6, Number.NaN, -2, 8];
+      const identity = Array.from({ length: 121 }, (_, i) => Number(i % 12 === 0));
+      const cut = { linear: (v: number) => v, relu: (v: number) => (v < 0 ? 0 : v), relu6: (v: number) => (v < 0 ? 0 : v > 6 ? 6 : v) }[
+        activation
+      ];
+      const y = await runOn(
+        'wasm',
+        '_FusedMatMul',
+        { a: { shape: [1, 1, 11], data: new Array(11).fill(1) }, b: { shape: [1, 11, 11], data: identity }, bias: { shape: [11], data } },
+        { transposeA: false, transposeB: false, activation },
+      );
+      expect(Array.from(y.data)).toEqual(data.map((v) => cut?.(v + 1)));
+    },
+  );
 });
 
 describe('einsum on wasm', () => {

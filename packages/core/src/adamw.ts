@@ -10,6 +10,8 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from './errors.ts';
+import { markState } from './probe.ts';
+import { checkRanges, fraction, positive, rate } from './ranges.ts';
 import type { Schedule } from './schedules.ts';
 
 export interface AdamWOptions {
@@ -45,13 +47,20 @@ export function adamW(options: AdamWOptions = {}): AdamW {
   return new AdamW(options);
 }
 
+/** A variable of the optimizer's own. Borrows `value`. */
+function slot(value: tf.Tensor): tf.Variable {
+  const variable = tf.variable(value, false);
+  markState([variable]);
+  return variable;
+}
+
 /** See {@link adamW}. `getConfig` writes a schedule as its present rate and leaves the `decay` filter out: functions have no JSON. */
 export class AdamW extends tf.Optimizer {
   /** May be set between steps. */
   learningRate: number | Schedule;
-  private readonly options: Required<Pick<AdamWOptions, 'beta1' | 'beta2' | 'weightDecay' | 'decay'>> & AdamWOptions;
-  private moments = new Map<string, Moments>();
-  private restored = false;
+  readonly #options: Required<Pick<AdamWOptions, 'beta1' | 'beta2' | 'weightDecay' | 'decay'>> & AdamWOptions;
+  #moments = new Map<string, Moments>();
+  #restored = false;
 
   static get className(): string {
     return 'AdamW';
@@ -61,16 +70,9 @@ export class AdamW extends tf.Optimizer {
     super();
     const { learningRate = 1e-3, beta1 = 0.9, beta2 = 0.999, weightDecay = 0.01, decay = () => true } = options;
     this.learningRate = learningRate;
-    this.options = { ...options, beta1, beta2, weightDecay, decay };
+    this.#options = { ...options, beta1, beta2, weightDecay, decay };
     const { epsilon = 1 } = options;
-    const inUnit = (x: number): boolean => x >= 0 && x < 1;
-    if (inUnit(beta1) && inUnit(beta2) && weightDecay >= 0 && epsilon > 0 && (typeof learningRate === 'function' || learningRate >= 0))
-      return;
-    throw new FinetuneError(
-      'bad-option',
-      'adamW',
-      `got ${JSON.stringify(this.getConfig())}; expected learningRate >= 0, beta1 and beta2 in [0, 1), epsilon > 0, weightDecay >= 0.`,
-    );
+    checkRanges('adamW', [rate, { learningRate: this.#rate(), weightDecay }], [fraction, { beta1, beta2 }], [positive, { epsilon }]);
   }
 
   /** Moves every named variable by its gradient; borrows the gradients. Throws before anything moves. */
@@ -81,64 +83,64 @@ export class AdamW extends tf.Optimizer {
     const gone = given.filter(({ name }) => !variables[name]).map(({ name }) => name);
     if (gone.length > 0)
       throw new FinetuneError('disposed', 'adamW', `got gradients for ${gone.join(', ')}; expected names of variables that are alive.`);
-    if (this.restored) this.bind(given.map(({ name }) => variables[name]!));
-    const rate = this.rate();
-    for (const { name, tensor } of given) this.move(variables[name]!, tensor, rate);
+    if (this.#restored) this.#bind(given.map(({ name }) => variables[name]!));
+    const eta = this.#rate();
+    for (const { name, tensor } of given) this.#move(variables[name]!, tensor, eta);
     this.incrementIterations();
   }
 
-  private rate(): number {
+  #rate(): number {
     return typeof this.learningRate === 'function' ? this.learningRate(this.iterations) : this.learningRate;
   }
 
-  private move(variable: tf.Variable, gradient: tf.Tensor, rate: number): void {
-    const { beta1, beta2, weightDecay, decay } = this.options;
-    const { epsilon = tf.backend().floatPrecision() === 16 ? 1e-4 : 1e-8 } = this.options; // 1e-8 is 0 in half precision
-    const { m, v } = this.momentsOf(variable);
+  #move(variable: tf.Variable, gradient: tf.Tensor, eta: number): void {
+    const { beta1, beta2, weightDecay, decay } = this.#options;
+    const { epsilon = tf.backend().floatPrecision() === 16 ? 1e-4 : 1e-8 } = this.#options; // 1e-8 is 0 in half precision
+    const { m, v } = this.#momentsOf(variable);
     const t = this.iterations + 1;
     const correction = Math.sqrt(1 - beta2 ** t);
-    const shrink = decay(variable.name) ? 1 - rate * weightDecay : 1;
+    const shrink = decay(variable.name) ? 1 - eta * weightDecay : 1;
     const assign = (target: tf.Variable, value: () => tf.Tensor): void => tf.tidy(() => target.assign(tf.tidy(value)));
     assign(m, () => tf.add(tf.mul(m, beta1), tf.mul(gradient, 1 - beta1)));
     assign(v, () => tf.add(tf.mul(v, beta2), tf.mul(tf.square(gradient), 1 - beta2)));
     assign(variable, () => {
       const denominator = tf.tidy(() => tf.add(tf.div(tf.sqrt(v), correction), epsilon));
-      const step = tf.tidy(() => tf.mul(tf.div(m, denominator), rate / (1 - beta1 ** t)));
+      const step = tf.tidy(() => tf.mul(tf.div(m, denominator), eta / (1 - beta1 ** t)));
       denominator.dispose();
       return tf.sub(tf.mul(variable, shrink), step);
     });
   }
 
-  private momentsOf(variable: tf.Variable): Moments {
-    const known = this.moments.get(variable.name);
+  #momentsOf(variable: tf.Variable): Moments {
+    const known = this.#moments.get(variable.name);
     if (known) return known;
-    const zeros = (): tf.Variable => tf.tidy(() => tf.variable(tf.zerosLike(variable), false));
+    const zeros = (): tf.Variable => tf.tidy(() => slot(tf.zerosLike(variable)));
     const moments = { m: zeros(), v: zeros() };
-    this.moments.set(variable.name, moments);
+    this.#moments.set(variable.name, moments);
     return moments;
   }
 
   /** Restored moments belong to the gradients of the next step by position, as in tfjs: names differ between two builds of one model. */
-  private bind(variables: tf.Variable[]): void {
-    const saved = [...this.moments];
+  #bind(variables: tf.Variable[]): void {
+    const saved = [...this.#moments];
     const shape = (x: tf.Tensor | undefined): string => (x ? `[${x.shape}]` : 'none');
-    const faults = Array.from({ length: Math.max(saved.length, variables.length) }, (_, i) => i)
-      .filter((i) => shape(saved[i]?.[1].m) !== shape(variables[i]))
-      .map((i) => `${variables[i]?.name ?? saved[i]![0]} ${shape(variables[i])} (saved: ${shape(saved[i]?.[1].m)})`);
-    if (faults.length > 0)
-      throw new FinetuneError(
-        'bad-file',
-        'adamW',
-        `the restored state does not fit: ${faults.join(', ')}. Train what was trained when it was saved.`,
-      );
-    this.moments = new Map(variables.map(({ name }, i) => [name, saved[i]![1]]));
-    this.restored = false;
+    const pairs = Array.from({ length: Math.max(saved.length, variables.length) }, (_, i) => {
+      const [name, moments] = saved[i] ?? [];
+      return { name: variables[i]?.name ?? name, is: shape(variables[i]), was: shape(moments?.m) };
+    });
+    const faults = pairs.flatMap(({ name, is, was }) => (is === was ? [] : `${name} ${is} (saved: ${was})`));
+    if (faults.length > 0) {
+      const message = `the restored state does not fit: ${faults.join(', ')}. Train what was trained when it was saved.`;
+      throw new FinetuneError('bad-file', 'adamW', message);
+    }
+    this.#moments = new Map(variables.map(({ name }, i) => [name, saved[i]![1]]));
+    this.#restored = false;
   }
 
   /** Step count, then all m, then all v: the order of tf.train.adam. The first tensor is the caller's, the others stay the optimizer's. */
   override async getWeights(): Promise<NamedTensor[]> {
     const all = (key: 'm' | 'v'): NamedTensor[] =>
-      [...this.moments].map(([name, moments]) => ({ name: `${name}/${key}`, tensor: moments[key] }));
+      [...this.#moments].map(([name, moments]) => ({ name: `${name}/${key}`, tensor: moments[key] }));
     return [await this.saveIterations(), ...all('m'), ...all('v')];
   }
 
@@ -147,18 +149,18 @@ export class AdamW extends tf.Optimizer {
     const state = await this.extractIterations(weights);
     this.dispose();
     const half = state.length / 2;
-    const copy = ({ tensor }: NamedTensor): tf.Variable => tf.variable(tensor, false);
-    this.moments = new Map(state.slice(0, half).map((m, i) => [m.name.replace(/\/m$/, ''), { m: copy(m), v: copy(state[half + i]!) }]));
-    this.restored = half > 0;
+    const moments = (i: number): Moments => ({ m: slot(state[i]!.tensor), v: slot(state[half + i]!.tensor) });
+    this.#moments = new Map(state.slice(0, half).map(({ name }, i) => [name.replace(/\/m$/, ''), moments(i)]));
+    this.#restored = half > 0;
   }
 
   override dispose(): void {
-    for (const { m, v } of this.moments.values()) tf.dispose([m, v]);
-    this.moments.clear();
+    for (const { m, v } of this.#moments.values()) tf.dispose([m, v]);
+    this.#moments.clear();
   }
 
   override getConfig(): tf.serialization.ConfigDict {
-    const { beta1, beta2, weightDecay, epsilon } = this.options;
-    return { learningRate: this.rate(), beta1, beta2, weightDecay, ...(epsilon === undefined ? {} : { epsilon }) };
+    const { beta1, beta2, weightDecay, epsilon } = this.#options;
+    return { learningRate: this.#rate(), beta1, beta2, weightDecay, ...(epsilon === undefined ? {} : { epsilon }) };
   }
 }

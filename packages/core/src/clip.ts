@@ -8,6 +8,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from './errors.ts';
+import { checkRanges, positive } from './ranges.ts';
 
 const sumOfSquares = (x: tf.Tensor): tf.Tensor => tf.tidy(() => tf.sum(tf.square(x)));
 const read = (x: () => tf.Tensor): number => tf.tidy(() => x().dataSync()[0]!);
@@ -19,7 +20,7 @@ const read = (x: () => tf.Tensor): number => tf.tidy(() => x().dataSync()[0]!);
  * @throws FinetuneError `bad-option` unless norm > 0; `not-finite` naming the gradients with NaN or Inf. Then `gradients` are untouched.
  */
 export function clipByGlobalNorm(gradients: tf.NamedTensorMap, norm: number): tf.NamedTensorMap {
-  if (!(norm > 0)) throw new FinetuneError('bad-option', 'clipByGlobalNorm', `got norm ${norm}; expected a number > 0.`);
+  checkRanges('clipByGlobalNorm', [positive, { norm }]);
   const entries = Object.entries(gradients);
   if (entries.length === 0) return gradients;
   const total = read(() => tf.sqrt(tf.addN(entries.map(([, g]) => sumOfSquares(g)))));

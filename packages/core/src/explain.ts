@@ -5,6 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { finetune } from './finetune.ts';
 import { type KeptRow, type MemoryReport, measure } from './memory.ts';
+import { aligned, unitFor } from './memory-data.ts';
 import type { TunableModel } from './models/read-model.ts';
 import type { Technique } from './technique.ts';
 import type { FinetuneOptions } from './tuned.ts';
@@ -28,6 +29,9 @@ export interface Explanation {
   toString(): string;
 }
 
+type Outputs = tf.Tensor | tf.Tensor[] | tf.NamedTensorMap;
+type Inputs = Outputs | (() => tf.Scalar);
+
 /** Throws the gradients away. */
 const discard: Technique = { name: 'explain', options: null, attach: () => ({ step: { onGradients: () => 'skip' }, detach: () => {} }) };
 
@@ -40,17 +44,20 @@ const discard: Technique = { name: 'explain', options: null, attach: () => ({ st
  * @example
  * console.log(String(explain(model, x, { candidates: [fourBit(), tuneMode()] })));
  */
-export function explain(model: TunableModel, inputs: tf.Tensor | tf.Tensor[] | tf.NamedTensorMap | (() => tf.Scalar), options: ExplainOptions = {}): Explanation {
+export function explain(model: TunableModel, inputs: Inputs, options: ExplainOptions = {}): Explanation {
   const { candidates = [], ...rest } = options;
   const base = keptBy(model, inputs, [], rest);
   const others = candidates.map((candidate) => [candidate.name, keptBy(model, inputs, [candidate], rest)] as const);
-  const bytesIn = (memory: MemoryReport, { layer, kernel }: KeptRow) => memory.kept.find((row) => row.layer === layer && row.kernel === kernel)?.bytes ?? 0;
-  const rows = base.kept.map((row): ExplainedRow => ({ ...row, under: Object.fromEntries(others.map(([name, memory]) => [name, bytesIn(memory, row)])) }));
+  const bytesIn = (memory: MemoryReport, { layer, kernel }: KeptRow) =>
+    memory.kept.find((row) => row.layer === layer && row.kernel === kernel)?.bytes ?? 0;
+  const rows = base.kept.map(
+    (row): ExplainedRow => ({ ...row, under: Object.fromEntries(others.map(([name, memory]) => [name, bytesIn(memory, row)])) }),
+  );
   const keptUnder = Object.fromEntries(others.map(([name, memory]) => [name, memory.keptBytes]));
   return { keptBytes: base.keptBytes, keptUnder, rows, memory: base, toString: () => table(base.keptBytes, keptUnder, rows) };
 }
 
-function keptBy(model: TunableModel, inputs: Parameters<typeof explain>[1], techniques: readonly Technique[], options: FinetuneOptions): MemoryReport {
+function keptBy(model: TunableModel, inputs: Inputs, techniques: readonly Technique[], options: FinetuneOptions): MemoryReport {
   const tuned = finetune(model, [...techniques, discard], options);
   const optimizer = tf.train.sgd(1);
   try {
@@ -62,24 +69,28 @@ function keptBy(model: TunableModel, inputs: Parameters<typeof explain>[1], tech
 }
 
 /** The sum of the means of all outputs: every output waits as it would under a loss. */
-function lossOf(model: TunableModel, inputs: Parameters<typeof explain>[1]): tf.Scalar {
+function lossOf(model: TunableModel, inputs: Inputs): tf.Scalar {
   if (typeof inputs === 'function') return inputs();
-  const run = 'apply' in model ? (x: unknown) => (model.apply as Function)(x, { training: true }) : (x: unknown) => (model as { predict(x: unknown): unknown }).predict(x);
-  const outputs = run(inputs) as tf.Tensor | tf.Tensor[] | tf.NamedTensorMap;
+  const { apply, predict } = model as { readonly [method in 'apply' | 'predict']?: (x: Inputs, kwargs: object) => Outputs };
+  const outputs = apply ? apply.call(model, inputs, { training: true }) : predict!.call(model, inputs, {});
   const list = outputs instanceof tf.Tensor ? [outputs] : Object.values(outputs);
   return tf.addN(list.map((y) => tf.mean(y))) as tf.Scalar;
 }
 
-const mb = (bytes: number) => (bytes / 1e6).toFixed(2).padStart(9);
-
 function table(total: number, totals: Explanation['keptUnder'], rows: readonly ExplainedRow[]): string {
+  const { name: unit, format } = unitFor(total);
   const names = Object.keys(totals);
-  const wide = Math.max(...rows.map(({ layer, kernel }) => layer.length + kernel.length + 1), 28);
-  const line = (label: string, bytes: readonly number[]) => label.padEnd(wide) + bytes.map(mb).join('');
-  return [
-    'kept for backward, MB'.padEnd(wide) + ['now', ...names].map((name) => name.slice(0, 8).padStart(9)).join(''),
-    ...rows.slice(0, 20).map((row) => line(`${row.layer} ${row.kernel}`.trim(), [row.bytes, ...names.map((name) => row.under[name]!)])),
-    ...(rows.length > 20 ? [`${rows.length - 20} more`] : []),
-    line('at most at once', [total, ...names.map((name) => totals[name]!)]),
-  ].join('\n');
+  const line = (label: string, now: number, under: Explanation['keptUnder']) => [
+    label,
+    format(now),
+    ...names.map((name) => format(under[name]!)),
+  ];
+  return aligned([
+    [
+      [`kept for backward, ${unit}`, 'now', ...names],
+      ...rows.slice(0, 20).map(({ layer, kernel, bytes, under }) => line(`${layer} ${kernel}`.trim(), bytes, under)),
+      ...(rows.length > 20 ? [[`${rows.length - 20} more`]] : []),
+      line('at most at once', total, totals),
+    ],
+  ]).join();
 }

@@ -7,7 +7,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from './errors.ts';
 import type { Held } from './held.ts';
+import { override } from './override.ts';
 import { type CustomGradient, type Recorder, type Recording, Tape, type Tensors } from './tape.ts';
+import type { Undo } from './technique.ts';
 
 let tapes: Recorder[] = [];
 let restore = () => {};
@@ -40,7 +42,7 @@ type Invocation =
   | { readonly kernelName?: never; readonly forwardFunc: Forward; readonly backwardsFunc: CustomGradient; readonly inputs: Tensors };
 
 /** Puts the recording methods on the engine instance; returns what takes them off again. */
-function patch(): () => void {
+function patch(): Undo {
   const engine = tf.engine() as any;
   const { runKernelFunc, state } = engine;
   // tfjs's fused ops have custom gradients that save everything. Their one inner kernel is recorded instead.
@@ -70,19 +72,11 @@ function patch(): () => void {
     return y;
   };
 
-  const replaced: { [method: string]: unknown } = {
+  return override(engine, {
     gradients,
     isTapeOn: () => false,
     runKernelFunc: (call: Invocation) => (call.kernelName === undefined ? runCustom(call) : runKernel(call)),
-  };
-  const before = Object.keys(replaced).map((name) => [name, Object.getOwnPropertyDescriptor(engine, name)] as const);
-  Object.assign(engine, replaced);
-  return () => {
-    for (const [name, own] of before) {
-      if (own) Object.defineProperty(engine, name, own);
-      else delete engine[name];
-    }
-  };
+  });
 }
 
 /** On every open tape, `copy` is the same value as `t`: nested gradients flow through saved values. */

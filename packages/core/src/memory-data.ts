@@ -86,3 +86,10 @@ export const gpuNote = ({ gpu }: MemoryData, { size }: Unit): string =>
   gpu
     ? `GPU: the backend says ${size(gpu.usedBytes)} in use, ${size(gpu.allocatedBytes)} allocated with its pool. The table counts live tensors.`
     : '';
+
+/** Tables whose columns line up: the first to the left, figures to the right. */
+export function aligned(blocks: readonly (readonly (readonly string[])[])[]): string[] {
+  const width = (column: number) => Math.max(...blocks.flat().map((row) => row[column]?.length ?? 0));
+  const cell = (text: string, column: number) => (column === 0 ? text.padEnd(width(0)) : text.padStart(width(column)));
+  return blocks.map((rows) => rows.map((row) => row.map(cell).join('  ')).join('\n'));
+}

@@ -13,6 +13,7 @@ import { override } from './override.ts';
 import type { Undo } from './technique.ts';
 
 type Method = (...args: never[]) => unknown;
+type Original = (this: unknown, ...args: any[]) => unknown;
 type Gradients = { [input: string]: () => tf.Tensor };
 interface TapeNode {
   gradient?: (dys: tf.Tensor[]) => Gradients;
@@ -69,7 +70,7 @@ function hookTape(): Undo[] {
     return gradient;
   };
   const addTapeNode =
-    (original: Function): Method =>
+    (original: Original): Method =>
     (kernel: string, inputs: tf.NamedTensorMap, ...rest: [tf.Tensor[], unknown, tf.Tensor[], unknown]) => {
       original.call(engine, kernel, inputs, ...rest);
       for (const saved of rest[2]) {
@@ -124,7 +125,7 @@ function hookOptimizers(): Undo[] {
 }
 
 /** Replaces a method on `target` itself; the result puts back what was there, unless someone else has replaced it since. */
-function hook(target: object, name: string, wrap: (original: (this: unknown, ...args: any[]) => unknown) => Method): Undo {
+function hook(target: object, name: string, wrap: (original: Original) => Method): Undo {
   const methods = target as { [name: string]: any };
   const wrapped = wrap(methods[name]);
   const restore = override(target, { [name]: wrapped });

@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { clipByGlobalNorm } from './clip.ts';
-import { FinetuneError } from './errors.ts';
+import { checkRanges, count, positive } from './ranges.ts';
 import type { Pass } from './pass.ts';
 import { type Schedule, setLearningRate } from './schedules.ts';
 
@@ -36,11 +36,7 @@ export class FinetuneOptimizer extends tf.Optimizer {
   constructor(inner: tf.Optimizer, stepper: Stepper, options: StepOptions) {
     super();
     const { accumulate = 1, clipNorm = 1 } = options;
-    const faults = [
-      !(Number.isInteger(accumulate) && accumulate > 0) && `accumulate = ${accumulate}; expected a whole number >= 1`,
-      !(clipNorm > 0) && `clipNorm = ${clipNorm}; expected a number > 0`,
-    ].filter(Boolean);
-    if (faults.length > 0) throw new FinetuneError('bad-option', 'optimizer', `got ${faults.join(', ')}.`);
+    checkRanges('optimizer', [count, { accumulate }], [positive, { clipNorm }]);
     this.inner = inner;
     this.#stepper = stepper;
     this.#options = options;

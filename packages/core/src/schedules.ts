@@ -7,34 +7,26 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from './errors.ts';
+import { checkRanges, count, rate } from './ranges.ts';
 
 /** The learning rate for the step that follows `step` finished ones. */
 export type Schedule = (step: number) => number;
 
-function check(who: string, rates: { [name: string]: number }, steps: { [name: string]: number } = {}): void {
-  const faults = Object.entries(rates).flatMap(([name, x]) =>
-    x >= 0 && x < Infinity ? [] : `${name} = ${x}; expected a finite rate >= 0`,
-  );
-  for (const [name, x] of Object.entries(steps))
-    if (!(Number.isInteger(x) && x > 0)) faults.push(`${name} = ${x}; expected a whole number >= 1`);
-  if (faults.length > 0) throw new FinetuneError('bad-option', who, `got ${faults.join(', ')}.`);
-}
-
 /** The same rate at every step. */
-export function constant(rate: number): Schedule {
-  check('constant', { rate });
-  return () => rate;
+export function constant(value: number): Schedule {
+  checkRanges('constant', [rate, { rate: value }]);
+  return () => value;
 }
 
 /** From `from` to `to` in equal strides over `steps` steps. */
 export function linear({ from, to, steps }: { from: number; to: number; steps: number }): Schedule {
-  check('linear', { from, to }, { steps });
+  checkRanges('linear', [rate, { from, to }], [count, { steps }]);
   return (step) => from + (to - from) * Math.min(step / steps, 1);
 }
 
 /** From `peak` to `end` (default 0) along half a cosine over `steps` steps. */
 export function cosine({ peak, steps, end = 0 }: { peak: number; steps: number; end?: number }): Schedule {
-  check('cosine', { peak, end }, { steps });
+  checkRanges('cosine', [rate, { peak, end }], [count, { steps }]);
   return (step) => end + ((peak - end) * (1 + Math.cos(Math.PI * Math.min(step / steps, 1)))) / 2;
 }
 
@@ -55,7 +47,7 @@ export function join(schedules: readonly Schedule[], boundaries: readonly number
 
 /** From 0 to what `then` starts with over `steps` steps, then `then`. The first step has rate 0. */
 export function warmup(steps: number, then: Schedule): Schedule {
-  check('warmup', {}, { steps });
+  checkRanges('warmup', [count, { steps }]);
   return join([linear({ from: 0, to: then(0), steps }), then], [steps]);
 }
 
@@ -70,7 +62,7 @@ export function warmupCosine({
   steps: number;
   end?: number;
 }): Schedule {
-  check('warmupCosine', {}, { warmupSteps, 'steps - warmupSteps': steps - warmupSteps });
+  checkRanges('warmupCosine', [count, { warmupSteps, 'steps - warmupSteps': steps - warmupSteps }]);
   return warmup(warmupSteps, cosine({ ...rest, steps: steps - warmupSteps }));
 }
 
@@ -79,11 +71,11 @@ export function warmupCosine({
  *
  * tfjs has no such method but for SGD and Momentum, which keep the rate in a tensor too; the others read a protected field at each step.
  */
-export function setLearningRate(optimizer: tf.Optimizer, rate: number): void {
-  check('setLearningRate', { rate });
+export function setLearningRate(optimizer: tf.Optimizer, value: number): void {
+  checkRanges('setLearningRate', [rate, { rate: value }]);
   const open = optimizer as unknown as { learningRate?: unknown; setLearningRate?(rate: number): void };
-  if (open.setLearningRate) open.setLearningRate(rate);
-  else if (open.learningRate !== undefined) open.learningRate = rate;
+  if (open.setLearningRate) open.setLearningRate(value);
+  else if (open.learningRate !== undefined) open.learningRate = value;
   else
     throw new FinetuneError(
       'bad-option',

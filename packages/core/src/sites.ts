@@ -8,12 +8,7 @@ import { FinetuneError } from './errors.ts';
 import type { Site, SiteFilter, SiteWeight } from './technique.ts';
 
 type Named = { readonly name: string };
-
-const matches = (pattern: string | RegExp, name: string): boolean =>
-  typeof pattern === 'string' ? name === pattern || name.endsWith(`/${pattern}`) : name.search(pattern) >= 0;
-
-const nameMatches = <T extends Named>(pattern: string | RegExp, items: readonly T[]): T[] =>
-  items.filter((item) => matches(pattern, item.name));
+type Entry = string | RegExp | ((site: Site) => boolean);
 
 /**
  * The sites that `filter` selects, in model order.
@@ -22,7 +17,7 @@ const nameMatches = <T extends Named>(pattern: string | RegExp, items: readonly 
  * @throws FinetuneError 'no-match' if nothing matches, or an entry of a list matches nothing; it names the nearest
  */
 export function selectSites(sites: readonly Site[], filter: SiteFilter | undefined, who: string): readonly Site[] {
-  return filter === undefined ? sites : select(sites, filter, who, nameMatches, sites);
+  return filter === undefined ? sites : select(sites, filter, who, (entry) => sitesOf(entry, sites), sites);
 }
 
 /**
@@ -33,55 +28,46 @@ export function selectSites(sites: readonly Site[], filter: SiteFilter | undefin
  */
 export function selectWeights(sites: readonly Site[], filter: SiteFilter, who: string): readonly SiteWeight[] {
   const weights = sites.flatMap((site) => site.weights);
-  const ofSites = (found: readonly Site[]) => found.flatMap((site) => site.weights);
-  if (typeof filter === 'function')
-    return ofSites(
-      select(
-        sites.filter((site) => site.weights.length > 0),
-        filter,
-        who,
-        nameMatches,
-        weights,
-      ),
-    );
-  const find = (pattern: string | RegExp) => {
-    const found = nameMatches(pattern, sites);
-    return found.length > 0 ? ofSites(found) : nameMatches(pattern, weights);
+  const find = (entry: Entry) => {
+    const found = sitesOf(entry, sites);
+    return found.length > 0 || typeof entry === 'function' ? found.flatMap((site) => site.weights) : named(entry, weights);
   };
   return select(weights, filter, who, find, [...sites.filter((site) => site.weights.length > 0), ...weights]);
 }
 
+const named = <T extends Named>(pattern: string | RegExp, items: readonly T[]): T[] =>
+  items.filter(({ name }) => (typeof pattern === 'string' ? name === pattern || name.endsWith(`/${pattern}`) : name.search(pattern) >= 0));
+
+const sitesOf = (entry: Entry, sites: readonly Site[]): Site[] => (typeof entry === 'function' ? sites.filter(entry) : named(entry, sites));
+
+/** The `items` that any entry of `filter` finds; each must find one. */
 function select<T extends Named>(
   items: readonly T[],
-  filter: Exclude<SiteFilter, (site: Site) => boolean> | ((item: T & Site) => boolean),
+  filter: SiteFilter,
   who: string,
-  find: (pattern: string | RegExp, items: readonly T[]) => readonly T[],
+  find: (entry: Entry) => readonly T[],
   offered: readonly Named[],
 ): readonly T[] {
-  const patterns = typeof filter === 'function' ? [] : ([filter].flat() as (string | RegExp)[]);
-  const found = patterns.map((pattern) => find(pattern, items));
-  const chosen = new Set(typeof filter === 'function' ? (items as readonly (T & Site)[]).filter(filter) : found.flat());
-  const missing = patterns.filter((_, i) => found[i]!.length === 0);
-  if (chosen.size > 0 && missing.length === 0) return items.filter((item) => chosen.has(item));
-  throw noMatch(missing, offered, who);
+  const entries = [filter].flat() as Entry[];
+  const found = entries.map(find);
+  const missing = entries.filter((_, i) => found[i]!.length === 0);
+  if (entries.length === 0 || missing.length > 0) throw noMatch(missing, offered, who);
+  const chosen = new Set(found.flat());
+  return items.filter((item) => chosen.has(item));
 }
 
-function noMatch(missing: readonly (string | RegExp)[], offered: readonly Named[], who: string): FinetuneError {
-  const got = missing.map((pattern) => (typeof pattern === 'string' ? `"${pattern}"` : String(pattern))).join(', ') || 'a filter';
-  const sought = missing.map((pattern) => (typeof pattern === 'string' ? pattern : pattern.source));
+function noMatch(missing: readonly Entry[], offered: readonly Named[], who: string): FinetuneError {
+  const patterns = missing.filter((entry) => typeof entry !== 'function');
+  const got = patterns.map((pattern) => (typeof pattern === 'string' ? `"${pattern}"` : String(pattern))).join(', ') || 'a filter';
+  const sought = patterns.map((pattern) => (typeof pattern === 'string' ? pattern : pattern.source));
   const far = (name: string) =>
-    Math.min(...sought.map((s) => Math.min(distance(s, name), distance(s, name.slice(name.lastIndexOf('/') + 1)))));
-  const near = offered.map(({ name }) => [name, far(name)] as const).sort((a, b) => a[1] - b[1] || 0);
-  const names = near
-    .slice(0, 8)
-    .map(([name]) => `"${name}"`)
-    .join(', ');
-  return new FinetuneError(
-    'no-match',
-    who,
-    `got ${got}, which matches nothing in this model; expected names such as ${names || '(there are none)'}${near.length > 8 ? ` (nearest of ${near.length})` : ''}. ` +
-      'Use a whole name, its last segments, a RegExp, a list of these that all match, or a function of the site.',
-  );
+    Math.min(...sought.flatMap((s) => [name, name.slice(name.lastIndexOf('/') + 1)].map((n) => distance(s, n))));
+  const near = offered.map(({ name }) => ({ name, far: far(name) })).sort((a, b) => a.far - b.far || 0);
+  const names = near.slice(0, 8).map(({ name }) => `"${name}"`);
+  const more = near.length > 8 ? ` (nearest of ${near.length})` : '';
+  const advice = 'Use a whole name, its last segments, a RegExp, a list of these that all match, or a function of the site.';
+  const expected = `expected names such as ${names.join(', ') || '(there are none)'}${more}`;
+  return new FinetuneError('no-match', who, `got ${got}, which matches nothing in this model; ${expected}. ${advice}`);
 }
 
 /** Edits (insert, delete, replace) that lead from a to b. */

@@ -144,9 +144,14 @@ test('variables without a gradient stay, disposed ones are an error before anyth
   optimizer.dispose();
 });
 
-test('options that make no sense are refused', () => {
-  for (const options of [{ beta1: 1 }, { beta2: -0.1 }, { epsilon: 0 }, { weightDecay: -1 }, { learningRate: Number.NaN }])
-    expect(() => adamW(options)).toThrow('expected learningRate >= 0, beta1 and beta2 in [0, 1), epsilon > 0, weightDecay >= 0');
+test('options that make no sense are refused, all in one message', () => {
+  for (const options of [{ beta1: 1 }, { beta2: -0.1 }, { epsilon: 0 }, { weightDecay: -1 }, { learningRate: Number.NaN }]) {
+    const [[name, got]] = Object.entries(options) as [[string, number]];
+    expect(() => adamW(options)).toThrow(`[adamW] got ${name} = ${got}; expected a`);
+  }
+  expect(() => adamW({ learningRate: -1, beta1: 2, epsilon: 0 })).toThrow(
+    'got learningRate = -1; expected a finite rate >= 0, beta1 = 2; expected a number in [0, 1), epsilon = 0; expected a number > 0.',
+  );
 });
 
 test('tfjs can make it again from its class name and config', () => {

@@ -51,5 +51,5 @@ test('gradients that overflow only together are said to', () => {
 });
 
 test('a bound that is not positive is refused', () => {
-  for (const norm of [0, -1, Number.NaN]) expect(() => clipByGlobalNorm({}, norm)).toThrow(`got norm ${norm}; expected a number > 0`);
+  for (const norm of [0, -1, Number.NaN]) expect(() => clipByGlobalNorm({}, norm)).toThrow(`got norm = ${norm}; expected a number > 0`);
 });

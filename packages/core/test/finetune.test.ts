@@ -23,7 +23,7 @@ function convNet() {
 }
 
 const data = () => ({ x: normal([12, 8, 8, 2], 7), y: tf.oneHot(tf.tensor1d([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2], 'int32'), 3) });
-const compiled = { loss: 'categoricalCrossentropy', metrics: ['accuracy'] } as const;
+const compiled = { loss: 'categoricalCrossentropy', metrics: ['accuracy'] };
 const fitting = { epochs: 2, batchSize: 4, shuffle: false, verbose: 0 } as const;
 
 /** A handler that keeps what it is given. */

@@ -1,5 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { adamW } from '../src/adamw.ts';
+import { finetune } from '../src/finetune.ts';
 import { type MemoryReport, measure, trackMemory } from '../src/memory.ts';
 import { markState, probes } from '../src/probe.ts';
 import type { Kept } from '../src/technique.ts';
@@ -125,6 +127,37 @@ describe('optimizers of tfjs', () => {
     expect(now(tracker.report())).toEqual({ ...none, optimizer: 80 });
     tf.dispose([before, within]);
     tracker.stop();
+  });
+
+  test('those of adamW count as optimizer, made before tracking, during, or restored', async () => {
+    const [w, u] = [variable([50]), variable([20])];
+    const optimizer = adamW();
+    const step = (v: tf.Variable) => void optimizer.minimize(() => v.square().sum<tf.Scalar>(), false, [v]);
+    step(w);
+    const tracker = trackMemory();
+    step(u);
+    expect(now(tracker.report())).toEqual({ ...none, weights: 280, optimizer: 560 });
+    const [iterations, ...slots] = await optimizer.getWeights();
+    const copies = slots.map(({ name, tensor }) => ({ name, tensor: tf.clone(tensor) }));
+    await optimizer.setWeights([iterations!, ...copies]);
+    tf.dispose([iterations!.tensor, copies.map(({ tensor }) => tensor)]);
+    expect(now(tracker.report())).toEqual({ ...none, weights: 280, optimizer: 560 });
+    tracker.stop();
+    tf.dispose([w, u]);
+    optimizer.dispose();
+  });
+
+  test('of an optimizer inside another are known by option', () => {
+    const w = variable([50]);
+    const inner = tf.train.momentum(0.1, 0.9);
+    const tuned = finetune({ w });
+    const optimizer = tuned.optimizer(inner);
+    optimizer.minimize(() => w.square().sum<tf.Scalar>());
+    const { memory } = measure(() => tf.ones([1]).dispose(), { optimizer });
+    expect(memory.atPeak).toEqual({ ...none, weights: 200, optimizer: 200, transient: 4 });
+    tuned.dispose();
+    w.dispose();
+    disposeAll(inner);
   });
 
   test('are restored', () => {

@@ -5,12 +5,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Attrs, Kernels, Stock, WasmBackend } from './backend.ts';
 import { batchNorms } from './batch-norm.ts';
+import { binaries } from './binary.ts';
 import { clips } from './clip.ts';
 import { conv2dGradients } from './conv2d-gradients.ts';
 import { conv3d } from './conv3d.ts';
 import { depthwiseGradients } from './depthwise-gradients.ts';
 import { dilation2dGradients } from './dilation2d-gradients.ts';
 import { einsums } from './einsum.ts';
+import { exponentials } from './exponential.ts';
 import { fusedConvs } from './fused.ts';
 import { gathers } from './gather.ts';
 import { identities } from './identity.ts';
@@ -23,7 +25,18 @@ import { reductions } from './reduce.ts';
 export { guardHeap, type HeapUse, heapUse } from './heap-guard.ts';
 
 const alone: readonly Kernels[] = [conv2dGradients, conv3d, depthwiseGradients, poolGradients, dilation2dGradients, einsums];
-const beside: readonly ((stock: Stock) => Kernels)[] = [identities, matMuls, fusedConvs, batchNorms, reductions, logicals, gathers, clips];
+const beside: readonly ((stock: Stock) => Kernels)[] = [
+  identities,
+  matMuls,
+  fusedConvs,
+  batchNorms,
+  reductions,
+  binaries,
+  exponentials,
+  logicals,
+  gathers,
+  clips,
+];
 const ours = new WeakSet<tf.KernelFunc>();
 
 /**

@@ -6,6 +6,7 @@ import type { WasmBackend } from './backend.ts';
 
 type Pointer = number;
 type Compare = (a: Pointer, b: Pointer, out: Pointer, n: number, bStep: number) => void;
+type Unary = (x: Pointer, out: Pointer, n: number) => void;
 
 /** Signatures of native/*.c; `scratch` carries the Window where one is needed. */
 interface Exports {
@@ -41,6 +42,14 @@ interface Exports {
     epsilon: number,
     scratch: Pointer,
   ): void;
+  addRow(a: Pointer, b: Pointer, out: Pointer, rows: number, columns: number): void;
+  subtractRow(a: Pointer, b: Pointer, out: Pointer, rows: number, columns: number): void;
+  multiplyRow(a: Pointer, b: Pointer, out: Pointer, rows: number, columns: number): void;
+  exp: Unary;
+  tanh: Unary;
+  erf: Unary;
+  maximum: Compare;
+  minimum: Compare;
   equal: Compare;
   notEqual: Compare;
   less: Compare;

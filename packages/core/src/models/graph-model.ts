@@ -14,6 +14,7 @@ import { constantsOf } from './graph-constants.ts';
 import { type GraphSite, graphSite } from './graph-site.ts';
 import { intercept, operands } from './intercept.ts';
 import { type ModelReader, makeReader } from './model-reader.ts';
+import type { Replacement } from './replaceable-site.ts';
 import { type Executor, type GraphNode, nodesOf } from './tfjs-converter.ts';
 
 export function readGraphModel(model: GraphModel): ModelReader {
@@ -43,71 +44,73 @@ export function readGraphModel(model: GraphModel): ModelReader {
 }
 
 /** Knows which node runs, and what runs in its place. */
-function hook(executor: Executor, nodes: readonly GraphNode[], sites: readonly GraphSite[]): Undo {
+function followerOf(sites: readonly GraphSite[]) {
   const byName = new Map(sites.map((site) => [site.name, site]));
-  const { execute, executeAsync } = executor;
   const { state } = tf.engine();
   /** The gradientDepth of the run of the graph that is under way. */
   let depth: number | undefined;
   let running: string | undefined;
-
   const replaced = () => {
     const site = byName.get(running ?? '');
     return site?.replaced ? site : undefined;
   };
-  const enter = (node: string) => {
-    if (depth === undefined) return;
-    running = node;
-    // In a gradient tfjs takes fused ops apart; a replaced one stays whole, so that next is the same in training as in predict.
-    state.gradientDepth = recording() && replaced() ? 0 : depth;
+  return {
+    enter(node: string): void {
+      if (depth === undefined) return;
+      running = node;
+      // In a gradient tfjs takes fused ops apart; a replaced one stays whole, so that next is the same in training as in predict.
+      state.gradientDepth = recording() && replaced() ? 0 : depth;
+    },
+    /** Around one run of the graph. */
+    follow<T>(run: () => T): T {
+      const before = state.gradientDepth;
+      depth = before;
+      try {
+        return run();
+      } finally {
+        state.gradientDepth = before;
+        depth = running = undefined;
+      }
+    },
+    label: () => running,
+    find(kernel: string | undefined): Replacement | undefined {
+      const site = replaced();
+      if (!site || !standsFor(site, kernel)) return undefined;
+      return (x, next) => {
+        state.gradientDepth = depth!;
+        return site.run(x, next);
+      };
+    },
   };
-  const run: typeof execute = (...args) => {
-    const before = state.gradientDepth;
-    depth = before;
-    try {
-      return execute.apply(executor, args);
-    } finally {
-      state.gradientDepth = before;
-      depth = running = undefined;
-    }
-  };
-  const undos = [
-    ...nodes.map((node) => {
-      const { category } = node;
-      return override(node, {
-        get category() {
-          enter(node.name);
-          return category;
-        },
-      });
-    }),
-    override(executor, {
-      execute: run,
-      executeAsync(...args: unknown[]) {
-        refuseReplaced(sites);
-        return executeAsync.apply(executor, args);
-      },
-    }),
-    intercept({
-      label: () => running,
-      find(kernel) {
-        const site = replaced();
-        return site && replaces(site, kernel)
-          ? (x, next) => {
-              state.gradientDepth = depth!;
-              return site.run(x, next);
-            }
-          : undefined;
-      },
-    }),
-  ];
-  return () => undos.forEach((undo) => undo());
 }
 
-/** Whether `kernel` (undefined: a customGrad) is the one of its node that stands for the node. */
-function replaces({ kind }: GraphSite, kernel: string | undefined): boolean {
+/** Whether `kernel` (undefined: a customGrad) is the one that computes what its node is for. */
+function standsFor({ kind }: GraphSite, kernel: string | undefined): boolean {
   if (kind === 'activation') return !/^(Reshape|Cast|Identity)$/.test(kernel ?? 'Cast');
   return kernel === undefined || kernel in operands;
+}
+
+function hook(executor: Executor, nodes: readonly GraphNode[], sites: readonly GraphSite[]): Undo {
+  const follower = followerOf(sites);
+  const { execute, executeAsync } = executor;
+  const methods = {
+    execute: (...args: unknown[]) => follower.follow(() => execute.apply(executor, args)),
+    executeAsync(...args: unknown[]) {
+      refuseReplaced(sites);
+      return executeAsync.apply(executor, args);
+    },
+  };
+  const enterWhenRead = (node: GraphNode) => {
+    const { category } = node;
+    return override(node, {
+      get category() {
+        follower.enter(node.name);
+        return category;
+      },
+    });
+  };
+  const undos = [...nodes.map(enterWhenRead), override(executor, methods), intercept(follower)];
+  return () => undos.forEach((undo) => undo());
 }
 
 function refuseReplaced(sites: readonly GraphSite[]): void {

@@ -75,7 +75,12 @@ interface Plan {
   readonly checkpoint: boolean | undefined;
 }
 
-function hook(root: Container, names: ReadonlyMap<Layer, string>, sites: ReadonlyMap<Layer, LayerSite>, { frozen, trained, checkpoint }: Plan): Undo {
+function hook(
+  root: Container,
+  names: ReadonlyMap<Layer, string>,
+  sites: ReadonlyMap<Layer, LayerSite>,
+  { frozen, trained, checkpoint }: Plan,
+): Undo {
   const release = new Release(root);
   const segments = checkpoint ? new Segments([...names.keys()], [root, ...names.keys()].filter(isContainer)) : undefined;
   const undos = [...names].map(([layer, name]) => {

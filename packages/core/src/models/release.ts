@@ -10,7 +10,17 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { recording } from '../gradients.ts';
-import { type Container, isContainer, type Kwargs, type Layer, lastReads, orderOf, type Symbolic, type Tensors, toList } from './tfjs-layers.ts';
+import {
+  type Container,
+  isContainer,
+  type Kwargs,
+  type Layer,
+  lastReads,
+  orderOf,
+  type Symbolic,
+  type Tensors,
+  toList,
+} from './tfjs-layers.ts';
 
 interface Step {
   readonly layer: Layer;

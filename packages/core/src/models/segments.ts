@@ -9,7 +9,17 @@ import * as tf from '@tensorflow/tfjs-core';
 import { checkpoint } from '../checkpoint.ts';
 import { FinetuneError } from '../errors.ts';
 import { recording } from '../gradients.ts';
-import { type Container, isContainer, type Kwargs, type Layer, lastReads, orderOf, type Symbolic, type Tensors, toList } from './tfjs-layers.ts';
+import {
+  type Container,
+  isContainer,
+  type Kwargs,
+  type Layer,
+  lastReads,
+  orderOf,
+  type Symbolic,
+  type Tensors,
+  toList,
+} from './tfjs-layers.ts';
 
 interface Segment {
   /** What each layer call of the segment computes, in the executor's order. */
@@ -22,35 +32,34 @@ interface Segment {
 const elements = (t: Symbolic) => t.shape.reduce<number>((n, d) => n * (d ?? 1), 1);
 const sum = (tensors: readonly Symbolic[]) => tensors.reduce((n, t) => n + elements(t), 0);
 
-/** Positions in `order` after which a single tensor is still to be read. */
-function cutsOf(container: Container, order: readonly Symbolic[]): Map<number, Symbolic> {
+/** The smallest segments: one ends at every tensor that alone is still to be read. */
+function piecesOf({ inputs, outputs }: Container, order: readonly Symbolic[]): Segment[] {
   const last = lastReads(order);
-  for (const y of container.outputs) last.set(y, order.length);
-  const live = new Set<Symbolic>(container.inputs);
-  const cuts = new Map<number, Symbolic>();
+  for (const y of outputs) last.set(y, order.length);
+  const live = new Set<Symbolic>(inputs);
+  const pieces: Segment[] = [];
+  let [steps, from]: [Symbolic[], Symbolic] = [[], inputs[0]!];
   order.forEach((t, i) => {
+    steps.push(t);
     live.add(t);
     for (const x of live) if ((last.get(x) ?? -1) <= i) live.delete(x);
-    if (live.size === 1) cuts.set(i, [...live][0]!);
+    if (live.size > 1) return;
+    pieces.push({ steps, from, to: t });
+    [steps, from] = [[], t];
   });
-  return cuts;
+  return pieces;
 }
 
-/** Cuts so that no segment makes more than `most` elements, where that can be. */
-function cutEvery(order: readonly Symbolic[], cuts: ReadonlyMap<number, Symbolic>, most: number): number[] {
-  const chosen: number[] = [];
-  let [inside, candidate, since] = [0, -1, 0];
-  order.forEach((t, i) => {
-    inside += elements(t);
-    since += elements(t);
-    if (inside > most && candidate >= 0) {
-      chosen.push(candidate);
-      inside = since;
-      candidate = -1;
-    }
-    if (cuts.has(i) && i < order.length - 1) [candidate, since] = [i, 0];
-  });
-  return chosen;
+/** Joins neighbours as long as together they make no more than `most` elements. */
+function joined(pieces: readonly Segment[], most: number): Segment[] {
+  const segments: Segment[] = [];
+  for (const piece of pieces) {
+    const before = segments.at(-1);
+    const steps = [...(before?.steps ?? []), ...piece.steps];
+    if (before && sum(steps) <= most) segments[segments.length - 1] = { ...before, steps, to: piece.to };
+    else segments.push(piece);
+  }
+  return segments;
 }
 
 function plan(container: Container): Segment[] {
@@ -59,20 +68,11 @@ function plan(container: Container): Segment[] {
   const simple = ({ sourceLayer, nodeIndex }: Symbolic) =>
     !isContainer(sourceLayer) && sourceLayer.inboundNodes[nodeIndex]!.outputTensors.length === 1;
   if (inputs.length > 1 || outputs.length > 1 || !order.every(simple)) return [];
-  const cuts = cutsOf(container, order);
-  const total = sum(order);
-  const segmentsOf = (ends: readonly number[]) => {
-    let [begin, from] = [0, inputs[0]!];
-    return [...ends, order.length - 1].map((end): Segment => {
-      const to = cuts.get(end) ?? order[end]!;
-      const segment = { steps: order.slice(begin, end + 1), from, to };
-      [begin, from] = [end + 1, to];
-      return segment;
-    });
-  };
   // What is cut waits throughout; of one segment at a time there are the values and their gradients.
-  const cost = (segments: readonly Segment[]) => sum(segments.map(({ to }) => to)) + 2 * Math.max(...segments.map(({ steps }) => sum(steps)));
-  const options = order.map((_, k) => segmentsOf(cutEvery(order, cuts, total / (k + 1))));
+  const cost = (segments: readonly Segment[]) =>
+    sum(segments.map(({ to }) => to)) + 2 * Math.max(...segments.map(({ steps }) => sum(steps)));
+  const pieces = piecesOf(container, order);
+  const options = order.map((_, k) => joined(pieces, sum(order) / (k + 1)));
   return options.reduce((a, b) => (cost(b) < cost(a) ? b : a));
 }
 
@@ -95,14 +95,24 @@ export class Segments {
   /** @throws FinetuneError `bad-option` for models that cannot be cut */
   constructor(layers: Iterable<Layer>, containers: Iterable<Container>) {
     const masked = [...layers].filter(masks).map((layer) => layer.name);
-    if (masked.length > 0) throw new FinetuneError('bad-option', 'finetune', `checkpoint: true does not work with masks, which ${masked.join(', ')} make. Leave it out.`);
+    if (masked.length > 0)
+      throw new FinetuneError(
+        'bad-option',
+        'finetune',
+        `checkpoint: true does not work with masks, which ${masked.join(', ')} make. Leave it out.`,
+      );
     for (const container of containers) {
       const segments = plan(container);
       if (segments.length < 2) continue;
       const state = { segments, run: undefined };
       for (const { steps } of segments) for (const t of steps) this.#byLayer.set(t.sourceLayer, state);
     }
-    if (this.#byLayer.size === 0) throw new FinetuneError('bad-option', 'finetune', 'checkpoint: true found no place to cut this model in two. Leave it out, or write the loss with checkpoint(f).');
+    if (this.#byLayer.size === 0)
+      throw new FinetuneError(
+        'bad-option',
+        'finetune',
+        'checkpoint: true found no place to cut this model in two. Leave it out, or write the loss with checkpoint(f).',
+      );
   }
 
   /** Around one call of a layer; undefined if the layer is not in a segment now. */
@@ -113,7 +123,11 @@ export class Segments {
     const { run } = state;
     const segment = state.segments[run.segment];
     if (segment?.steps[run.step]?.sourceLayer !== layer) {
-      throw new FinetuneError('bad-model', 'checkpoint', `layer "${layer.name}" was called out of order. Use checkpoint: true with model.fit or model.apply of the whole model.`);
+      throw new FinetuneError(
+        'bad-model',
+        'checkpoint',
+        `layer "${layer.name}" was called out of order. Use checkpoint: true with model.fit or model.apply of the whole model.`,
+      );
     }
     if (run.step === 0) this.#compute(segment, run, toList(inputs)[0]!);
     const made = run.made.get(segment.steps[run.step]!)!;
@@ -134,10 +148,16 @@ export class Segments {
         const values = new Map([[from, start]]);
         const kwargs = { ...run.kwargs };
         steps.forEach((t, i) => {
-          const value = toList(t.sourceLayer.apply(t.inputs.map((source) => values.get(source)!), kwargs) as Tensors)[0]!;
+          const value = toList(
+            t.sourceLayer.apply(
+              t.inputs.map((source) => values.get(source)!),
+              kwargs,
+            ) as Tensors,
+          )[0]!;
           values.set(t, value);
           shapes.set(t, value.shape);
-          for (const source of new Set(t.inputs)) if (last.get(source) === i && source !== from && source !== to) values.get(source)!.dispose();
+          for (const source of new Set(t.inputs))
+            if (last.get(source) === i && source !== from && source !== to) values.get(source)!.dispose();
         });
         return values.get(to)!;
       } finally {

@@ -50,7 +50,8 @@ export interface Container extends Layer {
   readonly trainableWeights: readonly LayerVariable[];
 }
 
-export const isContainer = (layer: Layer): layer is Container => Array.isArray((layer as Container).layers) && Array.isArray((layer as Container).outputs);
+export const isContainer = (layer: Layer): layer is Container =>
+  Array.isArray((layer as Container).layers) && Array.isArray((layer as Container).outputs);
 
 export const toList = (tensors: Tensors): tf.Tensor[] => (Array.isArray(tensors) ? tensors : [tensors]);
 

@@ -1,0 +1,60 @@
+/*
+ * exp, tanh and erf, four at a time: softmax's gradient and both forms of GELU. Each is a polynomial near 0; elsewhere
+ *
+ *     exp(x) = 2^n exp(r), |r| <= ln(2) / 2        tanh(x) = 1 - 2 / (exp(2x) + 1)        erf(x) = 1 - exp(-q(x))
+ *
+ * The coefficients are minimax fits in relative error. Within 1.5 units in the last place of the exact values, subnormal
+ * ones included; infinities have their limits, NaN stays, and -0 keeps its sign.
+ */
+#include "kernels.h"
+
+/* Highest degree first. */
+#define POLYNOMIAL(x, ...) polynomial(x, (const float[]){__VA_ARGS__}, sizeof((const float[]){__VA_ARGS__}) / sizeof(float))
+
+INLINE f4 polynomial(f4 x, const float* coefficients, int count) {
+  f4 y = splat(coefficients[0]);
+  UNROLL for (int i = 1; i < count; i++) y = y * x + splat(coefficients[i]);
+  return y;
+}
+
+INLINE f4 withSign(f4 x, f4 magnitude) { return (f4)((i4)magnitude | ((i4)x & splatInt(-0x7fffffff - 1))); }
+INLINE f4 magnitude(f4 x) { return (f4)((i4)x & splatInt(0x7fffffff)); }
+/* 2^n for n in [-126, 127]. */
+INLINE f4 power2(i4 n) { return (f4)((n + 127) << 23); }
+
+INLINE f4 exp4(f4 x) {
+  const f4 shift = splat(0x1.8p23f); /* added, it leaves no bits for a fraction: rounds to the nearest whole number */
+  x = pick(x > splat(89), splat(89), x);
+  x = pick(x < splat(-104), splat(-104), x);
+  f4 shifted = x * splat(0x1.715476p0f) + shift, whole = shifted - shift;
+  f4 r = x - whole * splat(0x1.63p-1f) - whole * splat(-0x1.bd0106p-13f); /* ln(2) in two parts; the first product is exact */
+  f4 y = r + r * r * POLYNOMIAL(r, 0.00144004705f, 0.00837367307f, 0.0416570939f, 0.16666469f, 0.500000477f);
+  i4 n = (i4)shifted - (i4)shift, half = n >> 1; /* 2^n alone would overflow, or lose the subnormal numbers */
+  return (1 + y) * power2(half) * power2(n - half);
+}
+
+INLINE f4 tanh4(f4 x) {
+  f4 a = magnitude(x), s = a * a;
+  f4 small = a + a * (s * POLYNOMIAL(s, -0.00628900016f, 0.0211325604f, -0.0538806319f, 0.133329749f, -0.333333284f));
+  f4 large = 1 - 2 / (exp4(a + a) + 1);
+  return withSign(x, pick(a < splat(0.6f), small, large));
+}
+
+/* q(x) = -log(1 - erf(x)) on [0.9, 4]; from there on erf rounds to 1. */
+INLINE f4 erf4(f4 x) {
+  f4 a = magnitude(x), t = pick(a > splat(4), splat(4), a);
+  f4 p = POLYNOMIAL(a * a, -0.000628370559f, 0.00505114952f, -0.0268059857f, 0.112828724f, -0.376125902f, 0.128379166f);
+  f4 q = POLYNOMIAL(t, 1.6839329e-05f, -0.000376363547f, 0.00384378037f, -0.0241348986f, 0.10657379f, 0.635050476f, 1.12860692f, 2.49778768e-05f);
+  return withSign(x, pick(a < splat(0.9f), a + a * p, 1 - exp4(-q)));
+}
+
+#define EACH(name, of4)                                                  \
+  EXPORT(name) void name(const float* x, float* out, int n) {            \
+    int i = 0;                                                           \
+    for (; i + 4 <= n; i += 4) store(out + i, of4(load(x + i)));         \
+    for (; i < n; i++) out[i] = of4(splat(x[i]))[0];                     \
+  }
+
+EACH(exp, exp4)
+EACH(tanh, tanh4)
+EACH(erf, erf4)

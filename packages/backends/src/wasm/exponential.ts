@@ -1,0 +1,20 @@
+/** exp, tanh and erf, four elements at a time, which tfjs-backend-wasm takes one by one from the C library. */
+import * as tf from '@tensorflow/tfjs-core';
+import { input, type Kernels, offset, type Stock, type WasmKernel } from './backend.ts';
+import { native } from './native.ts';
+
+const kernels = { [tf.Exp]: 'exp', [tf.Tanh]: 'tanh', [tf.Erf]: 'erf' } as const;
+
+export const exponentials = (stock: Stock): Kernels => {
+  const elementwise =
+    (kernel: keyof typeof kernels): WasmKernel =>
+    (inputs, attrs, backend) => {
+      const x = input(inputs, 'x');
+      if (x.dtype !== 'float32') return stock(kernel)(inputs, attrs, backend);
+      const out = backend.makeOutput(x.shape, 'float32');
+      native(backend)[kernels[kernel]](offset(backend, x), offset(backend, out), tf.util.sizeFromShape(x.shape));
+      return out;
+    };
+  const names = Object.keys(kernels) as (keyof typeof kernels)[];
+  return Object.fromEntries(names.map((kernel) => [kernel, elementwise(kernel)]));
+};
