@@ -24,11 +24,12 @@ import type { Recorder } from './tape.ts';
 export function checkpoint<T extends tf.Tensor, X extends readonly tf.Tensor[]>(f: (...inputs: X) => T, ...inputs: X): T {
   if (!recording()) return tf.tidy(() => f(...inputs));
   const read = new Map<number, tf.Tensor>();
+  const outside = new Set<tf.Tensor>();
   const random: number[] = [];
   let outer: readonly Recorder[] = [];
   const y = withRandom(
     (next) => random[random.push(next()) - 1]!,
-    () => divert((tapes) => collector((outer = tapes), read), () => tf.tidy(() => f(...inputs))),
+    () => divert((tapes) => collector((outer = tapes), read, outside), () => tf.tidy(() => f(...inputs))),
   );
   const sources = [...read.values()];
   const stray = sources.filter((t) => !(t instanceof tf.Variable || inputs.includes(t)));
@@ -40,6 +41,10 @@ export function checkpoint<T extends tf.Tensor, X extends readonly tf.Tensor[]>(
   for (const tape of outer) {
     const held = inputs.map((x, i) => tape.hold('checkpoint', `inputs.${i}`, x));
     tape.recordCustom(Object.fromEntries(sources.entries()), y, held, (dy, saved) => {
+      const gone = [...outside].filter((t) => t.isDisposed && !inputs.includes(t)).map((t) => `[${t.shape}]`);
+      if (gone.length > 0) {
+        throw new FinetuneError('disposed', 'checkpoint', `f read tensors of shape ${gone.join(', ')} from outside, which are disposed when backward runs it again. Pass them to f as arguments.`);
+      }
       const again = inputs.map((x) => saved[inputs.indexOf(x)]!) as unknown as X;
       const targets = sources.map((t) => again[inputs.indexOf(t)] ?? t);
       let at = 0;
@@ -51,11 +56,13 @@ export function checkpoint<T extends tf.Tensor, X extends readonly tf.Tensor[]>(
   return y;
 }
 
-/** Records nothing, and gathers the tensors whose gradient the `outer` tapes want. */
-function collector(outer: readonly Recorder[], read: Map<number, tf.Tensor>): Recorder {
+/** Records nothing. Gathers the tensors whose gradient the `outer` tapes want, and those that were there before. */
+function collector(outer: readonly Recorder[], read: Map<number, tf.Tensor>, outside: Set<tf.Tensor>): Recorder {
+  const start = tf.engine().nextTensorId();
   const wants: Recorder['wants'] = (inputs) => {
     const wanted = inputs.filter((t) => t && outer.some((tape) => tape.wants([t])));
     for (const t of wanted) read.set(t!.id, t!);
+    for (const t of inputs) if (t && t.id < start) outside.add(t);
     return wanted.length > 0;
   };
   return {

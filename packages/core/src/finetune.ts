@@ -157,15 +157,20 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
       techniques: this.#techniques.map(({ name, options }) => ({ name, options })),
       base: this.#reader.fingerprint(),
       trained: this.#own.map((v) => this.#nameOf(v)),
-      variables: this.variables.map((v) => spec(this.#nameOf(v), v)),
+      variables: Object.entries(this.#saved()).map(([name, v]) => spec(name, v)),
     };
+  }
+
+  /** What a file holds, by name: what trains, and the moving statistics that follow it. */
+  #saved(): { [name: string]: tf.Variable } {
+    return Object.fromEntries([...this.variables, ...this.#reader.state()].map((v) => [this.#nameOf(v), v]));
   }
 
   async save(to: string | tf.io.IOHandler, { optimizer }: { optimizer?: tf.Optimizer } = {}): Promise<tf.io.SaveResult> {
     this.#alive();
     const { writeAdapter } = await import('./adapter-file.ts');
     const { variables: _, ...header } = this.#identity();
-    return writeAdapter(to, header, Object.fromEntries(this.variables.map((v) => [this.#nameOf(v), v])), optimizer);
+    return writeAdapter(to, header, this.#saved(), optimizer);
   }
 
   async load(from: string | tf.io.IOHandler, { optimizer }: { optimizer?: tf.Optimizer } = {}): Promise<void> {
@@ -176,7 +181,7 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
     try {
       checkAdapter(adapter.header, adapter.tensors, this.#identity());
       if (optimizer) await restoreOptimizer(optimizer, adapter);
-      for (const v of this.variables) v.assign(adapter.tensors[this.#nameOf(v)]!);
+      for (const [name, v] of Object.entries(this.#saved())) v.assign(adapter.tensors[name]!);
     } finally {
       tf.dispose([adapter.tensors, adapter.optimizer.map(({ tensor }) => tensor)]);
     }

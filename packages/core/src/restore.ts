@@ -20,7 +20,8 @@ export async function restore<M extends TunableModel>(model: M, from: string | t
   if (missing.length > 0) throw new FinetuneError('bad-file', 'restore', `the adapter uses ${missing.join(', ')}, which was not given. Pass restore(model, from, { ${missing.join(', ')} }).`);
   const { trained = [] } = header;
   const techniques = header.techniques.map(({ name, options }) => factories[name]!(options as never));
-  const tuned = finetune(model, techniques, trained.length > 0 ? { trainable: trained } : {});
+  const exactly = trained.map((name) => new RegExp(`^${name.replace(/[$()*+.?[\\\]^{|}]/g, '\\$&')}$`));
+  const tuned = finetune(model, techniques, exactly.length > 0 ? { trainable: exactly } : {});
   try {
     await tuned.load(from);
     return tuned;

@@ -112,3 +112,18 @@ test('a differentiable tensor that f reads from outside is refused, with what to
   expect(run).toThrow('[checkpoint] f reads 1 differentiable tensor(s) of shape [2] from outside. Pass them to f as arguments.');
   w.dispose();
 });
+
+test('a tensor that f reads from outside must live until backward; if not, the error says so', () => {
+  const w = tf.variable(tf.tensor1d([2, 3]));
+  const run = (early: boolean) =>
+    valueAndGrads(() => {
+      const mask = tf.tensor1d([1, 0]);
+      const y = checkpoint((h: tf.Tensor) => h.mul(mask).add(tf.scalar(1)), w.square()).sum() as tf.Scalar;
+      if (early) mask.dispose();
+      else tf.keep(mask);
+      return y;
+    }, [w]);
+  expect(() => run(true)).toThrow('[checkpoint] f read tensors of shape [2] from outside, which are disposed when backward runs it again.');
+  const { grads } = run(false);
+  expect(Array.from(grads[w.name]!.dataSync())).toEqual([4, 0]);
+});

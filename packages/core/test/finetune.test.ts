@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { adamW, explain, FinetuneError, finetune, linear, restore, type Technique } from '../src/index.ts';
+import { adamW, explain, FinetuneError, finetune, linearSchedule, restore, type Technique } from '../src/index.ts';
 
 const normal = (shape: number[], seed: number, sd = 1) => tf.randomNormal(shape, 0, sd, 'float32', seed);
 const values = (tensors: readonly tf.Tensor[]) => tensors.map((t) => Array.from(t.dataSync()));
@@ -96,7 +96,7 @@ describe('model.fit', () => {
   test('a schedule sets the rate of each step', () => {
     const w = tf.variable(tf.scalar(10));
     const tuned = finetune({ w });
-    const optimizer = tuned.optimizer(tf.train.sgd(99), { schedule: linear({ from: 1, to: 0, steps: 2 }) });
+    const optimizer = tuned.optimizer(tf.train.sgd(99), { schedule: linearSchedule({ from: 1, to: 0, steps: 2 }) });
     const seen = [0, 1, 2].map(() => {
       tuned.minimize(() => w.asScalar(), optimizer).dispose();
       return w.dataSync()[0];
@@ -158,7 +158,7 @@ describe('saving', () => {
     };
     const optimizer = adamW({ learningRate: 0.01 });
     const first = convNet();
-    const tuned = finetune(first, [], { trainable: /conv|head/ });
+    const tuned = finetune(first, [], { trainable: /conv|head|norm/ }); // and so the moving statistics move
     await train(first, tuned, optimizer);
     await tuned.save(file, { optimizer });
 
@@ -174,6 +174,20 @@ describe('saving', () => {
     restored.dispose();
     tuned.dispose();
     tf.dispose([x, y]);
+  });
+
+  test('restore selects by whole name, not by the end of a name', async () => {
+    const nested = () => {
+      const inner = tf.sequential({ name: 'inner', layers: [tf.layers.dense({ units: 2, inputShape: [3], name: 'head' })] });
+      return tf.sequential({ layers: [inner, tf.layers.dense({ units: 2, name: 'head' })] });
+    };
+    const file = inMemory();
+    const tuned = finetune(nested(), [], { trainable: /^head$/ });
+    await tuned.save(file);
+    const restored = await restore(nested(), file);
+    expect(restored.variables.length).toBe(2);
+    tuned.dispose();
+    restored.dispose();
   });
 
   test('a file of another base changes nothing and says all that is wrong', async () => {

@@ -4,6 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { input, type Kernels, offset, type Stock, type WasmKernel } from './backend.ts';
+import { byStretches } from './broadcast.ts';
 import { native } from './native.ts';
 
 const size = (x: tf.TensorInfo): number => tf.util.sizeFromShape(x.shape);
@@ -35,11 +36,8 @@ const extreme =
   (kernel: keyof typeof extremeKernels, stock: WasmKernel): WasmKernel =>
   (inputs, attrs, backend) => {
     const [a, b] = [input(inputs, 'a'), input(inputs, 'b')];
-    const one = size(b) === 1 && b.shape.length <= a.shape.length;
-    if (!areFloats(a, b) || !(one || tf.util.arraysEqual(a.shape, b.shape))) return stock(inputs, attrs, backend);
-    const out = backend.makeOutput(a.shape, 'float32');
-    native(backend)[extremeKernels[kernel]](offset(backend, a), offset(backend, b), offset(backend, out), size(a), one ? 0 : 1);
-    return out;
+    const run = native(backend)[extremeKernels[kernel]];
+    return (areFloats(a, b) ? byStretches(backend, run, run, a, b, 'float32') : undefined) ?? stock(inputs, attrs, backend);
   };
 
 export const binaries = (stock: Stock): Kernels => ({

@@ -1,9 +1,10 @@
 /**
- * Comparisons, masks and where: the gradients of relu6, clip, minimum and maximum. tfjs computes each element's
- * place under broadcasting anew; here two shapes are fast, equal ones and one number on the right. The rest goes to tfjs.
+ * Comparisons, masks and where: the gradients of max, relu6, clip, minimum and maximum. tfjs computes each element's place
+ * under broadcasting anew.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { input, type Kernels, offset, type Stock, type WasmKernel } from './backend.ts';
+import { byStretches } from './broadcast.ts';
 import { native } from './native.ts';
 
 const comparisons = {
@@ -15,6 +16,16 @@ const comparisons = {
   [tf.GreaterEqual]: 'greaterEqual',
 } as const;
 
+/** The comparison that says the same with its sides swapped. */
+const mirrors = {
+  [tf.Equal]: tf.Equal,
+  [tf.NotEqual]: tf.NotEqual,
+  [tf.Less]: tf.Greater,
+  [tf.LessEqual]: tf.GreaterEqual,
+  [tf.Greater]: tf.Less,
+  [tf.GreaterEqual]: tf.LessEqual,
+} as const;
+
 const size = (x: tf.TensorInfo): number => tf.util.sizeFromShape(x.shape);
 const sameShape = (...xs: tf.TensorInfo[]): boolean => xs.every((x) => tf.util.arraysEqual(x.shape, xs[0]?.shape ?? []));
 
@@ -22,11 +33,10 @@ const compare =
   (kernel: keyof typeof comparisons, stock: Stock): WasmKernel =>
   (inputs, attrs, backend) => {
     const [a, b] = [input(inputs, 'a'), input(inputs, 'b')];
-    const one = size(b) === 1 && b.shape.length <= a.shape.length;
-    if (a.dtype !== 'float32' || b.dtype !== 'float32' || !(one || sameShape(a, b))) return stock(kernel)(inputs, attrs, backend);
-    const out = backend.makeOutput(a.shape, 'bool');
-    native(backend)[comparisons[kernel]](offset(backend, a), offset(backend, b), offset(backend, out), size(a), one ? 0 : 1);
-    return out;
+    const areFloats = a.dtype === 'float32' && b.dtype === 'float32';
+    const kernels = native(backend);
+    const [run, mirror] = [kernels[comparisons[kernel]], kernels[comparisons[mirrors[kernel]]]];
+    return (areFloats ? byStretches(backend, run, mirror, a, b, 'bool') : undefined) ?? stock(kernel)(inputs, attrs, backend);
   };
 
 export const logicals = (stock: Stock): Kernels => {

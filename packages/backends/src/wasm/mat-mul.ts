@@ -6,23 +6,9 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { type Attrs, input, type Kernels, offset, type Stock, type WasmBackend, type WasmKernel } from './backend.ts';
+import { broadcastIndex } from './broadcast.ts';
 import { finish } from './fused.ts';
 import { native } from './native.ts';
-
-/** For each output batch, which batch of a broadcast operand it reads. */
-function batchIndex(outDims: readonly number[], dims: readonly number[]): (batch: number) => number {
-  const strides = tf.util.computeStrides([...dims, 1]);
-  const lead = outDims.length - dims.length;
-  return (batch) => {
-    let index = 0;
-    for (let axis = outDims.length - 1; axis >= lead; axis--) {
-      const size = outDims[axis] as number;
-      if (dims[axis - lead] !== 1) index += (batch % size) * (strides[axis - lead] as number);
-      batch = Math.floor(batch / size);
-    }
-    return index;
-  };
-}
 
 /** [...batch, m, k] x [...batch, k, n] -> [...batch, m, n]. The caller owns the result. */
 function multiply(a: tf.TensorInfo, b: tf.TensorInfo, { transposeA, transposeB }: Attrs, backend: WasmBackend): tf.TensorInfo {
@@ -49,7 +35,7 @@ function multiply(a: tf.TensorInfo, b: tf.TensorInfo, { transposeA, transposeB }
   if (!transposeA && tf.util.sizeFromShape(bBatch) === 1)
     one(0, 0, 0, batches * m); // one b for all: rows of a in one product
   else {
-    const [ia, ib] = [batchIndex(outBatch, aBatch), batchIndex(outBatch, bBatch)];
+    const [ia, ib] = [broadcastIndex(outBatch, aBatch), broadcastIndex(outBatch, bBatch)];
     for (let batch = 0; batch < batches; batch++) one(ia(batch) * m * k, ib(batch) * k * n, batch * m * n, m);
   }
   return out;
