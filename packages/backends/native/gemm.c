@@ -10,17 +10,6 @@
 
 void zero(float* p, int n) { __builtin_memset(p, 0, n * sizeof(float)); }
 
-/* 4 x 4 block of B given by its columns: rows of `b` are 4 columns n, read along k. */
-static void transposeInto(float* out, const float* r0, const float* r1, const float* r2, const float* r3) {
-  f4 a = load(r0), b = load(r1), c = load(r2), d = load(r3);
-  f4 ab0 = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab1 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-  f4 cd0 = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd1 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  store(out, __builtin_shufflevector(ab0, cd0, 0, 1, 4, 5));
-  store(out + NR, __builtin_shufflevector(ab0, cd0, 2, 3, 6, 7));
-  store(out + 2 * NR, __builtin_shufflevector(ab1, cd1, 0, 1, 4, 5));
-  store(out + 3 * NR, __builtin_shufflevector(ab1, cd1, 2, 3, 6, 7));
-}
-
 /* Panels [n / NR][k][NR], the last one filled up with zeros. */
 static void packB(float* out, Rows b, int trans, int k0, int kc, int n0, int nc) {
   for (int n = 0; n < nc; n += NR, out += kc * NR) {
@@ -31,7 +20,7 @@ static void packB(float* out, Rows b, int trans, int k0, int kc, int n0, int nc)
         for (; k + 4 <= kc; k += 4)
           for (int j = 0; j < NR; j += 4) {
             int at = n0 + n + j;
-            transposeInto(out + k * NR + j, row(b, at) + k0 + k, row(b, at + 1) + k0 + k, row(b, at + 2) + k0 + k, row(b, at + 3) + k0 + k);
+            transpose4(out + k * NR + j, NR, row(b, at) + k0 + k, row(b, at + 1) + k0 + k, row(b, at + 2) + k0 + k, row(b, at + 3) + k0 + k);
           }
       for (; k < kc; k++)
         for (int j = 0; j < NR; j++) out[k * NR + j] = j < width ? row(b, n0 + n + j)[k0 + k] : 0;

@@ -25,6 +25,18 @@ static inline f4 splat(float v) { return (f4){v, v, v, v}; }
 static inline i4 splatInt(int v) { return (i4){v, v, v, v}; }
 /* Lane by lane, yes where the mask is -1 and no where it is 0. */
 static inline f4 pick(i4 mask, f4 yes, f4 no) { return (f4)(((i4)yes & mask) | ((i4)no & ~mask)); }
+
+/* Four rows of four become four columns, `stride` apart. */
+static inline void transpose4(float* out, int stride, const float* r0, const float* r1, const float* r2, const float* r3) {
+  f4 a = load(r0), b = load(r1), c = load(r2), d = load(r3);
+  f4 ab0 = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab1 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  f4 cd0 = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd1 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  store(out, __builtin_shufflevector(ab0, cd0, 0, 1, 4, 5));
+  store(out + stride, __builtin_shufflevector(ab0, cd0, 2, 3, 6, 7));
+  store(out + 2 * stride, __builtin_shufflevector(ab1, cd1, 0, 1, 4, 5));
+  store(out + 3 * stride, __builtin_shufflevector(ab1, cd1, 2, 3, 6, 7));
+}
+
 static inline int min(int a, int b) { return a < b ? a : b; }
 static inline int max(int a, int b) { return a > b ? a : b; }
 

@@ -1,4 +1,4 @@
-/* Row-wise helpers: gathering rows, summing them by segment, clipping that lets NaN through, bias and activation. */
+/* Row-wise helpers: gathering rows, summing them by segment, transposing, clipping that lets NaN through, bias and activation. */
 #include "kernels.h"
 
 /* out[o, i] = x[o, indices[i]], slices of bytes. Returns where an index is out of range, or -1. */
@@ -27,6 +27,25 @@ EXPORT(segmentSumInt) void segmentSumInt(const int* x, const int* ids, int* out,
     if (ids[r] < 0 || ids[r] >= segments) continue;
     for (int i = 0; i < width; i++) out[ids[r] * width + i] += x[r * width + i];
   }
+}
+
+/* out[b, c, r] = x[b, r, c], by squares as wide as a cache line. */
+EXPORT(transpose) void transpose(const float* x, float* out, int batch, int rows, int columns) {
+  enum { SIDE = 16 };
+  for (int b = 0; b < batch; b++, x += rows * columns, out += rows * columns)
+    for (int r0 = 0; r0 < rows; r0 += SIDE)
+      for (int c0 = 0; c0 < columns; c0 += SIDE) {
+        int rEnd = min(rows, r0 + SIDE), cEnd = min(columns, c0 + SIDE), r = r0;
+        for (; r + 4 <= rEnd; r += 4) {
+          const float* from = x + r * columns;
+          int c = c0;
+          for (; c + 4 <= cEnd; c += 4) transpose4(out + c * rows + r, rows, from + c, from + columns + c, from + 2 * columns + c, from + 3 * columns + c);
+          for (; c < cEnd; c++)
+            for (int i = 0; i < 4; i++) out[c * rows + r + i] = from[i * columns + c];
+        }
+        for (; r < rEnd; r++)
+          for (int c = c0; c < cEnd; c++) out[c * rows + r] = x[r * columns + c];
+      }
 }
 
 /* A comparison with NaN is false, so NaN stays. */

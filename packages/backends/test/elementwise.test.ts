@@ -79,6 +79,56 @@ describe('tile on wasm', () => {
   });
 });
 
+describe('transpose on wasm', () => {
+  it.each([
+    [
+      [37, 21],
+      [1, 0],
+    ],
+    [
+      [2, 19, 33],
+      [0, 2, 1],
+    ],
+    [
+      [2, 5, 6, 7],
+      [0, 3, 1, 2],
+    ],
+    [
+      [2, 5, 6, 7],
+      [0, 2, 3, 1],
+    ],
+    [
+      [2, 5, 6, 7],
+      [0, 2, 1, 3],
+    ],
+    [
+      [2, 5, 6, 7],
+      [3, 2, 1, 0],
+    ],
+    [
+      [2, 5, 6, 7],
+      [2, 3, 0, 1],
+    ],
+    [
+      [4, 1, 5, 1],
+      [3, 2, 1, 0],
+    ],
+    [
+      [4, 1, 5, 1],
+      [1, 0, 2, 3],
+    ],
+    [
+      [0, 3],
+      [1, 0],
+    ],
+    [[], []],
+  ])('equals cpu for shape %j and permutation %j', async (shape, perm) => {
+    await expectLikeCpu('Transpose', { x: random(shape) }, { perm }, 0);
+    await expectLikeCpu('Transpose', { x: whole(shape, 1, 'int32') }, { perm }, 0);
+    await expectLikeCpu('Transpose', { x: { ...whole(shape, 1, 'bool'), data: whole(shape).data.map((v) => Number(v > 0)) } }, { perm }, 0);
+  });
+});
+
 describe('batch norm on wasm', () => {
   const positive = (shape: number[], seed: number) => ({ shape, data: random(shape, seed).data.map((value) => Math.abs(value) + 0.1) });
 
@@ -138,10 +188,28 @@ describe('comparisons and masks on wasm', () => {
 
   it.each(comparisons)('%s equals cpu for equal shapes, a number on either side, and broadcast rows', async (kernel) => {
     const a = whole([3, 37], 1);
-    for (const b of [whole([3, 37], 2), whole([], 3), whole([1, 1], 3), whole([37], 4)]) {
+    for (const b of [whole([3, 37], 2), whole([], 3), whole([1, 1], 3), whole([37], 4), whole([3, 1], 5)]) {
       await expectLikeCpu(kernel, { a, b }, {}, 0);
       await expectLikeCpu(kernel, { a: b, b: a }, {}, 0);
     }
+  });
+
+  it.each([...comparisons, 'Maximum', 'Minimum'])('%s equals cpu whatever axes broadcast, on one side or on both', async (kernel) => {
+    const whole4d = whole([2, 3, 4, 9], 1);
+    for (const shape of [
+      [2, 1, 1, 9],
+      [3, 1, 9],
+      [2, 3, 1, 1],
+      [1, 4, 1],
+      [1, 3, 4, 9],
+    ]) {
+      await expectLikeCpu(kernel, { a: whole4d, b: whole(shape, 2) }, {}, 0);
+      await expectLikeCpu(kernel, { a: whole(shape, 2), b: whole4d }, {}, 0);
+    }
+    await expectLikeCpu(kernel, { a: whole([2, 1, 4, 9], 1), b: whole([1, 3, 1, 9], 2) }, {}, 0);
+    await expectLikeCpu(kernel, { a: whole([4, 1], 1), b: whole([1, 9], 2) }, {}, 0);
+    await expectLikeCpu(kernel, { a: whole([9, 4, 1], 1), b: whole([4, 1], 2) }, {}, 0);
+    await expectLikeCpu(kernel, { a: whole([0, 9], 1), b: whole([1, 9], 2) }, {}, 0);
   });
 
   it.each(comparisons)('%s says about NaN what cpu says', async (kernel) => {

@@ -58,7 +58,7 @@ export function checkpoint<T extends tf.Tensor, X extends readonly tf.Tensor[]>(
 
 /** Records nothing. Gathers the tensors whose gradient the `outer` tapes want, and those that were there before. */
 function collector(outer: readonly Recorder[], read: Map<number, tf.Tensor>, outside: Set<tf.Tensor>): Recorder {
-  const start = tf.engine().nextTensorId();
+  const start = tf.tidy(() => tf.scalar(0).id); // ids rise
   const wants: Recorder['wants'] = (inputs) => {
     const wanted = inputs.filter((t) => t && outer.some((tape) => tape.wants([t])));
     for (const t of wanted) read.set(t!.id, t!);

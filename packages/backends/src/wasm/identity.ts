@@ -16,23 +16,9 @@ export const identities = (stock: Stock): Kernels => {
     const x = input(inputs, 'x');
     return x.dtype === 'string' ? stock(tf.Identity)(inputs, attrs, backend) : share(backend, x);
   };
-  /** A transpose that moves only axes of size 1 is a reshape. */
-  const transpose: WasmKernel = (inputs, attrs, backend) => {
-    const x = input(inputs, 'x');
-    const perm = attrs.perm as number[];
-    const moved = perm.filter((axis) => x.shape[axis] !== 1);
-    const stays = moved.every((axis, i) => i === 0 || axis > (moved[i - 1] as number));
-    return stays && x.dtype !== 'string'
-      ? share(
-          backend,
-          x,
-          perm.map((axis) => x.shape[axis] as number),
-        )
-      : stock(tf.Transpose)(inputs, attrs, backend);
-  };
   const cast: WasmKernel = (inputs, attrs, backend) => {
     const x = input(inputs, 'x');
     return attrs.dtype === x.dtype && x.dtype !== 'string' ? share(backend, x) : stock(tf.Cast)(inputs, attrs, backend);
   };
-  return { [tf.Identity]: identity, [tf.Transpose]: transpose, [tf.Cast]: cast };
+  return { [tf.Identity]: identity, [tf.Cast]: cast };
 };

@@ -21,12 +21,14 @@ import { matMuls } from './mat-mul.ts';
 import { loadNative } from './native.ts';
 import { poolGradients } from './pool-gradients.ts';
 import { reductions } from './reduce.ts';
+import { transposes } from './transpose.ts';
 
 export { guardHeap, type HeapUse, heapUse } from './heap-guard.ts';
 
 const alone: readonly Kernels[] = [conv2dGradients, conv3d, depthwiseGradients, poolGradients, dilation2dGradients, einsums];
 const beside: readonly ((stock: Stock) => Kernels)[] = [
   identities,
+  transposes,
   matMuls,
   fusedConvs,
   batchNorms,

@@ -27,6 +27,7 @@ interface Exports {
   gather(x: Pointer, indices: Pointer, out: Pointer, outer: number, axisSize: number, count: number, sliceBytes: number): number;
   segmentSum(x: Pointer, ids: Pointer, out: Pointer, rows: number, width: number, segments: number): void;
   segmentSumInt(x: Pointer, ids: Pointer, out: Pointer, rows: number, width: number, segments: number): void;
+  transpose(x: Pointer, out: Pointer, batch: number, rows: number, columns: number): void;
   clip(x: Pointer, out: Pointer, n: number, low: number, high: number): void;
   sumAxis(x: Pointer, out: Pointer, outer: number, reduce: number, inner: number, divisor: number): void;
   tile(x: Pointer, out: Pointer, rank: number, elementBytes: number, scratch: Pointer): void;
