@@ -38,9 +38,8 @@ export interface Bytes {
 }
 
 export interface Side extends Bytes {
-  /** Medians of the interleaved steps: on the clock, and of the processor (all threads), which other programs disturb less. */
+  /** Lower quartile of the interleaved steps: other programs on the machine only ever slow a step down. */
   readonly millisecondsPerStep: number;
-  readonly cpuMillisecondsPerStep: number;
   /** Of two steps from the same weights. */
   readonly losses: readonly number[];
 }
@@ -61,7 +60,7 @@ export interface Row {
   readonly predict: { readonly peakAboveWeights: number };
   readonly stock: Side;
   readonly leantune: Side;
-  /** LeanTune over stock: peak above weights, processor time. */
+  /** LeanTune over stock: peak above weights, time of a step. */
   readonly ratio: { readonly peak: number; readonly time: number };
   readonly equality: Equality;
 }

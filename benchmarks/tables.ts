@@ -51,7 +51,7 @@ export function leverTable(results: readonly Result[]): string {
     ...levers.map((lever) => line([lever, ...columns.map((result) => cell(result, lever))])),
     line(['*(predict)*', ...predict]),
     '',
-    `Peak bytes above the weights in one training step: stock tfjs → LeanTune, and LeanTune's processor time over stock's. ${provenance(columns)}`,
+    `Peak bytes above the weights in one training step: stock tfjs → LeanTune, and LeanTune's time over stock's. ${provenance(columns)}`,
   ].join('\n');
 }
 
@@ -71,7 +71,7 @@ export function resultsTable(results: readonly Result[]): string {
         'gradients',
         'transient',
         'predict MB',
-        'CPU ms/step',
+        'ms/step',
         'time ×',
         'gradients equal',
       ]),
@@ -94,7 +94,7 @@ function resultLine({ lever, trained, stock, leantune, predict, ratio, equality 
     ratio.peak.toFixed(2),
     ...[kept, gradients, transient].map(megabytes),
     megabytes(predict.peakAboveWeights),
-    `${Math.round(stock.cpuMillisecondsPerStep)} → ${Math.round(leantune.cpuMillisecondsPerStep)}`,
+    `${Math.round(stock.millisecondsPerStep)} → ${Math.round(leantune.millisecondsPerStep)}`,
     ratio.time.toFixed(2),
     equality.gradientsBitEqual ? 'bit for bit' : `to ${equality.maxRelativeDifference.toExponential(1)}`,
   ]);

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 
 export class GradientRecorder extends tf.Optimizer {
   /** By name of the variable. */
-  readonly gradients = new Map<string, Float32Array>();
+  readonly gradients: Map<string, Float32Array> = new Map();
 
   override applyGradients(gradients: Parameters<tf.Optimizer['applyGradients']>[0]): void {
     const given = Array.isArray(gradients) ? gradients : Object.entries(gradients).map(([name, tensor]) => ({ name, tensor }));

@@ -42,7 +42,7 @@ export async function trainStep({ model, batch, steps }: Experiment, lever: Leve
     leantune: side(lean, leanTime),
     ratio: {
       peak: round(lean.bytes.peakAboveWeights / stock.bytes.peakAboveWeights),
-      time: round(leanTime.processor / stockTime.processor),
+      time: round(leanTime / stockTime),
     },
     equality: compare(stock, lean),
   };
@@ -65,30 +65,20 @@ async function run(subject: Subject, trainer: Trainer): Promise<Run> {
 
 const bytesOf = ({ peakAboveWeights, atPeak, keptBytes }: MemoryReport): Bytes => ({ peakAboveWeights, atPeak, kept: keptBytes });
 
-interface Time {
-  readonly clock: number;
-  readonly processor: number;
-}
-
-/** Median milliseconds of each, in turns, so that load meets both alike; after half as many turns in which the code warms up. */
-async function interleaved(a: Run, b: Run, steps: number): Promise<readonly [Time, Time]> {
-  const times = new Map<Run, Time[]>([
+/** Milliseconds a step of each, in turns, so that load meets both alike; after half as many turns in which the code warms up. */
+async function interleaved(a: Run, b: Run, steps: number): Promise<readonly [number, number]> {
+  const times = new Map<Run, number[]>([
     [a, []],
     [b, []],
   ]);
   for (let i = -Math.ceil(steps / 2); i < steps; i++) {
     for (const run of i % 2 === 0 ? [a, b] : [b, a]) {
-      const [start, used] = [performance.now(), process.cpuUsage()];
+      const start = performance.now();
       await run.trainer.step(run.optimizer);
-      const { user, system } = process.cpuUsage(used); // microseconds
-      if (i >= 0) times.get(run)?.push({ clock: performance.now() - start, processor: (user + system) / 1000 });
+      if (i >= 0) times.get(run)?.push(performance.now() - start);
     }
   }
-  const medians = (run: Run): Time => {
-    const all = times.get(run) ?? [];
-    return { clock: median(all.map(({ clock }) => clock)), processor: median(all.map(({ processor }) => processor)) };
-  };
-  return [medians(a), medians(b)];
+  return [lowerQuartile(times.get(a) ?? []), lowerQuartile(times.get(b) ?? [])];
 }
 
 function compare(stock: Run, lean: Run): Equality {
@@ -122,14 +112,16 @@ function sameBits(a: Float32Array, b: Float32Array | undefined): boolean {
   return bytes(a).equals(bytes(b));
 }
 
-function side({ bytes, losses }: Run, { clock, processor }: Time): Side {
-  return { ...bytes, millisecondsPerStep: round(clock), cpuMillisecondsPerStep: round(processor), losses };
+function side({ bytes, losses }: Run, milliseconds: number): Side {
+  return { ...bytes, millisecondsPerStep: round(milliseconds), losses };
 }
 
-function median(values: readonly number[]): number {
+/** Linear between the two nearest. */
+function lowerQuartile(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? (sorted[middle] as number) : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
+  const at = (sorted.length - 1) / 4;
+  const [below, above] = [sorted[Math.floor(at)] as number, sorted[Math.ceil(at)] as number];
+  return below + (above - below) * (at % 1);
 }
 
 const round = (value: number): number => Number(value.toPrecision(4));

@@ -33,8 +33,8 @@ EXPORT(segmentSumInt) void segmentSumInt(const int* x, const int* ids, int* out,
 EXPORT(transpose) void transpose(const float* x, float* out, int batch, int rows, int columns) {
   enum { SIDE = 16 };
   for (int b = 0; b < batch; b++, x += rows * columns, out += rows * columns)
-    for (int r0 = 0; r0 < rows; r0 += SIDE)
-      for (int c0 = 0; c0 < columns; c0 += SIDE) {
+    for (int c0 = 0; c0 < columns; c0 += SIDE)
+      for (int r0 = 0; r0 < rows; r0 += SIDE) {
         int rEnd = min(rows, r0 + SIDE), cEnd = min(columns, c0 + SIDE), r = r0;
         for (; r + 4 <= rEnd; r += 4) {
           const float* from = x + r * columns;

@@ -125,7 +125,7 @@ describe('transpose on wasm', () => {
   ])('equals cpu for shape %j and permutation %j', async (shape, perm) => {
     await expectLikeCpu('Transpose', { x: random(shape) }, { perm }, 0);
     await expectLikeCpu('Transpose', { x: whole(shape, 1, 'int32') }, { perm }, 0);
-    await expectLikeCpu('Transpose', { x: { ...whole(shape, 1, 'bool'), data: whole(shape).data.map((v) => Number(v > 0)) } }, { perm }, 0);
+    await expectLikeCpu('Transpose', { x: { shape, dtype: 'bool', data: whole(shape).data.map((v) => Number(v > 0)) } }, { perm }, 0);
   });
 });
 

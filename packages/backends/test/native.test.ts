@@ -15,6 +15,8 @@ describe('the native module without SIMD', () => {
       { filterSize: 2, strides: 2, pad: 'valid' },
     );
     await expectLikeCpu('Greater', { a: random([37]), b: random([37], 2) }, {}, 0);
+    for (const kernel of ['Exp', 'Tanh', 'Erf']) await expectLikeCpu(kernel, { x: random([37]) }, {});
+    await expectLikeCpu('Transpose', { x: random([2, 19, 33]) }, { perm: [0, 2, 1] }, 0);
     const conv = { strides: 2, pad: 'same', dataFormat: 'NHWC', dilations: 1 };
     await expectLikeCpu(
       'Conv2DBackpropFilter',

@@ -4,6 +4,9 @@ import { FinetuneError } from './errors.ts';
 import { reads } from './reads.ts';
 import { type Attrs, type InputGradient, rules, stockGradient, type Values } from './rules.ts';
 
+/** `y`, and `y1`, `y2` … of kernels with several outputs. */
+export const outputName = (i: number): string => (i === 0 ? 'y' : `y${i}`);
+
 export interface Derivative {
   readonly reads: readonly string[];
   readonly gradient: (dys: tf.Tensor[], v: Values) => tf.Tensor;
@@ -17,7 +20,7 @@ export function derivative(kernel: string, at: string, input: string, inputs: Va
   if (rule) return { reads: rule[0], gradient: ([dy], v) => rule[1](dy!, v, attrs), derived: rule[2] };
   const config = tf.getGradient(kernel);
   if (!config) return { reads: [], gradient: () => missing(kernel, at) };
-  const saved = config.saveAllInputs ? Object.keys(inputs) : [...(config.inputsToSave ?? []), ...(config.outputsToSave?.[0] ? ['y'] : [])];
+  const saved = config.saveAllInputs ? Object.keys(inputs) : [...(config.inputsToSave ?? []), ...(config.outputsToSave ?? []).flatMap((save, i) => (save ? [outputName(i)] : []))];
   return {
     reads: reads[kernel] ? (reads[kernel][input] ?? []) : saved,
     gradient: (dys, v) => stockGradient(kernel, input, dys.length > 1 ? dys : dys[0]!, saved.map((name) => v[name]!), attrs),

@@ -4,7 +4,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { TensorSpec } from './adapter-fit.ts';
 import { FinetuneError } from './errors.ts';
-import { recording, valueAndGrads } from './gradients.ts';
+import { differentiate, recording } from './gradients.ts';
+import { view } from './held.ts';
 import type { ModelReader } from './models/model-reader.ts';
 import { readModel, type TunableModel } from './models/read-model.ts';
 import { FinetuneOptimizer, type StepOptions } from './optimizer.ts';
@@ -42,8 +43,7 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
   readonly #own: readonly tf.Variable[];
   readonly #uninstall: (keep?: boolean) => void;
   readonly #recording: Recording;
-  readonly #optimizers = new WeakMap<tf.Optimizer, FinetuneOptimizer>();
-  #steps = 0;
+  readonly #optimizers: FinetuneOptimizer[] = [];
   #stepping = false;
   #left = false;
 
@@ -87,19 +87,20 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
   optimizer(inner: tf.Optimizer, options: StepOptions = {}): tf.Optimizer {
     this.#alive();
     if (FinetuneOptimizer.is(inner)) throw new FinetuneError('bad-option', 'optimizer', 'got an optimizer that finetune made already; expected one of tf.train, or adamW.');
-    const optimizer = new FinetuneOptimizer(inner, { variables: this.variables, pass: (loss) => this.#pass(loss), moved: () => this.#moved() }, options);
-    this.#optimizers.set(inner, optimizer);
+    const optimizer = new FinetuneOptimizer(inner, { variables: this.variables, pass: (loss) => this.#pass(loss), moved: (step) => this.#moved(step) }, options);
+    this.#optimizers.push(optimizer);
     return optimizer;
   }
 
   minimize(loss: () => tf.Scalar, optimizer: tf.Optimizer): tf.Scalar {
-    const own = FinetuneOptimizer.is(optimizer) ? optimizer : (this.#optimizers.get(optimizer) ?? this.optimizer(optimizer));
-    return own.minimize(loss, true) as tf.Scalar;
+    const known = this.#optimizers.findLast((own) => own === optimizer || own.inner === optimizer);
+    if (!known && FinetuneOptimizer.is(optimizer)) throw new FinetuneError('bad-option', 'minimize', "got an optimizer of another tuning; expected one that this tuning's optimizer() made, one of tf.train, or adamW.");
+    return (known ?? this.optimizer(optimizer)).minimize(loss, true) as tf.Scalar;
   }
 
   valueAndGrads(loss: () => tf.Scalar): { value: tf.Scalar; grads: tf.NamedTensorMap } {
     this.#alive();
-    return valueAndGrads(loss, this.variables, this.#recording);
+    return differentiate(loss, this.variables, this.#recording);
   }
 
   #pass(loss: () => tf.Scalar): Pass {
@@ -128,9 +129,8 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
     }
   }
 
-  #moved(): void {
-    this.#steps++;
-    for (const a of this.#attachments) a.step?.afterStep?.(this.#steps);
+  #moved(step: number): void {
+    for (const a of this.#attachments) a.step?.afterStep?.(step);
   }
 
   #nameOf(v: tf.Variable): string {
@@ -191,7 +191,15 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
     this.#alive();
     const cannot = this.#techniques.filter((_, i) => this.#attachments[i]!.variables?.length && !this.#attachments[i]!.merge).map((t) => t.name);
     if (cannot.length > 0) throw new FinetuneError('no-merge', 'merge', `${cannot.join(', ')} cannot be folded into the base weights. Save the adapter instead, or leave with detach().`);
-    for (const a of this.#attachments) a.merge?.();
+    const weights = this.#reader.weights.flatMap((w) => (w instanceof tf.Variable ? [[w, tf.keep(view(w))] as const] : []));
+    try {
+      for (const a of this.#attachments) a.merge?.();
+    } catch (error) {
+      for (const [w, before] of weights) if (w.dataId !== before.dataId) w.assign(before);
+      throw error;
+    } finally {
+      for (const [, before] of weights) before.dispose();
+    }
     return this.#leave(true);
   }
 
@@ -208,12 +216,19 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
   }
 
   #leave(keep: boolean): M {
-    if (!this.#left) {
-      this.#left = true;
-      for (const a of [...this.#attachments].reverse()) a.detach();
-      this.#uninstall(keep);
-      tuning.delete(this.model);
+    if (this.#left) return this.model;
+    this.#left = true;
+    const errors: unknown[] = [];
+    for (const undo of [() => this.#uninstall(keep), ...this.#attachments.map((a) => () => a.detach())].reverse()) {
+      try {
+        undo();
+      } catch (error) {
+        errors.push(error); // the others still leave
+      }
     }
+    for (const optimizer of this.#optimizers) optimizer.reset();
+    tuning.delete(this.model);
+    if (errors.length > 0) throw errors[0];
     return this.model;
   }
 

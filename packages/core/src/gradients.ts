@@ -46,30 +46,37 @@ function patch(): Undo {
   const engine = tf.engine() as any;
   const { runKernelFunc, state } = engine;
   // tfjs's fused ops have custom gradients that save everything. Their one inner kernel is recorded instead.
-  let fused: { readonly kernelName: string; readonly inputs: Tensors; readonly attrs?: {} } | undefined;
+  let fused: { readonly call: Extract<Invocation, { kernelName: string }>; readonly out: tf.Tensor } | undefined;
 
   const runKernel = (call: Extract<Invocation, { kernelName: string }>) => {
     const out = runKernelFunc.call(engine, call);
     const { kernelName, inputs, attrs = {} } = call;
     if (state.kernelDepth === 0) for (const tape of tapes) tape.record(kernelName, inputs, [out].flat(), attrs);
-    else if (state.kernelDepth === 1 && /^_?Fused(Conv2D|DepthwiseConv2D|MatMul)$/.test(kernelName)) fused = call;
+    else if (state.kernelDepth === 1 && /^_?Fused(Conv2D|DepthwiseConv2D|MatMul)$/.test(kernelName)) fused = { call, out };
     return out;
   };
   const runCustom = (call: Extract<Invocation, { forwardFunc: Forward }>) => {
     const wanting = state.kernelDepth === 0 ? tapes.filter((tape) => tape.wants(Object.values(call.inputs))) : [];
     if (wanting.length === 0) return runKernelFunc.call(engine, call);
     let held: Held[][] = [];
+    let plain: Extract<Invocation, { kernelName: string }> | undefined;
     fused = undefined;
     const save = (tensors: tf.Tensor[]) => {
-      if (fused && !Object.values(fused.inputs).every((t) => !t || tensors.includes(t))) fused = undefined;
-      if (!fused) held = wanting.map((tape) => tensors.map((t, i) => tape.hold('customGrad', `saved.${i}`, t)));
+      // tfjs's own save the kernel's inputs and its output.
+      if (fused && [fused.out, ...Object.values(fused.call.inputs)].every((t) => !t || tensors.includes(t))) plain = fused.call;
+      else held = wanting.map((tape) => tensors.map((t, i) => tape.hold('customGrad', `saved.${i}`, t)));
     };
-    const y: tf.Tensor = runKernelFunc.call(engine, { ...call, forwardFunc: (backend: unknown) => call.forwardFunc(backend, save) });
-    wanting.forEach((tape, i) => {
-      if (fused) tape.record(fused.kernelName, fused.inputs, [y], fused.attrs ?? {});
-      else tape.recordCustom(call.inputs, y, held[i] ?? [], call.backwardsFunc);
-    });
-    return y;
+    try {
+      const y: tf.Tensor = runKernelFunc.call(engine, { ...call, forwardFunc: (backend: unknown) => call.forwardFunc(backend, save) });
+      wanting.forEach((tape, i) => {
+        if (plain) tape.record(plain.kernelName, plain.inputs, [y], plain.attrs ?? {});
+        else tape.recordCustom(call.inputs, y, held[i] ?? [], call.backwardsFunc);
+      });
+      return y;
+    } catch (error) {
+      for (const h of held.flat()) h.drop();
+      throw error;
+    }
   };
 
   return override(engine, {
@@ -98,7 +105,10 @@ export function divert<T>(recorder: (outer: readonly Recorder[]) => Recorder, f:
 /** Runs `f` in a tidy on `tape`. */
 function record(tape: Tape, f: () => unknown): tf.Tensor {
   const { state } = tf.engine();
-  if (tapes.length === 0) restore = patch();
+  if (tapes.length === 0) {
+    if (state.gradientDepth > 0) throw new FinetuneError('busy', 'tape', "called inside tfjs's own tf.grad or variableGrads. Use gradients or valueAndGrads of this package there too.");
+    restore = patch();
+  }
   tapes.push(tape);
   state.gradientDepth++;
   try {
@@ -110,7 +120,8 @@ function record(tape: Tape, f: () => unknown): tf.Tensor {
   }
 }
 
-function checked(y: any): tf.Tensor {
+/** What a function to be differentiated returned, if it is a tensor. */
+export function checked(y: any): tf.Tensor {
   if (y instanceof tf.Tensor) return y;
   if (typeof y?.then !== 'function') throw new FinetuneError('bad-loss', 'tape', `The result y returned by f() must be a tensor, but it is ${y === null ? 'null' : typeof y}.`);
   y.then(undefined, () => {});
@@ -134,10 +145,12 @@ export function gradients<T extends tf.Tensor>(
   tf.util.assert(xs.length > 0, () => 'gradients() received an empty list of xs.');
   if (dy && dy.dtype !== 'float32') throw new Error(`dy must have 'float32' dtype, but has '${dy.dtype}'`);
   const tape = new Tape(xs, extra, alias);
+  const start = tf.tidy(() => tf.scalar(0).id);
   let value: T | undefined;
   try {
     value = record(tape, f) as T;
     const y = value;
+    if (dy) tf.util.assertShapesMatch(y.shape, dy.shape, 'The shape of dy must match the shape returned by f: ');
     const grads = tf.tidy('backward', () => tape.backward(y, dy) as tf.Tensor[]) as (tf.Tensor | null)[] | undefined;
     if (!grads && !allowNoGradients) {
       const advice = 'Make sure that the f you passed encloses all operations that lead from x to y.';
@@ -145,7 +158,7 @@ export function gradients<T extends tf.Tensor>(
     }
     return { value, grads: grads ?? xs.map(() => null) };
   } catch (error) {
-    if (value && !value.kept) value.dispose();
+    if (value && value.id > start && !value.kept) value.dispose();
     throw error;
   } finally {
     tape.dispose();
@@ -165,21 +178,26 @@ export function gradients<T extends tf.Tensor>(
  */
 export function valueAndGrads(f: () => tf.Scalar, variables?: readonly tf.Variable[], extra?: Recording): { value: tf.Scalar; grads: tf.NamedTensorMap } {
   const all = variables ?? Object.values(tf.engine().registeredVariables);
-  const wanted = all.filter((v) => v.trainable);
-  if (wanted.length === 0) {
-    throw new FinetuneError('not-reached', 'tape', `expects at least one of the input variables to be trainable, but none of the ${all.length} variables is trainable.`);
-  }
+  const trainable = all.filter((v) => v.trainable);
+  if (trainable.length > 0) return differentiate(f, trainable, extra);
+  throw new FinetuneError('not-reached', 'tape', `expects at least one of the input variables to be trainable, but none of the ${all.length} variables is trainable.`);
+}
+
+/** {@link valueAndGrads} for exactly these variables, whatever their flags. */
+export function differentiate(f: () => tf.Scalar, wanted: readonly tf.Variable[], extra?: Recording): { value: tf.Scalar; grads: tf.NamedTensorMap } {
   const gone = wanted.filter((v) => v.isDisposed).map((v) => v.name);
   if (gone.length > 0) throw new FinetuneError('disposed', 'tape', `variables that are disposed: ${gone.join(', ')}. Pass variables that are alive.`);
-  const { value, grads } = gradients(f, wanted, null, true, extra);
-  const fault =
-    value.rank !== 0
-      ? (['bad-loss', `f must return a scalar, but it returned a rank-${value.rank} tensor. Reduce it, for example with tf.mean.`] as const)
-      : grads.every((g) => !g) &&
-        (['not-reached', 'Cannot find a connection between any variable and the result of the loss function y=f(x). Please make sure the operations that use variables are inside the function f.'] as const);
-  if (fault) {
-    tf.dispose([value, grads.filter((g) => g !== null)]);
-    throw new FinetuneError(fault[0], 'tape', fault[1]);
+  const { value, grads } = gradients(() => scalar(f()), wanted, null, true, extra);
+  if (grads.every((g) => !g)) {
+    value.dispose();
+    const advice = 'Please make sure the operations that use variables are inside the function f.';
+    throw new FinetuneError('not-reached', 'tape', `Cannot find a connection between any variable and the result of the loss function y=f(x). ${advice}`);
   }
   return { value, grads: Object.fromEntries(wanted.flatMap((v, i) => (grads[i] ? [[v.name, grads[i]]] : []))) };
+}
+
+function scalar(value: unknown): tf.Scalar {
+  const { rank } = checked(value);
+  if (rank !== 0) throw new FinetuneError('bad-loss', 'tape', `f must return a scalar, but it returned a rank-${rank} tensor. Reduce it, for example with tf.mean.`);
+  return value as tf.Scalar;
 }

@@ -17,7 +17,13 @@ interface Waiting {
   readonly kept: Kept | undefined;
 }
 
-type Source = { readonly kernel: string; readonly inputs: { readonly [name: string]: tf.Tensor }; readonly attrs: tf.NamedAttrMap };
+/** How a buffer was made. A variable among the inputs may be assigned since: the buffers say. */
+interface Source {
+  readonly kernel: string;
+  readonly inputs: { readonly [name: string]: tf.Tensor };
+  readonly buffers: readonly object[];
+  readonly attrs: tf.NamedAttrMap;
+}
 
 /** A second handle on t's buffer, not recorded. (On wasm, tfjs's clone copies the buffer.) */
 export function view(t: tf.Tensor, shape: number[] = t.shape): tf.Tensor {
@@ -66,7 +72,7 @@ export class Store {
     const small = () => 2 * x!.size <= y.size;
     // tfjs-layers transposes a dense kernel before it multiplies by it.
     const cheap = repeats.has(kernel) || kernel === 'Sub' ? small : kernel === 'Transpose' ? () => this.#isFree(x!) : undefined;
-    if (cheap?.()) this.#sources.set(y.dataId, { kernel, inputs, attrs });
+    if (cheap?.()) this.#sources.set(y.dataId, { kernel, inputs, buffers: Object.values(inputs).map((t) => t.dataId), attrs });
   }
 
   /** Lets `value` wait until `drop`. `alias` is told of the new handle, if one is made. */
@@ -84,7 +90,13 @@ export class Store {
     const { kept } = waiting;
     const handle = kept ? undefined : tf.keep(view(tensor));
     if (handle) alias(handle);
-    const read = () => handle ?? tf.reshape(kept!.decode(), shape); // in the tidy of the gradient that reads it
+    // Decoded in the tidy of the gradient that reads it. Where gradients nest, what is decoded is the value that was kept.
+    const read = () => {
+      if (handle) return handle;
+      const decoded = offRecord(() => tf.reshape(kept!.decode(), shape));
+      alias(decoded);
+      return decoded;
+    };
     let dropped = false;
     const drop = () => {
       if (dropped) return;
@@ -114,7 +126,7 @@ export class Store {
   #encode(value: SavedValue): Kept | undefined {
     const source = this.#sources.get(value.tensor.dataId);
     // (x − mean)² keeps x, which normalization keeps anyway, instead of x − mean.
-    if (source && (source.kernel !== 'Sub' || value.kernel === 'Square') && Object.values(source.inputs).every((t) => !t.isDisposed)) {
+    if (source && (source.kernel !== 'Sub' || value.kernel === 'Square') && Object.values(source.inputs).every((t, i) => !t.isDisposed && t.dataId === source.buffers[i])) {
       return this.#recipe(source, value);
     }
     const codec = value.tensor.dtype === 'float32' ? this.#codecFor(value) : undefined;

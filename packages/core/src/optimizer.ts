@@ -4,6 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { clipByGlobalNorm } from './clip.ts';
+import { FinetuneError } from './errors.ts';
 import { checkRanges, count, positive } from './ranges.ts';
 import type { Pass } from './pass.ts';
 import { type Schedule, setLearningRate } from './schedules.ts';
@@ -21,8 +22,8 @@ export interface Stepper {
   readonly variables: readonly tf.Variable[];
   /** Computes a pass, or throws with weights and state as they were. */
   pass(loss: () => tf.Scalar): Pass;
-  /** Called after weights and optimizer moved. */
-  moved(): void;
+  /** Called after weights and optimizer moved for the `step`-th time. */
+  moved(step: number): void;
 }
 
 export class FinetuneOptimizer extends tf.Optimizer {
@@ -31,11 +32,13 @@ export class FinetuneOptimizer extends tf.Optimizer {
   readonly #options: StepOptions;
   #sums: tf.NamedTensorMap = {};
   #batches = 0;
-  #steps = 0;
 
   constructor(inner: tf.Optimizer, stepper: Stepper, options: StepOptions) {
     super();
     const { accumulate = 1, clipNorm = 1 } = options;
+    if (typeof (inner as Partial<tf.Optimizer> | undefined)?.applyGradients !== 'function') {
+      throw new FinetuneError('bad-option', 'optimizer', `got ${typeof inner === 'string' ? `"${inner}"` : typeof inner}; expected an optimizer of tf.train, or adamW.`);
+    }
     checkRanges('optimizer', [count, { accumulate }], [positive, { clipNorm }]);
     this.inner = inner;
     this.#stepper = stepper;
@@ -44,7 +47,7 @@ export class FinetuneOptimizer extends tf.Optimizer {
 
   /** tfjs makes every optimizer an `instanceof` each optimizer class. */
   static is(optimizer: tf.Optimizer): optimizer is FinetuneOptimizer {
-    return #stepper in optimizer;
+    return typeof optimizer === 'object' && optimizer !== null && #stepper in optimizer;
   }
 
   override getClassName(): string {
@@ -53,23 +56,32 @@ export class FinetuneOptimizer extends tf.Optimizer {
 
   /** `variables` is ignored: what trains was chosen in `finetune`. */
   override minimize(f: () => tf.Scalar, returnCost = false, _variables?: tf.Variable[]): tf.Scalar | null {
-    const { loss, gradients } = this.#stepper.pass(f);
-    if (gradients !== 'skip') this.#gather(gradients);
+    const { loss, gradients, settle } = this.#stepper.pass(f);
+    let moved = false;
+    try {
+      if (gradients !== 'skip') this.#gather(gradients);
+      moved = gradients !== 'skip';
+    } catch (error) {
+      loss.dispose();
+      throw error;
+    } finally {
+      settle(moved);
+    }
     if (returnCost) return loss;
     loss.dispose();
     return null;
   }
 
   override computeGradients(f: () => tf.Scalar, _variables?: tf.Variable[]): { value: tf.Scalar; grads: tf.NamedTensorMap } {
-    const { loss, gradients } = this.#stepper.pass(f);
+    const { loss, gradients, settle } = this.#stepper.pass(f);
+    settle(gradients !== 'skip');
     return { value: loss, grads: gradients === 'skip' ? {} : gradients };
   }
 
   override applyGradients(gradients: Parameters<tf.Optimizer['applyGradients']>[0]): void {
-    if (this.#options.schedule) setLearningRate(this.inner, this.#options.schedule(this.#steps));
+    if (this.#options.schedule) setLearningRate(this.inner, this.#options.schedule(this.iterations));
     this.inner.applyGradients(gradients);
-    this.#steps++;
-    this.#stepper.moved();
+    this.#stepper.moved(this.iterations);
   }
 
   /** Takes the gradients of one batch; moves the weights after every `accumulate`-th. */
@@ -113,10 +125,15 @@ export class FinetuneOptimizer extends tf.Optimizer {
     return this.inner.setWeights(values);
   }
 
-  override dispose(): void {
+  /** Forgets the batches gathered since the last step. */
+  reset(): void {
     tf.dispose(this.#sums);
     this.#sums = {};
     this.#batches = 0;
+  }
+
+  override dispose(): void {
+    this.reset();
     this.inner.dispose();
   }
 }

@@ -1,5 +1,6 @@
 /** One forward and backward of a training step, with the techniques' hooks around it. */
 import * as tf from '@tensorflow/tfjs-core';
+import { checked } from './gradients.ts';
 import { view } from './held.ts';
 import type { NamedGradients, StepHook } from './technique.ts';
 
@@ -7,6 +8,8 @@ import type { NamedGradients, StepHook } from './technique.ts';
 export interface Pass {
   readonly loss: tf.Scalar;
   readonly gradients: tf.NamedTensorMap | 'skip';
+  /** Ends the step: keeps what forward moved, or puts it back. Must be called. */
+  settle(moved: boolean): void;
 }
 
 export interface Stage {
@@ -20,25 +23,26 @@ export interface Stage {
 
 export function runPass(loss: () => tf.Scalar, stage: Stage): Pass {
   const before = stage.state.map((v) => [v, tf.keep(view(v))] as const);
-  let moves = false;
-  try {
-    // What is not returned goes: gradients that a hook replaced or that are skipped, and everything if something throws.
-    const pass = tf.tidy(() => differentiate(loss, stage) as never) as Pass;
-    moves = pass.gradients !== 'skip';
-    return pass;
-  } finally {
+  const settle = (moved: boolean) => {
     for (const [v, value] of before) {
-      if (!moves && v.dataId !== value.dataId) v.assign(value);
+      if (!moved && v.dataId !== value.dataId) v.assign(value);
       value.dispose();
     }
+  };
+  try {
+    // What is not returned goes: gradients that a hook replaced or that are skipped, and everything if something throws.
+    return { ...(tf.tidy(() => differentiate(loss, stage) as never) as Omit<Pass, 'settle'>), settle };
+  } catch (error) {
+    settle(false);
+    throw error;
   }
 }
 
-function differentiate(loss: () => tf.Scalar, { hooks, valueAndGrads, check }: Stage): Pass {
+function differentiate(loss: () => tf.Scalar, { hooks, valueAndGrads, check }: Stage): Omit<Pass, 'settle'> {
   let plain: tf.Tensor | undefined;
   try {
     const { value, grads } = valueAndGrads(() => {
-      const own = loss();
+      const own = checked(loss()) as tf.Scalar;
       const scaled = hooks.reduce((l, hook) => hook.scaleLoss?.(l) ?? l, own);
       if (scaled !== own) plain = tf.keep(view(own));
       return scaled;

@@ -123,7 +123,8 @@ export const rules: { readonly [kernel: string]: InputGradients } = {
   Mean: { x: [[], (dy, { x }, { axis }) => spread(tf.div(dy, size(x!.shape, axis)), x!.shape, axis)] },
   Pack: (input) => [
     [],
-    (dy, v, { axis }) => {
+    (dy, v, attrs) => {
+      const axis = tf.util.parseAxisParam(attrs.axis, dy.shape)[0];
       const begin = dy.shape.map((_, i) => (i === axis ? Number(input) : 0));
       return tf.reshape(tf.slice(dy, begin, dy.shape.map((d, i) => (i === axis ? 1 : d))), v[input]!.shape);
     },

@@ -6,9 +6,10 @@
  * computed for unwanted inputs; branches that do not lead to the result are dropped before the walk.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { FinetuneError } from './errors.ts';
 import { type Held, offRecord, Store, view } from './held.ts';
 import { probes } from './probe.ts';
-import { derivative } from './derivative.ts';
+import { derivative, outputName } from './derivative.ts';
 import { constant } from './reads.ts';
 import { type Attrs, broadcasts, spreads } from './rules.ts';
 import type { GradientRule, GradientRules, KeepRule, Kept } from './technique.ts';
@@ -41,8 +42,8 @@ interface Node {
   readonly inputs: readonly (readonly [name: string, slot: Slot])[];
   readonly outputs: readonly Slot[];
   readonly held: readonly Held[];
-  /** `pull` takes gradients that are to be broadcast. */
-  readonly broadcasts: boolean;
+  /** By core's own rules, which may take and give gradients that are to be broadcast. */
+  readonly own: boolean;
   /** A gradient per wanted input. May drop held values early; the rest are dropped after. */
   readonly pull: (dys: Dys) => Tensors;
 }
@@ -112,7 +113,7 @@ export class Tape implements Recorder {
     if (wanted.length === 0 || constant.has(kernel)) return;
     const rule = first(this.extra.gradients ?? [], (gradients) => gradients[kernel]);
     const [held, pull] = rule ? this.#byRule(rule, { kernel, inputs, outputs, attrs, wanted }) : this.#byInput(kernel, inputs, outputs, attrs, wanted);
-    this.#push(kernel, inputs, outputs, held, pull, !rule && broadcasts.has(kernel));
+    this.#push(kernel, inputs, outputs, held, pull, !rule);
   }
 
   recordCustom(inputs: Tensors, output: tf.Tensor, held: readonly Held[], gradient: CustomGradient): void {
@@ -138,7 +139,7 @@ export class Tape implements Recorder {
   /** One gradient after the other, each with the values it reads, which go after their last reader. */
   #byInput(kernel: string, inputs: Tensors, outputs: readonly tf.Tensor[], attrs: Attrs, wanted: readonly string[]): [Held[], Node['pull']] {
     const at = layer;
-    const values: Tensors = { ...inputs, y: outputs[0]! };
+    const values: Tensors = { ...inputs, ...Object.fromEntries(outputs.map((y, i) => [outputName(i), y])) };
     const parts = wanted.map((input) => ({ input, size: inputs[input]!.size, ...derivative(kernel, at, input, inputs, attrs) }));
     parts.sort((a, b) => a.size - b.size); // the gradients of small inputs tend to read the large values: those go first
     const held = new Map<string, Held>();
@@ -180,7 +181,7 @@ export class Tape implements Recorder {
     return held;
   }
 
-  #push(kernel: string, inputs: Tensors, outputs: readonly tf.Tensor[], held: readonly Held[], pull: Node['pull'], broadcasts = false): void {
+  #push(kernel: string, inputs: Tensors, outputs: readonly tf.Tensor[], held: readonly Held[], pull: Node['pull'], own = false): void {
     const wanted = Object.entries(inputs).flatMap(([name, { id }]) => {
       const slot = this.#slots.get(id);
       return slot ? [[name, slot] as const] : [];
@@ -190,7 +191,7 @@ export class Tape implements Recorder {
       this.#slots.set(id, slot);
       return slot;
     });
-    this.#nodes.push({ kernel, layer, inputs: wanted, outputs: made, held, broadcasts, pull });
+    this.#nodes.push({ kernel, layer, inputs: wanted, outputs: made, held, own, pull });
   }
 
   /** The gradients of `y` with respect to the leaves, or undefined if y depends on none of them. Empties the tape. */
@@ -218,14 +219,14 @@ export class Tape implements Recorder {
 
   #step(node: Node): void {
     if (node.outputs.some((slot) => slot.grad)) {
-      const dys = node.outputs.map((slot) => (slot.grad && !node.broadcasts ? whole(slot) : slot.grad));
+      const dys = node.outputs.map((slot) => (slot.grad && !(node.own && broadcasts.has(node.kernel)) ? whole(slot) : slot.grad));
       const dxs = tf.tidy(() => this.#own(node.pull(dys), dys));
       for (const slot of node.outputs) {
         slot.grad?.dispose();
         slot.grad = undefined;
       }
       for (const h of node.held) h.drop();
-      for (const [name, slot] of node.inputs) gather(node.kernel, name, slot, dxs[name]!);
+      for (const [name, slot] of node.inputs) gather(node, name, slot, dxs[name]);
     }
     for (const h of node.held) h.drop();
   }
@@ -249,10 +250,11 @@ export class Tape implements Recorder {
   }
 }
 
-function gather(kernel: string, name: string, slot: Slot, dx: tf.Tensor): void {
+function gather({ kernel, own }: Node, name: string, slot: Slot, dx: tf.Tensor | undefined): void {
   const who = `Error in gradient for op ${kernel}. The gradient of input`;
+  if (!dx) throw new FinetuneError('no-gradient', 'tape', `${who} '${name}' is wanted, but its rule gave none.`);
   if (dx.dtype !== 'float32') throw new Error(`${who} ${name} must have 'float32' dtype, but has '${dx.dtype}'`);
-  if (!spreads.has(kernel) && !tf.util.arraysEqual(dx.shape, slot.shape)) {
+  if (!(own && spreads.has(kernel)) && !tf.util.arraysEqual(dx.shape, slot.shape)) {
     throw new Error(`${who} '${name}' has shape '${dx.shape}', which does not match the shape of the input '${slot.shape}'`);
   }
   const before = slot.grad;
@@ -265,13 +267,13 @@ function gather(kernel: string, name: string, slot: Slot, dx: tf.Tensor): void {
 function whole(slot: Slot): tf.Tensor {
   const grad = slot.grad!;
   if (tf.util.arraysEqual(grad.shape, slot.shape)) return grad;
-  slot.grad = tf.broadcastTo(grad, slot.shape);
+  slot.grad = slot.shape.includes(0) ? tf.zeros(slot.shape) : tf.broadcastTo(grad, slot.shape);
   grad.dispose();
   if (slot.leaf) for (const probe of probes) probe.gradient(slot.grad.dataId);
   return slot.grad;
 }
 
-const roleOf = (name: string) => (name === 'y' ? 'outputs.0' : `inputs.${name}`);
+const roleOf = (name: string) => (/^y\d*$/.test(name) ? `outputs.${Number(name.slice(1))}` : `inputs.${name}`);
 
 /** A tensor without a value: what a gradient gets that reads only a shape. */
 const ghost = ({ shape, dtype }: Shape) => new tf.Tensor(shape, dtype, {}, -1);

@@ -239,7 +239,7 @@ test('the public names are these', async () => {
       "backends .": "BackendError useBackend",
       "backends ./cpu": "registerCpuKernels",
       "backends ./wasm": "guardHeap heapUse registerWasmKernels",
-      "core .": "FinetuneError adamW checkpoint clipByGlobalNorm constant cosine explain finetune gradcheck gradients join linear measure restore setLearningRate trackMemory valueAndGrads warmup warmupCosine",
+      "core .": "FinetuneError adamW checkpoint clipByGlobalNorm constantSchedule cosineSchedule explain finetune gradcheck gradients joinSchedules linearSchedule measure restore setLearningRate trackMemory valueAndGrads warmupCosine warmupSchedule",
     }
   `);
 });

@@ -7,6 +7,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { FinetuneError } from '../errors.ts';
 import { fusing, recording, wanted } from '../gradients.ts';
 import { override } from '../override.ts';
 import { inLayer } from '../tape.ts';
@@ -21,6 +22,12 @@ export function readLayersModel(model: LayersModel): ModelReader {
   const root = model as unknown as Container;
   const power = { off: false };
   const names = namesOf(root);
+  const shared = [...names].flatMap(([layer, name]) => (hooked.has(layer) ? [name || layer.name] : []));
+  if (shared.length > 0) {
+    const some = shared.slice(0, 3).map((name) => `"${name}"`).join(', ');
+    const advice = 'End the other tuning first, or tune one model that has all their outputs.';
+    throw new FinetuneError('already-tuned', 'finetune', `${shared.length} layers of this model, such as ${some}, belong to a model that is being fine-tuned. ${advice}`);
+  }
   const sites = [...names]
     .filter(([layer]) => !isContainer(layer) && !wrapped(layer))
     .map(([layer, name]) => layerSite(name, layer, power));
@@ -93,11 +100,50 @@ function hook(
     };
     const released: Layer['call'] = (inputs, kwargs) =>
       release.around(layer, inputs, kwargs, () => (site ? replacing(site, inputs, kwargs) : call(inputs, kwargs)));
-    const segmented: Layer['call'] = (inputs, kwargs) => segments?.around(layer, kwargs, inputs)?.made ?? released(inputs, kwargs);
+    const segmented: Layer['call'] = (inputs, kwargs) =>
+      (release.runs(kwargs) ? segments?.around(layer, kwargs, inputs)?.made : undefined) ?? released(inputs, kwargs);
     return override(layer, { call: segmented });
   });
-  return () => undos.forEach((undo) => undo());
+  undos.push(aroundFit(root, (step) => release.fitting(step)));
+  for (const layer of names.keys()) hooked.add(layer);
+  return () => {
+    for (const undo of undos) undo();
+    for (const layer of names.keys()) hooked.delete(layer);
+  };
 }
+
+/** Runs `around` what `fit` does with each batch. A Sequential fits by an inner model, which it makes anew at every compile. */
+function aroundFit(root: Container, around: <T>(step: () => T) => T): Undo {
+  const watch = (model: Container): Undo => {
+    const make = model.makeTrainFunction;
+    return override(model, {
+      makeTrainFunction() {
+        const step = make.call(model);
+        return (batch: tf.Tensor[]) => around(() => step(batch));
+      },
+    });
+  };
+  if (root.getClassName() !== 'Sequential') return watch(root);
+  let inner = root.model;
+  let undo = inner ? watch(inner) : () => {};
+  const property = { configurable: true, enumerable: true };
+  Object.defineProperty(root, 'model', {
+    ...property,
+    get: () => inner,
+    set(model: Container) {
+      undo();
+      inner = model;
+      undo = watch(model);
+    },
+  });
+  return () => {
+    undo();
+    Object.defineProperty(root, 'model', { ...property, value: inner, writable: true });
+  };
+}
+
+/** Layers of models that are being tuned. */
+const hooked = new WeakSet<Layer>();
 
 /** A layer's `call`, with what tfjs-layers gets wrong in training put right. */
 function adapted(layer: Layer, original: Layer['call'], frozen: boolean): Layer['call'] {

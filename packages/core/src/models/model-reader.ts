@@ -66,10 +66,17 @@ export function makeReader({ kind, model, install, state, sites, power, base, ow
     disabled(run) {
       const before = power.off;
       power.off = true;
-      try {
-        return run();
-      } finally {
+      const restore = () => {
         power.off = before;
+      };
+      try {
+        const result = run();
+        if (result instanceof Promise) return result.finally(restore) as typeof result;
+        restore();
+        return result;
+      } catch (error) {
+        restore();
+        throw error;
       }
     },
   };

@@ -100,11 +100,26 @@ export class Release {
   readonly #plans = new Map<Container, readonly Step[]>();
   /** The container that runs in each hooked call that is under way; undefined inside ordinary layers. */
   readonly #stack: (Run | undefined)[] = [];
-  /** `fit` runs the root without calling it. */
-  #unentered: Run | undefined;
+  /** `fit` runs the root without calling it: once per batch, before anything else that its loss may run. */
+  #fitting: { run: Run | undefined } | undefined;
 
   constructor(root: Container) {
     this.#root = root;
+  }
+
+  /** Around what `fit` does with one batch. */
+  fitting<T>(step: () => T): T {
+    this.#fitting = { run: undefined };
+    try {
+      return step();
+    } finally {
+      this.#fitting = undefined;
+    }
+  }
+
+  /** True if a call with these `kwargs` is part of the run of a container of the tuned model. */
+  runs(kwargs: Kwargs): boolean {
+    return this.#current(kwargs)?.kwargs === kwargs;
   }
 
   /** Around one call of a layer, or of a container. */
@@ -126,8 +141,9 @@ export class Release {
 
   #current(kwargs: Kwargs): Run | undefined {
     if (this.#stack.length > 0) return this.#stack.at(-1);
-    if (this.#unentered?.kwargs !== kwargs) this.#unentered = this.#run(this.#root, kwargs);
-    return this.#unentered;
+    if (!this.#fitting) return undefined;
+    this.#fitting.run ??= this.#run(this.#root, kwargs);
+    return this.#fitting.run.kwargs === kwargs ? this.#fitting.run : undefined;
   }
 
   #run(container: Container, kwargs: Kwargs): Run {

@@ -94,13 +94,11 @@ export class Segments {
 
   /** @throws FinetuneError `bad-option` for models that cannot be cut */
   constructor(layers: Iterable<Layer>, containers: Iterable<Container>) {
-    const masked = [...layers].filter(masks).map((layer) => layer.name);
-    if (masked.length > 0)
-      throw new FinetuneError(
-        'bad-option',
-        'finetune',
-        `checkpoint: true does not work with masks, which ${masked.join(', ')} make. Leave it out.`,
-      );
+    const refused = [...layers].filter((layer) => masks(layer) || layer.stateful).map((layer) => layer.name);
+    if (refused.length > 0) {
+      const advice = 'Leave it out, or write the loss with checkpoint(f).';
+      throw new FinetuneError('bad-option', 'finetune', `checkpoint: true works with neither masks nor states, which ${refused.join(', ')} have. ${advice}`);
+    }
     for (const container of containers) {
       const segments = plan(container);
       if (segments.length < 2) continue;
@@ -129,7 +127,11 @@ export class Segments {
         `layer "${layer.name}" was called out of order. Use checkpoint: true with model.fit or model.apply of the whole model.`,
       );
     }
-    if (run.step === 0) this.#compute(segment, run, toList(inputs)[0]!);
+    if (run.step === 0) {
+      state.run = undefined; // if it throws, the next run starts anew
+      this.#compute(segment, run, toList(inputs)[0]!);
+      state.run = run;
+    }
     const made = run.made.get(segment.steps[run.step]!)!;
     if (++run.step === segment.steps.length) {
       run.step = 0;

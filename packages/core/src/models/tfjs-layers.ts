@@ -48,6 +48,10 @@ export interface Container extends Layer {
   readonly inputs: readonly Symbolic[];
   readonly outputs: readonly Symbolic[];
   readonly trainableWeights: readonly LayerVariable[];
+  /** Of a Sequential: what it delegates to. */
+  model?: Container | undefined;
+  /** Of a LayersModel. */
+  makeTrainFunction(): (batch: tf.Tensor[]) => tf.Scalar[];
 }
 
 export const isContainer = (layer: Layer): layer is Container =>
