@@ -22,8 +22,8 @@ const css = `:root{color-scheme:light dark;font:15px/1.5 system-ui}body{max-widt
 main{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));gap:20px}section{border:1px solid #8884;border-radius:12px;padding:22px}
 small,text,tr:first-child{font-size:13px;font-weight:400;opacity:.7}h1,h2{margin:0}h2{font-size:32px}svg{width:100%;margin:14px 0;overflow:visible}
 text,line,circle{fill:CanvasText;stroke-width:0}line{stroke:CanvasText;stroke-width:1}a{fill:#0000}a:hover{fill:#8886}
-table{border-collapse:collapse;width:100%;margin-top:14px;font-variant-numeric:tabular-nums}td{padding:5px 0;text-align:right;border-top:1px solid #8883}
-tr:first-child td{border:0}td:first-child{text-align:left;overflow-wrap:anywhere}i{float:left;width:11px;height:11px;border-radius:3px;margin:6px 9px 0 0}`;
+table{border-collapse:collapse;width:100%;margin-top:14px;font-variant-numeric:tabular-nums}td{padding:5px 0 5px 14px;text-align:right;border-top:1px solid #8883}
+tr:first-child td{border:0}td:first-child{padding-left:0;text-align:left;overflow-wrap:anywhere}i{float:left;width:11px;height:11px;border-radius:3px;margin:6px 9px 0 0}`;
 
 /**
  * @example
