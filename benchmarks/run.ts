@@ -112,6 +112,7 @@ function result(name: string, experiment: Experiment, rows: readonly Row[], load
 function commit(): string | null {
   try {
     return execFileSync('git', ['describe', '--always', '--dirty', '--abbrev=12'], {
+      cwd: at('.'),
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
     }).trim();

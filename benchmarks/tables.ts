@@ -19,8 +19,8 @@ const at = (path: string): URL => new URL(path, import.meta.url);
 
 /** All results, by name of the experiment. */
 export function readResults(): Result[] {
-  const files = readdirSync(at('results/')).filter((file) => file.endsWith('.json'));
-  return files.sort().map((file) => JSON.parse(readFileSync(at(`results/${file}`), 'utf8')) as Result);
+  const names = readdirSync(at('results/')).map((file) => file.replace(/\.json$/, ''));
+  return names.sort().map((name) => JSON.parse(readFileSync(at(`results/${name}.json`), 'utf8')) as Result);
 }
 
 /** Names of the documents whose tables are stale; their text as it should be. */

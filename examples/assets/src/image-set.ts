@@ -34,16 +34,11 @@ export function imageSet(raw: readonly RawImage[], side: number, size: number, c
     const small = tf.tensor4d(values, [raw.length, side, side, channels]);
     const resized = tf.image.resizeBilinear(small, [size, size]).mul(2).sub(1);
     const images = channels === 1 ? resized.tile([1, 1, 1, 3]) : resized;
-    // Cast afterwards: asked for float32, tfjs-wasm writes the integer 1 into the float.
-    const labels = tf
-      .oneHot(
-        tf.tensor1d(
-          raw.map(({ label }) => label),
-          'int32',
-        ),
-        classes,
-      )
-      .toFloat();
+    const indices = tf.tensor1d(
+      raw.map(({ label }) => label),
+      'int32',
+    );
+    const labels = tf.oneHot(indices, classes, 1, 0, 'float32');
     return { images: images as tf.Tensor4D, labels: labels as tf.Tensor2D };
   });
 }

@@ -261,3 +261,15 @@ describe('gather on wasm', () => {
     );
   });
 });
+
+describe('one-hot on wasm', () => {
+  it.each(['float32', 'int32', 'bool'])('writes %s, and nothing for labels that are out of range', async (dtype) => {
+    const indices = { shape: [2, 3], data: [0, 2, 1, -1, 3, 2], dtype: 'int32' as const };
+    await expectLikeCpu('OneHot', { indices }, { depth: 3, onValue: 1, offValue: 0, dtype }, 0);
+  });
+
+  it('takes other values than 1 and 0', async () => {
+    const { data } = await runOn('wasm', 'OneHot', { indices: { shape: [2], data: [1, 0], dtype: 'int32' } }, { depth: 2, onValue: 0.75, offValue: 0.25, dtype: 'float32' });
+    expect(Array.from(data)).toEqual([0.25, 0.75, 0.75, 0.25]);
+  });
+});

@@ -5,7 +5,6 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { TensorSpec } from './adapter-fit.ts';
 import { FinetuneError } from './errors.ts';
 import { differentiate, recording } from './gradients.ts';
-import { view } from './held.ts';
 import type { ModelReader } from './models/model-reader.ts';
 import { readModel, type TunableModel } from './models/read-model.ts';
 import { FinetuneOptimizer, type StepOptions } from './optimizer.ts';
@@ -191,14 +190,13 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
     this.#alive();
     const cannot = this.#techniques.filter((_, i) => this.#attachments[i]!.variables?.length && !this.#attachments[i]!.merge).map((t) => t.name);
     if (cannot.length > 0) throw new FinetuneError('no-merge', 'merge', `${cannot.join(', ')} cannot be folded into the base weights. Save the adapter instead, or leave with detach().`);
-    const weights = this.#reader.weights.flatMap((w) => (w instanceof tf.Variable ? [[w, tf.keep(view(w))] as const] : []));
+    const end = this.#reader.backup();
+    let merged = false;
     try {
       for (const a of this.#attachments) a.merge?.();
-    } catch (error) {
-      for (const [w, before] of weights) if (w.dataId !== before.dataId) w.assign(before);
-      throw error;
+      merged = true;
     } finally {
-      for (const [, before] of weights) before.dispose();
+      end(!merged);
     }
     return this.#leave(true);
   }

@@ -120,6 +120,13 @@ function record(tape: Tape, f: () => unknown): tf.Tensor {
   }
 }
 
+const nextId = () => tf.tidy(() => tf.scalar(0).id); // ids rise
+
+/** Disposes a result that is not the user's: it was not there at `start`, and nobody keeps it. */
+function discard(value: tf.Tensor | undefined, start: number): void {
+  if (value && value.id > start && !value.kept) value.dispose();
+}
+
 /** What a function to be differentiated returned, if it is a tensor. */
 export function checked(y: any): tf.Tensor {
   if (y instanceof tf.Tensor) return y;
@@ -145,7 +152,7 @@ export function gradients<T extends tf.Tensor>(
   tf.util.assert(xs.length > 0, () => 'gradients() received an empty list of xs.');
   if (dy && dy.dtype !== 'float32') throw new Error(`dy must have 'float32' dtype, but has '${dy.dtype}'`);
   const tape = new Tape(xs, extra, alias);
-  const start = tf.tidy(() => tf.scalar(0).id);
+  const start = nextId();
   let value: T | undefined;
   try {
     value = record(tape, f) as T;
@@ -158,7 +165,7 @@ export function gradients<T extends tf.Tensor>(
     }
     return { value, grads: grads ?? xs.map(() => null) };
   } catch (error) {
-    if (value && value.id > start && !value.kept) value.dispose();
+    discard(value, start);
     throw error;
   } finally {
     tape.dispose();
@@ -187,9 +194,10 @@ export function valueAndGrads(f: () => tf.Scalar, variables?: readonly tf.Variab
 export function differentiate(f: () => tf.Scalar, wanted: readonly tf.Variable[], extra?: Recording): { value: tf.Scalar; grads: tf.NamedTensorMap } {
   const gone = wanted.filter((v) => v.isDisposed).map((v) => v.name);
   if (gone.length > 0) throw new FinetuneError('disposed', 'tape', `variables that are disposed: ${gone.join(', ')}. Pass variables that are alive.`);
+  const start = nextId();
   const { value, grads } = gradients(() => scalar(f()), wanted, null, true, extra);
   if (grads.every((g) => !g)) {
-    value.dispose();
+    discard(value, start);
     const advice = 'Please make sure the operations that use variables are inside the function f.';
     throw new FinetuneError('not-reached', 'tape', `Cannot find a connection between any variable and the result of the loss function y=f(x). ${advice}`);
   }

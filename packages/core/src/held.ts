@@ -75,7 +75,7 @@ export class Store {
     if (cheap?.()) this.#sources.set(y.dataId, { kernel, inputs, buffers: Object.values(inputs).map((t) => t.dataId), attrs });
   }
 
-  /** Lets `value` wait until `drop`. `alias` is told of the new handle, if one is made. */
+  /** Lets `value` wait until `drop`. `alias` is told of every tensor that stands for it when it is read. */
   hold(value: SavedValue, alias: (copy: tf.Tensor) => void): Held {
     const { tensor, kernel, layer } = value;
     const { dataId, shape } = tensor;
@@ -89,13 +89,12 @@ export class Store {
     waiting.readers++;
     const { kept } = waiting;
     const handle = kept ? undefined : tf.keep(view(tensor));
-    if (handle) alias(handle);
-    // Decoded in the tidy of the gradient that reads it. Where gradients nest, what is decoded is the value that was kept.
+    // Decoded in the tidy of the gradient that reads it. Where gradients nest, what is read is the value that was kept; not known
+    // to outer tapes before this, if it is what a custom gradient returns.
     const read = () => {
-      if (handle) return handle;
-      const decoded = offRecord(() => tf.reshape(kept!.decode(), shape));
-      alias(decoded);
-      return decoded;
+      const same = handle ?? offRecord(() => tf.reshape(kept!.decode(), shape));
+      alias(same);
+      return same;
     };
     let dropped = false;
     const drop = () => {

@@ -1,6 +1,9 @@
 /**
  * A tfjs optimizer around another: same rule, same slots, but gradients come from our tape, and the technique's step hooks,
  * accumulation, clipping and the schedule happen around it. `model.compile` takes it like any other.
+ *
+ * What fails before the inner optimizer runs moves nothing. Out of memory amid its own update, variables before that point have moved
+ * and those after it have not: go back to a saved adapter. The moving statistics are put back in either case.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { clipByGlobalNorm } from './clip.ts';

@@ -47,7 +47,7 @@ function differentiate(loss: () => tf.Scalar, { hooks, valueAndGrads, check }: S
       if (scaled !== own) plain = tf.keep(view(own));
       return scaled;
     });
-    const unscaled = (plain ? view(plain) : value) as tf.Scalar;
+    const unscaled = view(plain ?? value) as tf.Scalar; // the value may be the user's own: a variable, or one that is kept
     check(unscaled, grads);
     let gradients: NamedGradients | 'skip' = grads;
     for (const hook of hooks) if (gradients !== 'skip') gradients = hook.onGradients?.(gradients) ?? gradients;

@@ -131,6 +131,7 @@ export const rules: { readonly [kernel: string]: InputGradients } = {
   ],
   // step(y) = step(x), and y is what the next kernel keeps: one buffer instead of two.
   Relu: { x: [['y'], (dy, { y }) => tf.mul(dy, tf.step(y!))] },
+  // At NaN the mask gives 0, where tfjs gives NaN.
   Relu6: {
     x: [
       ['mask'],

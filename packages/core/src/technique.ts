@@ -91,6 +91,7 @@ export interface BackwardRun {
 
 export type NamedGradients = { [name: string]: tf.Tensor };
 
+/** Hooks may run in a tidy: `tf.keep` a tensor that outlives the call, such as a norm that is stored. */
 export interface StepHook {
   /** Returns the loss to differentiate instead (a new tensor). */
   scaleLoss?(loss: tf.Scalar): tf.Scalar;

@@ -26,7 +26,15 @@ export interface Tuned<M = TunableModel> {
   readonly variables: readonly tf.Variable[];
   /** For `model.compile`: trains `variables`, whatever the layers' flags say. */
   optimizer(inner: tf.Optimizer, options?: StepOptions): tf.Optimizer;
-  /** One step of an own loop. `loss` returns a scalar, synchronously. Returns the loss, owned by the caller. */
+  /**
+   * One step of an own loop. `loss` returns a scalar, synchronously. Returns the loss, owned by the caller.
+   *
+   * The loss is checked to be finite (not on webgpu, where that would stall the queue); gradients, which may be NaN under a finite
+   * loss, only with `clipNorm`. A step that is refused leaves weights, moving statistics and optimizer as they were. The states of
+   * stateful recurrent layers have moved: `model.resetStates()` clears them.
+   *
+   * @throws FinetuneError `bad-loss`, `bad-option` (no optimizer, or one of another tuning), `not-finite`, `not-reached`, `busy`
+   */
   minimize(loss: () => tf.Scalar, optimizer: tf.Optimizer): tf.Scalar;
   /** The loss and the gradients by variable name, without a step. The caller owns all. */
   valueAndGrads(loss: () => tf.Scalar): { value: tf.Scalar; grads: tf.NamedTensorMap };
@@ -35,7 +43,7 @@ export interface Tuned<M = TunableModel> {
   save(to: string | tf.io.IOHandler, state?: { optimizer?: tf.Optimizer }): Promise<tf.io.SaveResult>;
   /** Reads what `save` wrote into `variables`, and its state into `optimizer`. Everything is checked before anything changes. */
   load(from: string | tf.io.IOHandler, state?: { optimizer?: tf.Optimizer }): Promise<void>;
-  /** Folds the techniques into the base weights and leaves. */
+  /** Folds the techniques into the base weights and leaves. If one throws, the base is as it was and the tuning goes on. */
   merge(): M;
   /** Leaves; the base is bit for bit as before, but for those of its own weights that were trained. */
   detach(): M;

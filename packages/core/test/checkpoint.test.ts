@@ -85,6 +85,57 @@ test('what f moves in forward is not moved twice', () => {
   tf.dispose([w, runs, x, value, grads] as never);
 });
 
+/** The same loss with and without checkpoint: value, gradient of w, and where `v` ends. */
+function compared(loss: (run: typeof checkpoint, w: tf.Variable, v: tf.Variable, x: tf.Tensor) => tf.Tensor): void {
+  const [plain, checkpointed] = [((f: (x: tf.Tensor) => tf.Tensor, x: tf.Tensor) => f(x)) as typeof checkpoint, checkpoint].map((run) => {
+    const before = tf.memory().numTensors;
+    const [w, v] = tf.tidy(() => [tf.variable(normal([4, 4], 1)), tf.variable(normal([4], 2), false)] as const);
+    const x = normal([6, 4], 3);
+    const { value, grads } = valueAndGrads(() => loss(run, w, v, x).sum() as tf.Scalar, [w]);
+    const result = [value, grads[w.name]!, w, v].map((t) => Array.from(t.dataSync()));
+    tf.dispose([w, v, x, value, grads] as never);
+    expect(tf.memory().numTensors).toBe(before);
+    return result;
+  });
+  expect(checkpointed).toEqual(plain);
+}
+
+test('a variable that f reads may be assigned later in the loss, be it trained or not', () => {
+  compared((run, w, v, x) => {
+    const y = run((h: tf.Tensor) => h.matMul(w).tanh().mul(v), x);
+    v.assign(v.mul(0.5));
+    return y;
+  });
+  compared((run, w, _, x) => {
+    const y = run((h: tf.Tensor) => h.matMul(w).tanh(), x);
+    w.assign(w.mul(0.5));
+    return y;
+  });
+});
+
+test('f may assign a variable twice, and run twice', () => {
+  compared((run, w, v, x) => {
+    const block = (h: tf.Tensor) => {
+      v.assign(v.add(1));
+      const y = h.matMul(w).tanh().mul(v);
+      v.assign(v.mul(2));
+      return y.add(v);
+    };
+    return run(block, run(block, x));
+  });
+});
+
+test('f may assign a variable before it reads it', () => {
+  compared((run, w, v, x) => {
+    const y = run((h: tf.Tensor) => {
+      v.assign(tf.tidy(() => w.mean(0)));
+      return h.matMul(w).mul(v);
+    }, x);
+    v.assign(v.mul(0.5));
+    return y;
+  });
+});
+
 test('the same tensor may be passed twice', () => {
   const w = tf.variable(tf.tensor1d([2, 3]));
   const { value, grads } = valueAndGrads(() => tf.tidy(() => {

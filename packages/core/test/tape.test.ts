@@ -114,6 +114,142 @@ describe('valueAndGrads', () => {
   });
 });
 
+describe('a value that is formed again in backward is the one that forward saw', () => {
+  /** Variables of `f`: one to differentiate and one that f may assign. Runs with both ways of computing gradients. */
+  function same(f: (w: tf.Variable, other: tf.Variable) => tf.Tensor, shapes: [number[], number[]]): void {
+    const [first, second] = shapes.map((shape, i) => normal(shape, i + 1)) as [tf.Tensor, tf.Tensor];
+    const before = tf.memory().numTensors;
+    const run = (grads: typeof valueAndGrads) => {
+      const [w, other] = [tf.variable(first), tf.variable(second, false)];
+      const { value, grads: all } = grads(() => f(w, other).sum() as tf.Scalar, [w]);
+      const result = [value.dataSync()[0], ...all[w.name]!.dataSync()];
+      tf.dispose([w, other, value, all] as never);
+      return result;
+    };
+    expect(run(valueAndGrads)).toEqual(run(tf.variableGrads as typeof valueAndGrads));
+    expect(tf.memory().numTensors).toBe(before);
+    tf.dispose([first, second]);
+  }
+  const assigned = (v: tf.Variable, value: tf.Tensor) => v.assign(value as never);
+
+  test('though the mean of a square of differences is assigned after the difference, or after the square', () => {
+    const early = (w: tf.Variable, mean: tf.Variable) => {
+      const d = w.sub(mean);
+      assigned(mean, mean.mul(50));
+      return d.square();
+    };
+    const late = (w: tf.Variable, mean: tf.Variable) => {
+      const y = w.sub(mean).square();
+      assigned(mean, mean.mul(50));
+      return y;
+    };
+    const own = (w: tf.Variable, mean: tf.Variable) => {
+      const d = w.sub(mean);
+      assigned(w, w.mul(3));
+      return d.square();
+    };
+    for (const f of [early, late, own]) same(f, [[6, 4], [1, 4]]);
+  });
+
+  test('though what was tiled is assigned after the tile, or after the product', () => {
+    const early = (w: tf.Variable, row: tf.Variable) => {
+      const rows = row.tile([6, 1]);
+      assigned(row, row.mul(50));
+      return w.mul(rows);
+    };
+    const late = (w: tf.Variable, row: tf.Variable) => {
+      const y = w.mul(row.tile([6, 1]));
+      assigned(row, row.mul(50));
+      return y;
+    };
+    for (const f of [early, late]) same(f, [[6, 4], [1, 4]]);
+  });
+
+  test('though the weight that was transposed is assigned after the transpose, or after the product', () => {
+    const early = (w: tf.Variable, kernel: tf.Variable) => {
+      const flipped = kernel.transpose();
+      assigned(kernel, kernel.mul(50));
+      return w.matMul(flipped).square();
+    };
+    const late = (w: tf.Variable, kernel: tf.Variable) => {
+      const y = w.matMul(kernel.transpose());
+      assigned(kernel, kernel.mul(50));
+      return y.square();
+    };
+    for (const f of [early, late]) same(f, [[3, 4], [2, 4]]);
+    same((w, x) => {
+      const flipped = w.transpose();
+      assigned(w, w.mul(3)); // the trained weight itself
+      return x.mul(w.sum()).matMul(flipped);
+    }, [[3, 4], [2, 4]]);
+  });
+});
+
+describe('gradients of whatever shape and origin', () => {
+  test("a custom gradient around a raw fused kernel keeps its own gradient", () => {
+    const [a, b] = [tf.variable(normal([1, 2, 3], 1)), tf.variable(normal([1, 3, 2], 2))];
+    for (const savesAll of [false, true]) {
+      const op = tf.customGrad((x, y, save) => {
+        const [p, q] = [x as tf.Tensor, y as tf.Tensor];
+        const attrs = { transposeA: false, transposeB: false, activation: 'linear' };
+        const value = tf.engine().runKernel('_FusedMatMul', { a: p, b: q }, attrs) as tf.Tensor;
+        (save as tf.GradSaveFunc)(savesAll ? [p, q] : [p]);
+        return { value, gradFunc: () => [tf.fill([1, 2, 3], 42), tf.fill([1, 3, 2], 43)] };
+      });
+      const { value, grads } = valueAndGrads(() => op(a, b).sum() as tf.Scalar, [a, b]);
+      expect([grads[a.name]!.dataSync()[0], grads[b.name]!.dataSync()[0]]).toEqual([42, 43]);
+      tf.dispose([value, grads] as never);
+    }
+    tf.dispose([a, b]);
+  });
+
+  test.each([-1, 0, 1, 2, -2, -3])('stacking along axis %i', (axis) => {
+    const x = normal([2, 3], 1);
+    const f = () => tf.stack([x, x.square()], axis).square().sum();
+    const { value, grads } = gradients(f, [x]);
+    x.dataSync().forEach((v, i) => expect(grads[0]!.dataSync()[i]!).toBeCloseTo(2 * v + 4 * v ** 3, 4));
+    tf.dispose([x, value, grads[0]!]);
+  });
+
+  test.each([
+    ['a sum over rows', (e) => e.sum(0).add(1)],
+    ['a sum of all', (e) => e.sum().add(1)],
+    ['a mean of columns', (e) => e.mean(1).add(1)],
+    ['a sum behind an activation', (e) => e.mul(2).relu().sum(1)],
+    ['a square of a sum', (e) => e.square().sum(0).square()],
+  ] as [string, (e: tf.Tensor) => tf.Tensor][])('a tensor without elements has an empty gradient through %s', (_, f) => {
+    const e = tf.variable(tf.zeros([0, 3]));
+    const { value, grads } = valueAndGrads(() => f(e).sum() as tf.Scalar, [e]);
+    expect(grads[e.name]!.shape).toEqual([0, 3]);
+    tf.dispose([e, value, grads] as never);
+  });
+
+  test('a kernel registered with outputsToSave [false, true] gets its second output', () => {
+    const kernel = { kernelName: 'TwoAndFive', backendName: 'cpu' };
+    tf.registerKernel({
+      ...kernel,
+      kernelFunc({ inputs, backend }) {
+        const { x } = inputs as { x: tf.TensorInfo };
+        const cpu = backend as unknown as { readSync(id: object): Float32Array; makeTensorInfo(shape: number[], dtype: string, values: Float32Array): tf.TensorInfo };
+        return [2, 5].map((factor) => cpu.makeTensorInfo(x.shape, 'float32', cpu.readSync(x.dataId).map((v) => v * factor)));
+      },
+    });
+    tf.registerGradient({
+      kernelName: kernel.kernelName,
+      inputsToSave: [],
+      outputsToSave: [false, true],
+      gradFunc: (dy, [second]) => ({ x: () => tf.mul((dy as tf.Tensor[])[0]!, second!) }),
+    });
+    const w = tf.variable(tf.tensor1d([1, -2, 3]));
+    const loss = () => (tf.engine().runKernel('TwoAndFive', { x: w }) as unknown as tf.Tensor[])[0]!.sum() as tf.Scalar;
+    const { value, grads } = valueAndGrads(loss, [w]);
+    expect(Array.from(grads[w.name]!.dataSync())).toEqual([5, -10, 15]);
+    tf.unregisterGradient(kernel.kernelName);
+    tf.unregisterKernel(kernel.kernelName, 'cpu');
+    tf.dispose([w, value, grads] as never);
+  });
+});
+
 describe('gradients that tfjs 4.22 lacks or has wrong', () => {
   test('comparisons stop the gradient, so masks may be computed inside', () => {
     const x = tf.tensor1d([-1, 2, 3]);
@@ -194,6 +330,40 @@ describe('errors leave the engine as it was', () => {
     expect(code(() => valueAndGrads(() => v.square() as never, [v]))).toMatch(/^bad-loss: .*rank-1/);
     expect(code(() => valueAndGrads(() => 3 as never, [v]))).toMatch(/^bad-loss: .*must be a tensor/);
     expect(code(() => valueAndGrads(() => { v.exp().square(); throw new Error('mine'); }, [v]))).toMatch(/mine/);
+    v.dispose();
+  });
+
+  test("a tensor of the user's that a bad loss returns is not disposed", () => {
+    const v = w();
+    const [constant, vector, dy] = [tf.scalar(1), tf.tensor1d([1, 2]), tf.ones([3])];
+    expect(code(() => valueAndGrads(() => constant, [v]))).toMatch(/^not-reached/);
+    expect(code(() => valueAndGrads(() => vector as never, [v]))).toMatch(/^bad-loss/);
+    expect(code(() => gradients(() => vector, [v], dy))).toMatch(/shape of dy/);
+    expect([v, constant, vector].map((t) => t.isDisposed)).toEqual([false, false, false]);
+    tf.dispose([v, constant, vector, dy]);
+  });
+
+  test('a custom gradient that throws after it saved', () => {
+    const v = w();
+    const op = tf.customGrad((x, save) => {
+      (save as tf.GradSaveFunc)([x as tf.Tensor, tf.square(x as tf.Tensor)]);
+      throw new Error('mine');
+    });
+    const seen = watch(() => code(() => valueAndGrads(() => op(v).sum() as tf.Scalar, [v])));
+    expect(seen.result).toMatch(/mine/);
+    expect(seen.now).toBe(0);
+    v.dispose();
+  });
+
+  test('a gradient rule that leaves out a wanted input, or gives another shape, by the name of its kernel', () => {
+    const v = w();
+    const under = (kernel: string, f: () => tf.Tensor, backward: GradientRule['backward']) =>
+      code(() => valueAndGrads(() => f().sum() as tf.Scalar, [v], { gradients: [{ [kernel]: { keep: () => ({}), backward } }] }));
+    expect(under('Multiply', () => v.mul(2), () => ({}))).toMatch(/^no-gradient: .*op Multiply. .* 'a' is wanted, but its rule gave none/);
+    for (const kernel of ['Exp', 'Relu', 'Sum']) {
+      const wrong = under(kernel, () => v.exp().relu(), () => ({ x: tf.ones([1]) }));
+      expect(wrong).toMatch(new RegExp(`op ${kernel}. The gradient of input 'x' has shape '1', which does not match the shape of the input '3'`));
+    }
     v.dispose();
   });
 

@@ -19,6 +19,7 @@ import { identities } from './identity.ts';
 import { logicals } from './logical.ts';
 import { matMuls } from './mat-mul.ts';
 import { loadNative } from './native.ts';
+import { oneHots } from './one-hot.ts';
 import { poolGradients } from './pool-gradients.ts';
 import { reductions } from './reduce.ts';
 import { transposes } from './transpose.ts';
@@ -38,6 +39,7 @@ const beside: readonly ((stock: Stock) => Kernels)[] = [
   logicals,
   gathers,
   clips,
+  oneHots,
 ];
 const ours = new WeakSet<tf.KernelFunc>();
 

@@ -1,5 +1,6 @@
 /** The constants of a graph: each becomes a variable when first asked for, and a constant again in the end. */
 import * as tf from '@tensorflow/tfjs-core';
+import { view } from '../held.ts';
 import type { Executor } from './tfjs-converter.ts';
 
 export interface Constants {
@@ -31,13 +32,13 @@ export function constantsOf(executor: Executor): Constants {
     assign(name, value) {
       const before = tensor(name);
       if (before instanceof tf.Variable) return before.assign(value);
-      put(name, tf.keep(value.clone()));
+      put(name, tf.keep(view(value)));
       before.dispose();
     },
     restore(keep) {
       for (const [name, constant] of first) {
         const variable = tensor(name);
-        put(name, keep ? tf.keep(variable.clone()) : constant);
+        put(name, keep ? tf.keep(view(variable)) : constant);
         variable.dispose();
         if (keep) constant.dispose();
       }

@@ -31,6 +31,7 @@ export function readGraphModel(model: GraphModel): ModelReader {
     sites,
     power,
     base: () => Object.entries(executor.weightMap).flatMap(([name, [tensor]]) => (tensor ? [[name, tensor] as const] : [])),
+    assign: constants.assign,
     own: () => sites.flatMap((site) => site.defaults).map((name) => constants.variable(name)),
     state: () => [],
     install() {

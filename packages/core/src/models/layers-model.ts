@@ -40,6 +40,7 @@ export function readLayersModel(model: LayersModel): ModelReader {
     sites,
     power,
     base: () => weights.map((w) => [w.name, w.variable()]),
+    assign: (name, value) => weights.find((w) => w.name === name)!.variable().assign(value),
     own: () => root.trainableWeights.map((w) => w.read()),
     state: () => sites.filter((site) => !frozen.has(site.layer)).flatMap((site) => site.state.map((w) => w.variable())),
     install(selected, checkpoint) {

@@ -1,5 +1,6 @@
 /** What `finetune` needs to know of a model and to do to it, the same for the three kinds. */
-import type * as tf from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
+import { view } from '../held.ts';
 import { selectSites, selectWeights } from '../sites.ts';
 import type { ModelView, Site, SiteFilter } from '../technique.ts';
 import type { Switch } from './replaceable-site.ts';
@@ -25,6 +26,8 @@ export interface ModelReader extends ModelView {
   nameOf(variable: tf.Variable): string | undefined;
   /** Hooks the model while it is tuned; replacements of sites work only meanwhile. */
   install(selected: ReadonlySet<tf.Variable>, checkpoint?: boolean): Uninstall;
+  /** Holds on to the values of the base; the result ends that, and puts them back if asked to. */
+  backup(): (putBack: boolean) => void;
   /** Runs without the replacements of sites: what the base model computes. */
   disabled<T>(run: () => T): T;
   /** Names, shapes and dtypes of the base, for adapter files. */
@@ -44,11 +47,13 @@ interface Parts extends Pick<ModelReader, 'kind' | 'model' | 'install' | 'state'
   readonly power: Switch;
   /** The tensors of the base by name. */
   base(): readonly (readonly [name: string, tensor: tf.Tensor])[];
+  /** A new value for a tensor of the base. Borrows it. */
+  assign(name: string, value: tf.Tensor): void;
   /** What trains without a filter. */
   own(): readonly tf.Variable[];
 }
 
-export function makeReader({ kind, model, install, state, sites, power, base, own }: Parts): ModelReader {
+export function makeReader({ kind, model, install, state, sites, power, base, own, assign }: Parts): ModelReader {
   return {
     kind,
     model,
@@ -63,6 +68,16 @@ export function makeReader({ kind, model, install, state, sites, power, base, ow
     ],
     nameOf: (variable) => base().find(([, tensor]) => tensor === variable)?.[0],
     fingerprint: () => base().map(([name, { shape, dtype }]) => ({ name, shape, dtype })),
+    backup() {
+      const before = base().map(([name, tensor]) => [name, tf.keep(view(tensor))] as const);
+      return (putBack) => {
+        const now = new Map(base());
+        for (const [name, value] of before) {
+          if (putBack && now.get(name)!.dataId !== value.dataId) assign(name, value);
+          value.dispose();
+        }
+      };
+    },
     disabled(run) {
       const before = power.off;
       power.off = true;

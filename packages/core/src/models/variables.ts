@@ -35,6 +35,7 @@ export function readVariables(model: Variables): ModelReader {
     sites: places.map(({ site }) => site),
     power,
     base: () => base,
+    assign: (name, value) => model[name]!.assign(value),
     own: () => Object.values(model).filter((v) => v.trainable && v.dtype === 'float32'),
     state: () => [],
     install: () =>
