@@ -1,3 +1,4 @@
+import { graphModels } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { adamW, explain, FinetuneError, finetune, linearSchedule, restore, type Technique } from '../src/index.ts';
@@ -275,6 +276,152 @@ describe('errors', () => {
     expect(code(() => tuned.optimizer(tuned.optimizer(tf.train.sgd(1))))).toBe('bad-option');
     expect(() => tuned.optimizer(tf.train.sgd(1), { accumulate: 0.5, clipNorm: -1 })).toThrow(/accumulate = 0.5.*clipNorm = -1/);
     tuned.dispose();
+  });
+});
+
+describe('models that share layers', () => {
+  const code = (f: () => unknown) => {
+    try {
+      f();
+    } catch (error) {
+      return FinetuneError.is(error) ? error.code : error;
+    }
+    return undefined;
+  };
+
+  /** A base, and two heads on it. */
+  function family() {
+    const layers = [tf.layers.dense({ units: 5, inputShape: [4], name: 'hidden' }), tf.layers.batchNormalization({ name: 'norm' })];
+    const base = tf.sequential({ name: 'base', layers });
+    const input = tf.input({ shape: [4] });
+    const heads = ['left', 'right'].map((name) => tf.model({ inputs: input, outputs: tf.layers.dense({ units: 2, name }).apply(base.apply(input)) as tf.SymbolicTensor }));
+    return { base, left: heads[0]!, right: heads[1]! };
+  }
+
+  test.each([
+    ['left', 'right'],
+    ['base', 'left'],
+    ['left', 'base'],
+  ] as const)('while %s is tuned, %s is not; after it is, and the layers are as they were', (one, other) => {
+    const models = family();
+    const { layers } = models.base;
+    const own = layers.map((layer) => Object.getOwnPropertyNames(layer));
+    const x = normal([6, 4], 1);
+    const first = finetune(models[one]);
+    expect(code(() => finetune(models[other]))).toBe('already-tuned');
+    first.detach();
+    const before = values(models.base.getWeights());
+    const second = finetune(models[other]);
+    second.minimize(() => (models[other].apply(x, { training: true }) as tf.Tensor).square().mean() as tf.Scalar, tf.train.sgd(0.1)).dispose();
+    expect(values(models.base.getWeights())).not.toEqual(before);
+    second.detach();
+    expect(layers.map((layer) => Object.getOwnPropertyNames(layer))).toEqual(own);
+    x.dispose();
+  });
+});
+
+test.each(['layers', 'the model'])('%s with trainable = false can be selected, and fit trains it', async (which) => {
+  const { x, y } = data();
+  const model = convNet();
+  for (const layer of model.layers) layer.trainable = false;
+  if (which === 'the model') model.trainable = false;
+  const tuned = finetune(model, [], { trainable: 'head' });
+  model.compile({ ...compiled, optimizer: tuned.optimizer(tf.train.sgd(0.1)) });
+  const before = values(model.getWeights());
+  await model.fit(x, y, { ...fitting, epochs: 1 });
+  const after = values(model.getWeights());
+  const moved = model.weights.map((w) => w.originalName).filter((_, i) => JSON.stringify(before[i]) !== JSON.stringify(after[i]));
+  expect(moved).toEqual(['head/kernel', 'head/bias']);
+  tuned.dispose();
+  tf.dispose([x, y]);
+});
+
+test('disabled with an async function stays off until it is done, also if it fails', async () => {
+  const w = tf.tidy(() => tf.variable(tf.ones([2, 2])));
+  const x = tf.ones([1, 2]);
+  const plus: Technique = {
+    name: 'plus',
+    options: null,
+    attach(model) {
+      const undo = model.sites('w')[0]!.replace((z, next) => next(z).add(100));
+      return { detach: undo };
+    },
+  };
+  const tuned = finetune({ w }, plus, { trainable: 'w' });
+  const y = () => tf.tidy(() => x.matMul(w).dataSync()[0]);
+  const later = tuned.disabled(async () => {
+    await null;
+    return y();
+  });
+  expect(await later).toBe(2);
+  expect(y()).toBe(102);
+  await expect(tuned.disabled(async () => { await null; throw new Error('mine'); })).rejects.toThrow('mine');
+  expect(y()).toBe(102);
+  tuned.dispose();
+  tf.dispose([w, x]);
+});
+
+describe('leaving when a technique throws', () => {
+  const fold: Technique = {
+    name: 'fold',
+    options: null,
+    attach: (model) => ({
+      merge() {
+        for (const site of model.sites((s) => s.kernel !== undefined)) tf.tidy(() => site.addToKernel(tf.onesLike(site.kernel!)));
+      },
+      detach: () => {},
+    }),
+  };
+  const broken = (method: 'merge' | 'detach'): Technique => ({
+    name: 'broken',
+    options: null,
+    attach: () => ({ detach: () => {}, [method]: () => { throw new Error(`no ${method}`); } }),
+  });
+
+  test('merge leaves the weights of layers as they were, and goes on', () => {
+    const model = convNet();
+    const before = [values(model.getWeights()), tf.memory().numTensors];
+    const tuned = finetune(model, [fold, broken('merge')]);
+    expect(() => tuned.merge()).toThrow('no merge');
+    expect([values(model.getWeights()), tf.memory().numTensors]).toEqual(before);
+    expect(tuned.summary().techniques).toEqual(['fold', 'broken']);
+    tuned.detach();
+    expect(values(model.getWeights())).toEqual(before[0]);
+  });
+
+  test('merge leaves the constants of a graph as they were, those that train and those that do not', async () => {
+    for (const trainable of [undefined, /head/]) {
+      const tiny = await graphModels.matmul!();
+      const weights = () => Object.values(tiny.model.weights).map(([w]) => Array.from(w!.dataSync()));
+      const before = [weights(), tf.memory().numTensors];
+      const tuned = finetune(tiny.model, [fold, broken('merge')], trainable && { trainable });
+      expect(() => tuned.merge()).toThrow('no merge');
+      expect(weights()).toEqual(before[0]);
+      tuned.detach();
+      expect([weights(), tf.memory().numTensors]).toEqual(before);
+      tiny.dispose();
+    }
+  });
+
+  test('merge leaves plain variables as they were', () => {
+    const w = tf.tidy(() => tf.variable(tf.ones([2, 2])));
+    const tuned = finetune({ w }, [fold, broken('merge')]);
+    expect(() => tuned.merge()).toThrow('no merge');
+    expect(values([w])).toEqual([[1, 1, 1, 1]]);
+    tuned.dispose();
+    w.dispose();
+  });
+
+  test('detach lets everything else leave, and the model can be tuned again', () => {
+    const model = convNet();
+    const own = model.layers.map((layer) => Object.getOwnPropertyNames(layer));
+    let left = 0;
+    const good: Technique = { name: 'good', options: null, attach: () => ({ detach: () => void left++ }) };
+    const tuned = finetune(model, [good, broken('detach'), good]);
+    expect(() => tuned.detach()).toThrow('no detach');
+    expect(left).toBe(2);
+    expect(model.layers.map((layer) => Object.getOwnPropertyNames(layer))).toEqual(own);
+    finetune(model).dispose();
   });
 });
 
