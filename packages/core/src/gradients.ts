@@ -46,30 +46,29 @@ function patch(): Undo {
   const engine = tf.engine() as any;
   const { runKernelFunc, state } = engine;
   // tfjs's fused ops have custom gradients that save everything. Their one inner kernel is recorded instead.
-  let fused: { readonly call: Extract<Invocation, { kernelName: string }>; readonly out: tf.Tensor } | undefined;
+  let fused: Extract<Invocation, { kernelName: string }> | undefined;
 
   const runKernel = (call: Extract<Invocation, { kernelName: string }>) => {
     const out = runKernelFunc.call(engine, call);
     const { kernelName, inputs, attrs = {} } = call;
     if (state.kernelDepth === 0) for (const tape of tapes) tape.record(kernelName, inputs, [out].flat(), attrs);
-    else if (state.kernelDepth === 1 && /^_?Fused(Conv2D|DepthwiseConv2D|MatMul)$/.test(kernelName)) fused = { call, out };
+    else if (state.kernelDepth === 1 && /^_?Fused(Conv2D|DepthwiseConv2D|MatMul)$/.test(kernelName)) fused = call;
     return out;
   };
   const runCustom = (call: Extract<Invocation, { forwardFunc: Forward }>) => {
     const wanting = state.kernelDepth === 0 ? tapes.filter((tape) => tape.wants(Object.values(call.inputs))) : [];
     if (wanting.length === 0) return runKernelFunc.call(engine, call);
     let held: Held[][] = [];
-    let plain: Extract<Invocation, { kernelName: string }> | undefined;
+    // By the scope that tfjs's ops run in; a user's own may run the same kernels.
+    const own = /^fused.*__op$/.test(state.activeScope?.name);
     fused = undefined;
     const save = (tensors: tf.Tensor[]) => {
-      // tfjs's own save the kernel's inputs and its output.
-      if (fused && [fused.out, ...Object.values(fused.call.inputs)].every((t) => !t || tensors.includes(t))) plain = fused.call;
-      else held = wanting.map((tape) => tensors.map((t, i) => tape.hold('customGrad', `saved.${i}`, t)));
+      if (!own) held = wanting.map((tape) => tensors.map((t, i) => tape.hold('customGrad', `saved.${i}`, t)));
     };
     try {
       const y: tf.Tensor = runKernelFunc.call(engine, { ...call, forwardFunc: (backend: unknown) => call.forwardFunc(backend, save) });
       wanting.forEach((tape, i) => {
-        if (plain) tape.record(plain.kernelName, plain.inputs, [y], plain.attrs ?? {});
+        if (own && fused) tape.record(fused.kernelName, fused.inputs, [y], fused.attrs ?? {});
         else tape.recordCustom(call.inputs, y, held[i] ?? [], call.backwardsFunc);
       });
       return y;
@@ -106,7 +105,12 @@ export function divert<T>(recorder: (outer: readonly Recorder[]) => Recorder, f:
 function record(tape: Tape, f: () => unknown): tf.Tensor {
   const { state } = tf.engine();
   if (tapes.length === 0) {
-    if (state.gradientDepth > 0) throw new FinetuneError('busy', 'tape', "called inside tfjs's own tf.grad or variableGrads. Use gradients or valueAndGrads of this package there too.");
+    if (state.gradientDepth > 0)
+      throw new FinetuneError(
+        'busy',
+        'tape',
+        "called inside tfjs's own tf.grad or variableGrads. Use gradients or valueAndGrads of this package there too.",
+      );
     restore = patch();
   }
   tapes.push(tape);
@@ -130,9 +134,18 @@ function discard(value: tf.Tensor | undefined, start: number): void {
 /** What a function to be differentiated returned, if it is a tensor. */
 export function checked(y: any): tf.Tensor {
   if (y instanceof tf.Tensor) return y;
-  if (typeof y?.then !== 'function') throw new FinetuneError('bad-loss', 'tape', `The result y returned by f() must be a tensor, but it is ${y === null ? 'null' : typeof y}.`);
+  if (typeof y?.then !== 'function')
+    throw new FinetuneError(
+      'bad-loss',
+      'tape',
+      `The result y returned by f() must be a tensor, but it is ${y === null ? 'null' : typeof y}.`,
+    );
   y.then(undefined, () => {});
-  throw new FinetuneError('bad-loss', 'tape', 'f returned a Promise; expected a tensor. Await before, and pass a function that returns the loss at once.');
+  throw new FinetuneError(
+    'bad-loss',
+    'tape',
+    'f returned a Promise; expected a tensor. Await before, and pass a function that returns the loss at once.',
+  );
 }
 
 /**
@@ -183,29 +196,51 @@ export function gradients<T extends tf.Tensor>(
  * @example
  * const { value, grads } = valueAndGrads(() => tf.losses.meanSquaredError(y, model.predict(x)), variables);
  */
-export function valueAndGrads(f: () => tf.Scalar, variables?: readonly tf.Variable[], extra?: Recording): { value: tf.Scalar; grads: tf.NamedTensorMap } {
+export function valueAndGrads(
+  f: () => tf.Scalar,
+  variables?: readonly tf.Variable[],
+  extra?: Recording,
+): { value: tf.Scalar; grads: tf.NamedTensorMap } {
   const all = variables ?? Object.values(tf.engine().registeredVariables);
   const trainable = all.filter((v) => v.trainable);
   if (trainable.length > 0) return differentiate(f, trainable, extra);
-  throw new FinetuneError('not-reached', 'tape', `expects at least one of the input variables to be trainable, but none of the ${all.length} variables is trainable.`);
+  throw new FinetuneError(
+    'not-reached',
+    'tape',
+    `expects at least one of the input variables to be trainable, but none of the ${all.length} variables is trainable.`,
+  );
 }
 
 /** {@link valueAndGrads} for exactly these variables, whatever their flags. */
-export function differentiate(f: () => tf.Scalar, wanted: readonly tf.Variable[], extra?: Recording): { value: tf.Scalar; grads: tf.NamedTensorMap } {
+export function differentiate(
+  f: () => tf.Scalar,
+  wanted: readonly tf.Variable[],
+  extra?: Recording,
+): { value: tf.Scalar; grads: tf.NamedTensorMap } {
   const gone = wanted.filter((v) => v.isDisposed).map((v) => v.name);
-  if (gone.length > 0) throw new FinetuneError('disposed', 'tape', `variables that are disposed: ${gone.join(', ')}. Pass variables that are alive.`);
+  if (gone.length > 0)
+    throw new FinetuneError('disposed', 'tape', `variables that are disposed: ${gone.join(', ')}. Pass variables that are alive.`);
   const start = nextId();
   const { value, grads } = gradients(() => scalar(f()), wanted, null, true, extra);
   if (grads.every((g) => !g)) {
     discard(value, start);
     const advice = 'Please make sure the operations that use variables are inside the function f.';
-    throw new FinetuneError('not-reached', 'tape', `Cannot find a connection between any variable and the result of the loss function y=f(x). ${advice}`);
+    throw new FinetuneError(
+      'not-reached',
+      'tape',
+      `Cannot find a connection between any variable and the result of the loss function y=f(x). ${advice}`,
+    );
   }
   return { value, grads: Object.fromEntries(wanted.flatMap((v, i) => (grads[i] ? [[v.name, grads[i]]] : []))) };
 }
 
 function scalar(value: unknown): tf.Scalar {
   const { rank } = checked(value);
-  if (rank !== 0) throw new FinetuneError('bad-loss', 'tape', `f must return a scalar, but it returned a rank-${rank} tensor. Reduce it, for example with tf.mean.`);
+  if (rank !== 0)
+    throw new FinetuneError(
+      'bad-loss',
+      'tape',
+      `f must return a scalar, but it returned a rank-${rank} tensor. Reduce it, for example with tf.mean.`,
+    );
   return value as tf.Scalar;
 }

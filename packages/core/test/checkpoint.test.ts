@@ -121,7 +121,7 @@ test('f may assign a variable twice, and run twice', () => {
       v.assign(v.mul(2));
       return y.add(v);
     };
-    return run(block, run(block, x));
+    return run((h) => run(block, run(block, h)), run(block, x));
   });
 });
 

@@ -7,6 +7,15 @@ const normal = (shape: number[], seed: number, sd = 1) => tf.randomNormal(shape,
 const values = (tensors: readonly tf.Tensor[]) => tensors.map((t) => Array.from(t.dataSync()));
 const seeded = (seed: number) => tf.initializers.glorotUniform({ seed });
 
+function code(f: () => unknown): unknown {
+  try {
+    f();
+  } catch (error) {
+    return FinetuneError.is(error) ? error.code : error;
+  }
+  return undefined;
+}
+
 /** Conv, BatchNorm and a residual branch, the same weights each time. */
 function convNet() {
   const input = tf.input({ shape: [8, 8, 2] });
@@ -222,15 +231,6 @@ describe('saving', () => {
 
 describe('errors', () => {
   const technique = (attach: Technique['attach'], name = 'mine'): Technique => ({ name, options: null, attach });
-  const code = (f: () => unknown) => {
-    try {
-      f();
-    } catch (error) {
-      return FinetuneError.is(error) ? error.code : error;
-    }
-    return undefined;
-  };
-
   test('a model that is tuned already, or from within a loss', () => {
     const model = convNet();
     const tuned = finetune(model);
@@ -280,15 +280,6 @@ describe('errors', () => {
 });
 
 describe('models that share layers', () => {
-  const code = (f: () => unknown) => {
-    try {
-      f();
-    } catch (error) {
-      return FinetuneError.is(error) ? error.code : error;
-    }
-    return undefined;
-  };
-
   /** A base, and two heads on it. */
   function family() {
     const layers = [tf.layers.dense({ units: 5, inputShape: [4], name: 'hidden' }), tf.layers.batchNormalization({ name: 'norm' })];

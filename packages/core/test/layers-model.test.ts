@@ -1,8 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { FinetuneError } from '../src/errors.ts';
+import { finetune } from '../src/finetune.ts';
 import { recording, valueAndGrads } from '../src/gradients.ts';
 import { readLayersModel } from '../src/models/layers-model.ts';
+import type { Tuned } from '../src/tuned.ts';
 
 beforeAll(async () => {
   await tf.setBackend('cpu');
@@ -325,6 +327,120 @@ describe('early release', () => {
       6,
     );
     undo();
+  });
+});
+
+/** Dense layers (the second a mere activation, which returns what backward of the first may read), and all their outputs. */
+function tower(depth = 5): { input: Sym; features: Sym[] } {
+  const input = tf.input({ shape: [4] });
+  const features: Sym[] = [];
+  for (let i = 0; i < depth; i++) {
+    const layer = i === 1 ? L.activation({ activation: 'relu' }) : L.dense({ units: 4, activation: 'tanh', ...named(`t${i}`) });
+    features.push(ap(layer, features.at(-1) ?? input));
+  }
+  return { input, features };
+}
+
+describe.each([{ checkpoint: false }, { checkpoint: true }])('other models over the tuned layers, with %o,', ({ checkpoint }) => {
+  const x = uniform([6, 4], 1);
+  const grads = (tuned: Pick<Tuned, 'valueAndGrads'>, loss: () => tf.Scalar) => {
+    const { value, grads } = tuned.valueAndGrads(loss);
+    const result = [[...value.dataSync()], values(grads)];
+    tf.dispose([value, grads]);
+    return result;
+  };
+  const stockGrads = (variables: readonly tf.Variable[]) => ({
+    valueAndGrads: (loss: () => tf.Scalar) => tf.variableGrads(loss, [...variables]),
+  });
+  const sumOf = (ys: tf.Tensor | tf.Tensor[]) => tf.addN([ys].flat().map((y) => tf.mean(tf.square(y)))) as tf.Scalar;
+
+  it.each([
+    ['first and last', (f: Sym[]) => [f[0]!, f.at(-1)!]],
+    ['all', (f: Sym[]) => f],
+    ['middle', (f: Sym[]) => f[2]!],
+  ] as const)('such as one that returns the %s features, may be called in the loss', (_, pick) => {
+    const { input, features } = tower();
+    const model = seeded(tf.model({ inputs: input, outputs: features.at(-1)! }));
+    const other = tf.model({ inputs: input, outputs: pick(features) as Sym | Sym[] });
+    const kwargs = { training: true };
+    const alone = () => tf.tidy(() => sumOf(other.apply(x, kwargs) as tf.Tensor | tf.Tensor[]));
+    const both = () => tf.tidy(() => tf.add(alone(), sumOf(model.apply(x, kwargs) as tf.Tensor)) as tf.Scalar);
+    const variables = model.trainableWeights.map((w) => w.read() as tf.Variable);
+    const reached = new Set(other.trainableWeights.map((w) => w.read() as tf.Variable));
+    const tuned = finetune(model, [], { checkpoint });
+    const before = tf.memory().numTensors;
+    expect(grads(tuned, both)).toEqual(grads(stockGrads(variables), both));
+    expect(grads(tuned, alone)).toEqual(grads(stockGrads(variables.filter((v) => reached.has(v))), alone));
+    expect(tf.memory().numTensors).toBe(before);
+    tuned.dispose();
+  });
+
+  it('such as a U-Net around a tuned encoder, may be trained by an own loop or by fit', async () => {
+    const weights = [];
+    const y = uniform([6, 3], 2);
+    for (const way of ['stock', 'loop', 'fit'] as const) {
+      const { input, features } = tower();
+      const encoder = seeded(tf.model({ inputs: input, outputs: features.at(-1)! }));
+      const joined = ap(L.concatenate(), [features.at(-1)!, features[0]!, features[2]!]);
+      const unet = seeded(tf.model({ inputs: input, outputs: ap(L.dense({ units: 3 }), joined) }));
+      const tuned = finetune(encoder, [], { checkpoint });
+      const loss = () => tf.losses.meanSquaredError(y, unet.apply(x, { training: true }) as tf.Tensor) as tf.Scalar;
+      const optimizer = tf.train.sgd(0.1);
+      if (way === 'stock') tf.tidy(() => optimizer.applyGradients(tf.variableGrads(loss, [...tuned.variables]).grads));
+      if (way === 'loop') tuned.minimize(loss, optimizer).dispose();
+      if (way === 'fit') {
+        unet.compile({ optimizer: tuned.optimizer(optimizer), loss: 'meanSquaredError' });
+        await unet.fit(x, y, { epochs: 1, batchSize: 6, shuffle: false, verbose: 0 });
+      }
+      weights.push(unet.getWeights().map((w) => [...w.dataSync()]));
+      tuned.dispose();
+    }
+    expect(weights[1]).toEqual(weights[0]);
+    expect(weights[2]).toEqual(weights[0]);
+  });
+});
+
+describe('checkpoint: true', () => {
+  it('refuses layers that have states, by name', () => {
+    const layer = () => L.lstm({ units: 3, stateful: true, ...named('memory') });
+    const withState = [
+      chain(L.lstm({ units: 3, stateful: true, batchInputShape: [2, 4, 3], ...named('memory') }), L.dense({ units: 2 })),
+      chain(
+        L.dense({ units: 3, batchInputShape: [2, 4, 3] }),
+        L.bidirectional({ layer: layer() as tf.RNN, mergeMode: 'concat', ...named('memory') }),
+        L.dense({ units: 2 }),
+      ),
+    ];
+    for (const model of withState) {
+      const own = model.layers.map((l) => Object.getOwnPropertyNames(l));
+      expect(() => finetune(model, [], { checkpoint: true })).toThrow(
+        /checkpoint: true works with neither masks nor states, which memory have/,
+      );
+      expect(model.layers.map((l) => Object.getOwnPropertyNames(l))).toEqual(own);
+      finetune(model).dispose();
+    }
+  });
+
+  it('works again after a forward that failed, with the very kwargs of that forward', () => {
+    const { input, features } = tower(6);
+    const model = seeded(tf.model({ inputs: input, outputs: features.at(-1)! }));
+    const x = uniform([6, 4], 1);
+    const kwargs = { training: true };
+    const loss = () => tf.tidy(() => tf.mean(tf.square(model.apply(x, kwargs) as tf.Tensor))) as tf.Scalar;
+    const stock = tf.variableGrads(loss);
+    for (const at of model.layers.slice(1)) {
+      const tuned = finetune(model, [], { checkpoint: true });
+      const { call } = at;
+      at.call = () => {
+        throw new Error('once');
+      };
+      expect(() => tuned.valueAndGrads(loss)).toThrow('once');
+      at.call = call;
+      const { value, grads } = tuned.valueAndGrads(loss);
+      expect(values(grads)).toEqual(values(Object.fromEntries(Object.keys(grads).map((name) => [name, stock.grads[name]!]))));
+      tf.dispose([value, grads]);
+      tuned.dispose();
+    }
   });
 });
 

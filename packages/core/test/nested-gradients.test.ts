@@ -14,7 +14,15 @@ const norm = (f: Map1) => (x: tf.Tensor) => tf.tidy(() => tf.grad(f)(x).square()
 function differences(f: (x: tf.Tensor) => tf.Scalar, x: tf.Tensor, h = 1e-2): number[] {
   const flat = x.dataSync();
   const at = (i: number, delta: number) =>
-    tf.tidy(() => f(tf.tensor(Float32Array.from(flat, (v, j) => (i === j ? v + delta : v)), x.shape)).dataSync()[0]!);
+    tf.tidy(
+      () =>
+        f(
+          tf.tensor(
+            Float32Array.from(flat, (v, j) => (i === j ? v + delta : v)),
+            x.shape,
+          ),
+        ).dataSync()[0]!,
+    );
   return Array.from(flat, (_, i) => (at(i, h) - at(i, -h)) / (2 * h));
 }
 
@@ -33,7 +41,12 @@ const functions: { readonly [name: string]: Map1 } = {
   'layer norm': (x) => layerNorm(x).mul(weights()).sum(),
   moments: (x) => tf.moments(x, 1).variance.square().sum(),
   'a square of differences': (x) => x.sub(x.mean()).square().mul(x).sum(),
-  tile: (x) => x.tile([4, 1]).square().mul(x.tile([4, 1])).sum(),
+  tile: (x) =>
+    x
+      .tile([4, 1])
+      .square()
+      .mul(x.tile([4, 1]))
+      .sum(),
   broadcastTo: (x) => tf.broadcastTo(x, [5, 3, 4]).mul(0.5).exp().sum(),
   'a product with the transpose': (x) => x.matMul(x.transpose()).square().mean(),
   'the mean of a sum': (x) => x.square().sum(1, true).mul(0.2).exp().mean(),
@@ -55,19 +68,22 @@ beforeAll(async () => {
   await tf.setBackend('cpu');
 });
 
-test.each(Object.keys(functions))('the gradient of a gradient of %s agrees with finite differences, also through a keep rule, and leaks nothing', (name) => {
-  const f = norm(functions[name]!);
-  const x = normal([3, 4], 3);
-  const expected = differences(f, x);
-  const before = tf.memory().numTensors;
-  const plain = gradients(() => f(x), [x]);
-  const kept = gradients(() => f(x), [x], null, false, { keep: [copies] });
-  near(plain.grads[0]!, expected);
-  expect(kept.grads[0]!.dataSync()).toEqual(plain.grads[0]!.dataSync());
-  tf.dispose([plain, kept] as never);
-  expect(tf.memory().numTensors).toBe(before);
-  x.dispose();
-});
+test.each(Object.keys(functions))(
+  'the gradient of a gradient of %s agrees with finite differences, also through a keep rule, and leaks nothing',
+  (name) => {
+    const f = norm(functions[name]!);
+    const x = normal([3, 4], 3);
+    const expected = differences(f, x);
+    const before = tf.memory().numTensors;
+    const plain = gradients(() => f(x), [x]);
+    const kept = gradients(() => f(x), [x], null, false, { keep: [copies] });
+    near(plain.grads[0]!, expected);
+    expect(kept.grads[0]!.dataSync()).toEqual(plain.grads[0]!.dataSync());
+    tf.dispose([plain, kept] as never);
+    expect(tf.memory().numTensors).toBe(before);
+    x.dispose();
+  },
+);
 
 test('a gradient penalty trains a model with layer normalization', () => {
   const model = tf.sequential({
@@ -78,17 +94,29 @@ test('a gradient penalty trains a model with layer normalization', () => {
     ],
   });
   const x = normal([6, 4], 1);
-  const penalty = () => tf.tidy(() => tf.grad((z) => (model.apply(z, { training: true }) as tf.Tensor).sum())(x).norm('euclidean', 1).sub(1).square().mean() as tf.Scalar);
+  const penalty = () =>
+    tf.tidy(
+      () =>
+        tf
+          .grad((z) => (model.apply(z, { training: true }) as tf.Tensor).sum())(x)
+          .norm('euclidean', 1)
+          .sub(1)
+          .square()
+          .mean() as tf.Scalar,
+    );
   const tuned = finetune(model);
   const { value, grads } = tuned.valueAndGrads(penalty);
   const kernel = tuned.variables[0]!;
   const own = kernel.clone();
-  near(grads[kernel.name]!, differences((z) => {
-    kernel.assign(z as never);
-    const result = penalty();
-    kernel.assign(own);
-    return result;
-  }, own));
+  near(
+    grads[kernel.name]!,
+    differences((z) => {
+      kernel.assign(z as never);
+      const result = penalty();
+      kernel.assign(own);
+      return result;
+    }, own),
+  );
   tuned.dispose();
   tf.dispose([x, own, value, grads] as never);
 });

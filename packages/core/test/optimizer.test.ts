@@ -5,7 +5,11 @@ import { FinetuneError, finetune, type Technique } from '../src/index.ts';
 const normal = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed);
 const values = (tensors: readonly tf.Tensor[]) => tensors.map((t) => Array.from(t.dataSync()));
 const scalar = (value: number) => tf.tidy(() => tf.variable(tf.scalar(value)));
-const hooked = (step: NonNullable<ReturnType<Technique['attach']>['step']>): Technique => ({ name: 'hooked', options: null, attach: () => ({ step, detach: () => {} }) });
+const hooked = (step: NonNullable<ReturnType<Technique['attach']>['step']>): Technique => ({
+  name: 'hooked',
+  options: null,
+  attach: () => ({ step, detach: () => {} }),
+});
 
 function code(f: () => unknown): unknown {
   try {
@@ -41,6 +45,7 @@ describe('minimize refuses', () => {
     const [first, second] = [finetune({ a }), finetune({ b })];
     const loss = () => a.square() as tf.Scalar;
     expect(code(() => first.minimize(loss, second.optimizer(tf.train.sgd(0.1))))).toBe('bad-option');
+    expect(() => first.minimize(loss, second.optimizer(tf.train.sgd(0.1)))).toThrow('[minimize] got an optimizer of another tuning');
     expect(code(() => first.minimize(loss, undefined as never))).toBe('bad-option');
     expect(code(() => first.optimizer('adam' as never))).toBe('bad-option');
     expect(values([a, b])).toEqual([[1], [2]]);
@@ -72,7 +77,11 @@ describe('the loss that a step returns', () => {
     expect([loss.dataSync()[0], w.dataSync()[0]]).toEqual([3, 2]);
     loss.dispose();
     let kept: tf.Tensor | undefined;
-    tuned.minimize(() => (kept = tf.keep(w.square())) as tf.Scalar, optimizer).dispose();
+    const keeping = () => {
+      kept = tf.keep(w.square());
+      return kept as tf.Scalar;
+    };
+    tuned.minimize(keeping, optimizer).dispose();
     expect([w.isDisposed, kept!.isDisposed]).toEqual([false, false]);
     tuned.dispose();
     tf.dispose([w, kept!]);
@@ -83,7 +92,8 @@ describe('the loss that a step returns', () => {
     const tuned = finetune({ w });
     const optimizer = tuned.optimizer(tf.train.sgd(1));
     const [constant, vector, nan] = [tf.scalar(1), tf.tensor1d([1, 2]), scalar(Number.NaN)];
-    for (const bad of [constant, vector, nan]) expect(code(() => tuned.minimize(() => bad as never, optimizer))).toMatch(/not-reached|bad-loss/);
+    for (const bad of [constant, vector, nan])
+      expect(code(() => tuned.minimize(() => bad as never, optimizer))).toMatch(/not-reached|bad-loss/);
     expect([w, constant, vector, nan].map((t) => t.isDisposed)).toEqual([false, false, false, false]);
     tuned.dispose();
     tf.dispose([w, constant, vector, nan]);

@@ -10,8 +10,9 @@ export const oneHots = (stock: Stock): Kernels => {
     const count = tf.util.sizeFromShape(indices.shape);
     const y = backend.makeOutput([...indices.shape, depth], attrs.dtype);
     const { buffer } = backend.wasm.HEAPU8; // after the output is made: the heap may have grown
-    const Values = attrs.dtype === 'bool' ? Uint8Array : Float32Array;
-    const values = new Values(buffer, offset(backend, y), count * depth).fill(offValue);
+    const [at, size] = [offset(backend, y), count * depth];
+    const values = attrs.dtype === 'bool' ? new Uint8Array(buffer, at, size) : new Float32Array(buffer, at, size);
+    values.fill(offValue);
     const labels = new Int32Array(buffer, offset(backend, indices), count);
     labels.forEach((label, i) => {
       if (label >= 0 && label < depth) values[i * depth + label] = onValue;

@@ -22,12 +22,7 @@ export function readLayersModel(model: LayersModel): ModelReader {
   const root = model as unknown as Container;
   const power = { off: false };
   const names = namesOf(root);
-  const shared = [...names].flatMap(([layer, name]) => (hooked.has(layer) ? [name || layer.name] : []));
-  if (shared.length > 0) {
-    const some = shared.slice(0, 3).map((name) => `"${name}"`).join(', ');
-    const advice = 'End the other tuning first, or tune one model that has all their outputs.';
-    throw new FinetuneError('already-tuned', 'finetune', `${shared.length} layers of this model, such as ${some}, belong to a model that is being fine-tuned. ${advice}`);
-  }
+  refuseShared(names);
   const sites = [...names]
     .filter(([layer]) => !isContainer(layer) && !wrapped(layer))
     .map(([layer, name]) => layerSite(name, layer, power));
@@ -40,7 +35,11 @@ export function readLayersModel(model: LayersModel): ModelReader {
     sites,
     power,
     base: () => weights.map((w) => [w.name, w.variable()]),
-    assign: (name, value) => weights.find((w) => w.name === name)!.variable().assign(value),
+    assign: (name, value) =>
+      weights
+        .find((w) => w.name === name)!
+        .variable()
+        .assign(value),
     own: () => root.trainableWeights.map((w) => w.read()),
     state: () => sites.filter((site) => !frozen.has(site.layer)).flatMap((site) => site.state.map((w) => w.variable())),
     install(selected, checkpoint) {
@@ -59,6 +58,22 @@ export function readLayersModel(model: LayersModel): ModelReader {
       };
     },
   });
+}
+
+function refuseShared(names: ReadonlyMap<Layer, string>): void {
+  const shared = [...names].flatMap(([layer, name]) => (hooked.has(layer) ? [name || layer.name] : []));
+  if (shared.length > 0) {
+    const some = shared
+      .slice(0, 3)
+      .map((name) => `"${name}"`)
+      .join(', ');
+    const advice = 'End the other tuning first, or tune one model that has all their outputs.';
+    throw new FinetuneError(
+      'already-tuned',
+      'finetune',
+      `${shared.length} layers of this model, such as ${some}, belong to a model that is being fine-tuned. ${advice}`,
+    );
+  }
 }
 
 const wrapped = (layer: Layer): Layer | undefined => (layer.getClassName() === 'TimeDistributed' ? layer.layer : undefined);
@@ -101,8 +116,10 @@ function hook(
     };
     const released: Layer['call'] = (inputs, kwargs) =>
       release.around(layer, inputs, kwargs, () => (site ? replacing(site, inputs, kwargs) : call(inputs, kwargs)));
-    const segmented: Layer['call'] = (inputs, kwargs) =>
-      (release.runs(kwargs) ? segments?.around(layer, kwargs, inputs)?.made : undefined) ?? released(inputs, kwargs);
+    const segmented: Layer['call'] = (inputs, kwargs) => {
+      segments?.begin(layer);
+      return (release.runs(kwargs) ? segments?.around(layer, kwargs, inputs)?.made : undefined) ?? released(inputs, kwargs);
+    };
     return override(layer, { call: segmented });
   });
   undos.push(aroundFit(root, (step) => release.fitting(step)));

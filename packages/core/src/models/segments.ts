@@ -88,21 +88,33 @@ interface Run {
   spent: tf.Tensor | undefined;
 }
 
+/** A container's segments, and where it is in them now. */
+interface Course {
+  readonly segments: readonly Segment[];
+  run: Run | undefined;
+}
+
 export class Segments {
-  readonly #byLayer = new Map<Layer, { readonly segments: readonly Segment[]; run: Run | undefined }>();
+  readonly #byLayer = new Map<Layer, Course>();
+  readonly #byContainer = new Map<Layer, Course>();
   #inside = false;
 
   /** @throws FinetuneError `bad-option` for models that cannot be cut */
   constructor(layers: Iterable<Layer>, containers: Iterable<Container>) {
-    const refused = [...layers].filter((layer) => masks(layer) || layer.stateful).map((layer) => layer.name);
+    const refused = [...layers].filter((layer) => !isContainer(layer) && (masks(layer) || layer.stateful)).map((layer) => layer.name);
     if (refused.length > 0) {
       const advice = 'Leave it out, or write the loss with checkpoint(f).';
-      throw new FinetuneError('bad-option', 'finetune', `checkpoint: true works with neither masks nor states, which ${refused.join(', ')} have. ${advice}`);
+      throw new FinetuneError(
+        'bad-option',
+        'finetune',
+        `checkpoint: true works with neither masks nor states, which ${refused.join(', ')} have. ${advice}`,
+      );
     }
     for (const container of containers) {
       const segments = plan(container);
       if (segments.length < 2) continue;
-      const state = { segments, run: undefined };
+      const state: Course = { segments, run: undefined };
+      this.#byContainer.set(container, state);
       for (const { steps } of segments) for (const t of steps) this.#byLayer.set(t.sourceLayer, state);
     }
     if (this.#byLayer.size === 0)
@@ -111,6 +123,12 @@ export class Segments {
         'finetune',
         'checkpoint: true found no place to cut this model in two. Leave it out, or write the loss with checkpoint(f).',
       );
+  }
+
+  /** A container is called: what it had begun and did not finish was ended by an error. */
+  begin(container: Layer): void {
+    const state = this.#byContainer.get(container);
+    if (state) state.run = undefined;
   }
 
   /** Around one call of a layer; undefined if the layer is not in a segment now. */
