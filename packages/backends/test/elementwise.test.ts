@@ -269,7 +269,12 @@ describe('one-hot on wasm', () => {
   });
 
   it('takes other values than 1 and 0', async () => {
-    const { data } = await runOn('wasm', 'OneHot', { indices: { shape: [2], data: [1, 0], dtype: 'int32' } }, { depth: 2, onValue: 0.75, offValue: 0.25, dtype: 'float32' });
+    const { data } = await runOn(
+      'wasm',
+      'OneHot',
+      { indices: { shape: [2], data: [1, 0], dtype: 'int32' } },
+      { depth: 2, onValue: 0.75, offValue: 0.25, dtype: 'float32' },
+    );
     expect(Array.from(data)).toEqual([0.25, 0.75, 0.75, 0.25]);
   });
 });

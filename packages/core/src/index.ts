@@ -1,13 +1,11 @@
-export { type AdamW, type AdamWOptions, adamW } from './adamw.ts';
-export { checkpoint } from './checkpoint.ts';
-export { clipByGlobalNorm } from './clip.ts';
+export { checkpoint } from './autograd/checkpoint.ts';
+export { type GradcheckOptions, type GradcheckReport, gradcheck } from './autograd/gradcheck.ts';
+export { gradients, valueAndGrads } from './autograd/gradients.ts';
 export { FinetuneError, type FinetuneErrorCode } from './errors.ts';
-export { finetune } from './finetune.ts';
-export { type GradcheckOptions, type GradcheckReport, gradcheck } from './gradcheck.ts';
-export { gradients, valueAndGrads } from './gradients.ts';
-export { type Measured, type MemoryReport, measure, type TrackOptions, type Tracker, trackMemory } from './memory.ts';
+export { type Measured, type MemoryReport, measure, type Tracker, type TrackOptions, trackMemory } from './memory/measure.ts';
 export type { TunableModel } from './models/read-model.ts';
-export type { StepOptions } from './optimizer.ts';
+export { type AdamW, type AdamWOptions, adamW } from './optimizers/adamw.ts';
+export { clipByGlobalNorm } from './optimizers/clip.ts';
 export {
   constant as constantSchedule,
   cosine as cosineSchedule,
@@ -17,8 +15,10 @@ export {
   setLearningRate,
   warmup as warmupSchedule,
   warmupCosine,
-} from './schedules.ts';
-export { restore } from './restore.ts';
+} from './optimizers/schedules.ts';
 export type * from './technique.ts';
-export type { FinetuneOptions, Summary, Tuned } from './tuned.ts';
-export { explain, type ExplainedRow, type ExplainOptions, type Explanation } from './explain.ts';
+export { type ExplainedRow, type ExplainOptions, type Explanation, explain } from './tuning/explain.ts';
+export { finetune } from './tuning/finetune.ts';
+export type { StepOptions } from './tuning/finetune-optimizer.ts';
+export { restore } from './tuning/restore.ts';
+export type { FinetuneOptions, Summary, Tuned } from './tuning/tuned.ts';

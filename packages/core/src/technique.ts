@@ -78,7 +78,11 @@ export interface KernelRun {
  */
 export interface GradientRule {
   keep(run: KernelRun): { readonly [name: string]: tf.Tensor | Kept };
-  backward(dys: readonly (tf.Tensor | undefined)[], kept: { readonly [name: string]: tf.Tensor }, run: BackwardRun): { readonly [input: string]: tf.Tensor };
+  backward(
+    dys: readonly (tf.Tensor | undefined)[],
+    kept: { readonly [name: string]: tf.Tensor },
+    run: BackwardRun,
+  ): { readonly [input: string]: tf.Tensor };
 }
 
 /** As {@link KernelRun}, after forward: shapes and dtypes only. */

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type AdamW, adamW } from '../src/adamw.ts';
-import { linear, setLearningRate } from '../src/schedules.ts';
+import { type AdamW, adamW } from '../src/optimizers/adamw.ts';
+import { linear, setLearningRate } from '../src/optimizers/schedules.ts';
 import fixture from './fixtures/adamw.json' with { type: 'json' };
 
 let before: number;

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { adamW } from '../src/adamw.ts';
-import { type Adapter, readAdapter, restoreOptimizer, writeAdapter } from '../src/adapter-file.ts';
-import { type AdapterHeader, checkAdapter } from '../src/adapter-fit.ts';
+import { type Adapter, readAdapter, restoreOptimizer, writeAdapter } from '../src/adapters/adapter-file.ts';
+import { type AdapterHeader, checkAdapter } from '../src/adapters/adapter-fit.ts';
 import { FinetuneError } from '../src/errors.ts';
+import { adamW } from '../src/optimizers/adamw.ts';
 
 const contents = {
   techniques: [{ name: 'lamda', options: { rank: 4, targets: ['head'] } }],

@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, expect, test } from 'vitest';
-import { readAdapter, writeAdapter } from '../src/adapter-file.ts';
-import { canonical } from '../src/adapter-fit.ts';
-import { crc32 } from '../src/checksum.ts';
+import { readAdapter, writeAdapter } from '../src/adapters/adapter-file.ts';
+import { canonical } from '../src/adapters/adapter-fit.ts';
+import { crc32 } from '../src/adapters/checksum.ts';
+import { type FileSystem, fileHandler } from '../src/adapters/file-handler.ts';
 import { FinetuneError } from '../src/errors.ts';
-import { type FileSystem, fileHandler } from '../src/file-handler.ts';
 
 /** Mulberry32: numbers in [0, 1) from a seed. */
 function generator(seed: number): () => number {

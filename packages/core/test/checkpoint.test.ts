@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, expect, test } from 'vitest';
-import { checkpoint } from '../src/checkpoint.ts';
+import { checkpoint } from '../src/autograd/checkpoint.ts';
 import { FinetuneError, valueAndGrads } from '../src/index.ts';
-import { measure } from '../src/memory.ts';
+import { measure } from '../src/memory/measure.ts';
 
 const normal = (shape: number[], seed: number, sd = 1) => tf.randomNormal(shape, 0, sd, 'float32', seed);
 
@@ -28,7 +28,11 @@ beforeAll(async () => {
 
 test('gradients are bit for bit those without it, also nested, and nothing leaks', () => {
   const before = tf.memory().numTensors;
-  const nets = [(block: (h: tf.Tensor) => tf.Tensor, h: tf.Tensor) => block(h), checkpoint, (block: (h: tf.Tensor) => tf.Tensor, h: tf.Tensor) => checkpoint((z: tf.Tensor) => checkpoint(block, z), h)];
+  const nets = [
+    (block: (h: tf.Tensor) => tf.Tensor, h: tf.Tensor) => block(h),
+    checkpoint,
+    (block: (h: tf.Tensor) => tf.Tensor, h: tf.Tensor) => checkpoint((z: tf.Tensor) => checkpoint(block, z), h),
+  ];
   const [plain, once, twice] = nets.map((wrap) => {
     const net = deepNet(6, wrap as never);
     const result = valueAndGrads(net.loss, net.weights);
@@ -138,10 +142,14 @@ test('f may assign a variable before it reads it', () => {
 
 test('the same tensor may be passed twice', () => {
   const w = tf.variable(tf.tensor1d([2, 3]));
-  const { value, grads } = valueAndGrads(() => tf.tidy(() => {
-    const h = w.square();
-    return checkpoint((a: tf.Tensor, b: tf.Tensor) => a.mul(b), h, h).sum() as tf.Scalar;
-  }), [w]);
+  const { value, grads } = valueAndGrads(
+    () =>
+      tf.tidy(() => {
+        const h = w.square();
+        return checkpoint((a: tf.Tensor, b: tf.Tensor) => a.mul(b), h, h).sum() as tf.Scalar;
+      }),
+    [w],
+  );
   expect(Array.from(grads[w.name]!.dataSync())).toEqual([32, 108]); // 4 w³
   tf.dispose([w, value, grads] as never);
 });

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { clipByGlobalNorm } from '../src/clip.ts';
+import { clipByGlobalNorm } from '../src/optimizers/clip.ts';
 import fixture from './fixtures/adamw.json' with { type: 'json' };
 
 let before: number;

@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { build } from 'esbuild';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { readAdapter, writeAdapter } from '../src/adapter-file.ts';
+import { readAdapter, writeAdapter } from '../src/adapters/adapter-file.ts';
+import { type FileSystem, fileHandler } from '../src/adapters/file-handler.ts';
 import { FinetuneError } from '../src/errors.ts';
-import { type FileSystem, fileHandler } from '../src/file-handler.ts';
 
 const size = 500;
 let folder: string;

@@ -19,16 +19,22 @@ function code(f: () => unknown): unknown {
 /** Conv, BatchNorm and a residual branch, the same weights each time. */
 function convNet() {
   const input = tf.input({ shape: [8, 8, 2] });
-  const stem = tf.layers.conv2d({ filters: 4, kernelSize: 3, padding: 'same', kernelInitializer: seeded(1), name: 'stem' }).apply(input) as tf.SymbolicTensor;
+  const stem = tf.layers
+    .conv2d({ filters: 4, kernelSize: 3, padding: 'same', kernelInitializer: seeded(1), name: 'stem' })
+    .apply(input) as tf.SymbolicTensor;
   let h = stem;
   for (let i = 0; i < 3; i++) {
     const norm = tf.layers.batchNormalization({ name: `norm${i}` }).apply(h);
     const relu = tf.layers.reLU({ maxValue: 6, name: `relu${i}` }).apply(norm);
-    const conv = tf.layers.conv2d({ filters: 4, kernelSize: 3, padding: 'same', kernelInitializer: seeded(10 + i), name: `conv${i}` }).apply(relu) as tf.SymbolicTensor;
+    const conv = tf.layers
+      .conv2d({ filters: 4, kernelSize: 3, padding: 'same', kernelInitializer: seeded(10 + i), name: `conv${i}` })
+      .apply(relu) as tf.SymbolicTensor;
     h = tf.layers.add({ name: `add${i}` }).apply([h, conv]) as tf.SymbolicTensor;
   }
   const pooled = tf.layers.globalAveragePooling2d({ name: 'pool' }).apply(h);
-  const y = tf.layers.dense({ units: 3, activation: 'softmax', kernelInitializer: seeded(5), name: 'head' }).apply(pooled) as tf.SymbolicTensor;
+  const y = tf.layers
+    .dense({ units: 3, activation: 'softmax', kernelInitializer: seeded(5), name: 'head' })
+    .apply(pooled) as tf.SymbolicTensor;
   return tf.model({ inputs: input, outputs: y });
 }
 
@@ -54,23 +60,31 @@ beforeAll(async () => {
 });
 
 describe('model.fit', () => {
-  test.each(['sgd', 'momentum', 'adam', 'rmsprop'] as const)('with %s gives the very losses, weights and statistics of stock tfjs', async (name) => {
-    const make = { sgd: () => tf.train.sgd(0.1), momentum: () => tf.train.momentum(0.05, 0.9), adam: () => tf.train.adam(0.01), rmsprop: () => tf.train.rmsprop(0.01) };
-    const { x, y } = data();
-    const runs = [];
-    for (const options of [undefined, {}, { checkpoint: true }]) {
-      const model = convNet();
-      const tuned = options && finetune(model, [], options);
-      const optimizer = make[name]();
-      model.compile({ ...compiled, optimizer: tuned ? tuned.optimizer(optimizer) : optimizer });
-      const { history } = await model.fit(x, y, { ...fitting, validationData: [x, y] });
-      tuned?.dispose();
-      runs.push({ history, weights: values(model.getWeights()) });
-    }
-    expect(runs[1]).toEqual(runs[0]);
-    expect(runs[2]).toEqual(runs[0]);
-    tf.dispose([x, y]);
-  });
+  test.each(['sgd', 'momentum', 'adam', 'rmsprop'] as const)(
+    'with %s gives the very losses, weights and statistics of stock tfjs',
+    async (name) => {
+      const make = {
+        sgd: () => tf.train.sgd(0.1),
+        momentum: () => tf.train.momentum(0.05, 0.9),
+        adam: () => tf.train.adam(0.01),
+        rmsprop: () => tf.train.rmsprop(0.01),
+      };
+      const { x, y } = data();
+      const runs = [];
+      for (const options of [undefined, {}, { checkpoint: true }]) {
+        const model = convNet();
+        const tuned = options && finetune(model, [], options);
+        const optimizer = make[name]();
+        model.compile({ ...compiled, optimizer: tuned ? tuned.optimizer(optimizer) : optimizer });
+        const { history } = await model.fit(x, y, { ...fitting, validationData: [x, y] });
+        tuned?.dispose();
+        runs.push({ history, weights: values(model.getWeights()) });
+      }
+      expect(runs[1]).toEqual(runs[0]);
+      expect(runs[2]).toEqual(runs[0]);
+      tf.dispose([x, y]);
+    },
+  );
 
   test('trains what the filter selects and nothing else, though compile resets the flags of layers', async () => {
     const { x, y } = data();
@@ -135,7 +149,8 @@ describe('a failed step leaves weights, moving statistics and optimizer as they 
     const optimizer = tf.train.momentum(0.1, 0.9);
     const loss = () => tf.losses.softmaxCrossEntropy(y, model.apply(x, { training: true }) as tf.Tensor) as tf.Scalar;
     tuned.minimize(loss, optimizer).dispose();
-    const slots = () => values((optimizer as unknown as { accumulations: { variable: tf.Variable }[] }).accumulations.map((s) => s.variable));
+    const slots = () =>
+      values((optimizer as unknown as { accumulations: { variable: tf.Variable }[] }).accumulations.map((s) => s.variable));
     const before = [values(model.getWeights()), slots(), tf.memory().numTensors, tf.memory().numBytes];
     expect(() => tuned.minimize(faults[name]!(loss, tuned.variables[0]!), optimizer)).toThrow();
     expect([values(model.getWeights()), slots(), tf.memory().numTensors, tf.memory().numBytes]).toEqual(before);
@@ -151,7 +166,9 @@ describe('a failed step leaves weights, moving statistics and optimizer as they 
     const skip: Technique = { name: 'skip', options: null, attach: () => ({ step: { onGradients: () => 'skip' }, detach: () => {} }) };
     const tuned = finetune(model, skip);
     const before = [values(model.getWeights()), tf.memory().numTensors];
-    tuned.minimize(() => tf.losses.softmaxCrossEntropy(y, model.apply(x, { training: true }) as tf.Tensor) as tf.Scalar, tf.train.sgd(1)).dispose();
+    tuned
+      .minimize(() => tf.losses.softmaxCrossEntropy(y, model.apply(x, { training: true }) as tf.Tensor) as tf.Scalar, tf.train.sgd(1))
+      .dispose();
     expect([values(model.getWeights()), tf.memory().numTensors - 1]).toEqual(before); // sgd keeps its rate in a tensor
     tuned.dispose();
     tf.dispose([x, y]);
@@ -221,9 +238,15 @@ describe('saving', () => {
     const tuned = finetune(convNet(), technique);
     await tuned.save(file);
     tuned.dispose();
-    await expect(restore(convNet(), file)).rejects.toThrow('[restore] the adapter uses mine, which was not given. Pass restore(model, from, { mine }).');
+    await expect(restore(convNet(), file)).rejects.toThrow(
+      '[restore] the adapter uses mine, which was not given. Pass restore(model, from, { mine }).',
+    );
     const given: unknown[] = [];
-    const restored = await restore(convNet(), file, { mine: (options) => (given.push(options), technique) });
+    const mine = (options: unknown) => {
+      given.push(options);
+      return technique;
+    };
+    const restored = await restore(convNet(), file, { mine });
     expect(given).toEqual([{ rank: 2 }]);
     restored.dispose();
   });
@@ -255,7 +278,14 @@ describe('errors', () => {
     const first = technique(() => ({ detach: () => void order.push('detached') }));
     const model = convNet();
     const before = values(model.getWeights());
-    expect(() => finetune(model, [first, technique(() => { throw new Error('no'); })])).toThrow('no');
+    expect(() =>
+      finetune(model, [
+        first,
+        technique(() => {
+          throw new Error('no');
+        }),
+      ]),
+    ).toThrow('no');
     expect(order).toEqual(['detached']);
     expect(values(model.getWeights())).toEqual(before);
     finetune(model).dispose();
@@ -263,7 +293,10 @@ describe('errors', () => {
 
   test('merging what cannot be merged, and anything after the end', () => {
     const v = tf.variable(tf.scalar(1));
-    const tuned = finetune(convNet(), technique(() => ({ variables: [v], detach: () => v.dispose() })));
+    const tuned = finetune(
+      convNet(),
+      technique(() => ({ variables: [v], detach: () => v.dispose() })),
+    );
     expect(code(() => tuned.merge())).toBe('no-merge');
     tuned.dispose();
     tuned.dispose();
@@ -285,7 +318,9 @@ describe('models that share layers', () => {
     const layers = [tf.layers.dense({ units: 5, inputShape: [4], name: 'hidden' }), tf.layers.batchNormalization({ name: 'norm' })];
     const base = tf.sequential({ name: 'base', layers });
     const input = tf.input({ shape: [4] });
-    const heads = ['left', 'right'].map((name) => tf.model({ inputs: input, outputs: tf.layers.dense({ units: 2, name }).apply(base.apply(input)) as tf.SymbolicTensor }));
+    const heads = ['left', 'right'].map((name) =>
+      tf.model({ inputs: input, outputs: tf.layers.dense({ units: 2, name }).apply(base.apply(input)) as tf.SymbolicTensor }),
+    );
     return { base, left: heads[0]!, right: heads[1]! };
   }
 
@@ -303,7 +338,9 @@ describe('models that share layers', () => {
     first.detach();
     const before = values(models.base.getWeights());
     const second = finetune(models[other]);
-    second.minimize(() => (models[other].apply(x, { training: true }) as tf.Tensor).square().mean() as tf.Scalar, tf.train.sgd(0.1)).dispose();
+    second
+      .minimize(() => (models[other].apply(x, { training: true }) as tf.Tensor).square().mean() as tf.Scalar, tf.train.sgd(0.1))
+      .dispose();
     expect(values(models.base.getWeights())).not.toEqual(before);
     second.detach();
     expect(layers.map((layer) => Object.getOwnPropertyNames(layer))).toEqual(own);
@@ -346,7 +383,12 @@ test('disabled with an async function stays off until it is done, also if it fai
   });
   expect(await later).toBe(2);
   expect(y()).toBe(102);
-  await expect(tuned.disabled(async () => { await null; throw new Error('mine'); })).rejects.toThrow('mine');
+  await expect(
+    tuned.disabled(async () => {
+      await null;
+      throw new Error('mine');
+    }),
+  ).rejects.toThrow('mine');
   expect(y()).toBe(102);
   tuned.dispose();
   tf.dispose([w, x]);
@@ -366,7 +408,12 @@ describe('leaving when a technique throws', () => {
   const broken = (method: 'merge' | 'detach'): Technique => ({
     name: 'broken',
     options: null,
-    attach: () => ({ detach: () => {}, [method]: () => { throw new Error(`no ${method}`); } }),
+    attach: () => ({
+      detach: () => {},
+      [method]: () => {
+        throw new Error(`no ${method}`);
+      },
+    }),
   });
 
   test('merge leaves the weights of layers as they were, and goes on', () => {
@@ -424,7 +471,13 @@ test('explain says what would wait for backward, by layer, and changes nothing',
     name: 'half',
     options: null,
     attach: () => ({
-      keep: () => ({ name: 'half', encode: (t) => { const v = Float32Array.from(t.dataSync()); return { bytes: 2 * t.size, decode: () => tf.tensor(v, t.shape), dispose: () => {} }; } }),
+      keep: () => ({
+        name: 'half',
+        encode: (t) => {
+          const v = Float32Array.from(t.dataSync());
+          return { bytes: 2 * t.size, decode: () => tf.tensor(v, t.shape), dispose: () => {} };
+        },
+      }),
       detach: () => {},
     }),
   };

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { gradcheck } from '../src/autograd/gradcheck.ts';
 import { FinetuneError } from '../src/errors.ts';
-import { gradcheck } from '../src/gradcheck.ts';
 
 beforeAll(async () => {
   await tf.setBackend('cpu');

@@ -1,9 +1,9 @@
 import { attribute, functionModels, GraphBuilder, graphModels } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { checkpoint } from '../src/checkpoint.ts';
+import { checkpoint } from '../src/autograd/checkpoint.ts';
+import { valueAndGrads } from '../src/autograd/gradients.ts';
 import { FinetuneError } from '../src/errors.ts';
-import { valueAndGrads } from '../src/gradients.ts';
 import { readGraphModel } from '../src/models/graph-model.ts';
 import { readModel } from '../src/models/read-model.ts';
 import { readVariables } from '../src/models/variables.ts';

@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { recording, valueAndGrads } from '../src/autograd/gradients.ts';
 import { FinetuneError } from '../src/errors.ts';
-import { finetune } from '../src/finetune.ts';
-import { recording, valueAndGrads } from '../src/gradients.ts';
 import { readLayersModel } from '../src/models/layers-model.ts';
-import type { Tuned } from '../src/tuned.ts';
+import { finetune } from '../src/tuning/finetune.ts';
+import type { Tuned } from '../src/tuning/tuned.ts';
 
 beforeAll(async () => {
   await tf.setBackend('cpu');

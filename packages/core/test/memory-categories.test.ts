@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { adamW } from '../src/adamw.ts';
-import { finetune } from '../src/finetune.ts';
-import { type MemoryReport, measure, trackMemory } from '../src/memory.ts';
-import { markState, probes } from '../src/probe.ts';
+import { type MemoryReport, measure, trackMemory } from '../src/memory/measure.ts';
+import { markState, probes } from '../src/memory/probe.ts';
+import { adamW } from '../src/optimizers/adamw.ts';
 import type { Kept } from '../src/technique.ts';
+import { finetune } from '../src/tuning/finetune.ts';
 
 const FLOAT = 4;
 const now = (report: MemoryReport) => {

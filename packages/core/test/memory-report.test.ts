@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { measure, trackMemory } from '../src/memory.ts';
-import { probes } from '../src/probe.ts';
+import { measure, trackMemory } from '../src/memory/measure.ts';
+import { probes } from '../src/memory/probe.ts';
 
 let tensors = 0;
 beforeEach(async () => {

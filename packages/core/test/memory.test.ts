@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type MemoryReport, measure, type Tracker, trackMemory } from '../src/memory.ts';
+import { type MemoryReport, measure, type Tracker, trackMemory } from '../src/memory/measure.ts';
 
 const engine = tf.engine() as unknown as { [name: string]: unknown };
 const hooked = ['trackTensor', 'removeDataId', 'disposeTensor', 'addTapeNode', 'gradients'];

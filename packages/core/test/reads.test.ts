@@ -1,9 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { gradients } from '../src/gradients.ts';
-import { type Probe, probes } from '../src/probe.ts';
+import { gradients } from '../src/autograd/gradients.ts';
+import { type Probe, probes } from '../src/memory/probe.ts';
 
-type Spec = readonly number[] | { readonly shape: readonly number[]; readonly values?: number[]; readonly dtype?: 'int32' | 'bool'; readonly positive?: true };
+type Spec =
+  | readonly number[]
+  | { readonly shape: readonly number[]; readonly values?: number[]; readonly dtype?: 'int32' | 'bool'; readonly positive?: true };
 interface Row {
   readonly inputs: { readonly [name: string]: Spec };
   readonly attrs?: { readonly [name: string]: unknown };
@@ -45,7 +47,17 @@ const table: { readonly [kernel: string]: Row | readonly Row[] } = {
     { inputs: { a: [2, 3, 4], b: [2, 4, 5] }, attrs: { transposeA: false, transposeB: false }, keeps: { a: 'b', b: 'a' } },
     { inputs: { a: [2, 4, 3], b: [2, 5, 4] }, attrs: { transposeA: true, transposeB: true }, keeps: { a: 'b', b: 'a' } },
   ],
-  BatchToSpaceND: unary('', { blockShape: [2, 2], crops: [[0, 0], [0, 0]] }, [4, 2, 2, 1]),
+  BatchToSpaceND: unary(
+    '',
+    {
+      blockShape: [2, 2],
+      crops: [
+        [0, 0],
+        [0, 0],
+      ],
+    },
+    [4, 2, 2, 1],
+  ),
   Cast: unary('', { dtype: 'float32' }),
   Ceil: unary(''),
   ClipByValue: unary('mask', { clipValueMin: -0.3, clipValueMax: 0.4 }),
@@ -63,9 +75,16 @@ const table: { readonly [kernel: string]: Row | readonly Row[] } = {
   },
   Cos: unary('x'),
   Cosh: unary('x'),
-  Cumsum: [unary('', { axis: 1, exclusive: false, reverse: true }), { ...unary('', { axis: 0, exclusive: false, reverse: false }), stock: false }],
+  Cumsum: [
+    unary('', { axis: 1, exclusive: false, reverse: true }),
+    { ...unary('', { axis: 0, exclusive: false, reverse: false }), stock: false },
+  ],
   DepthwiseConv2dNative: { inputs: { x: image, filter: [3, 3, 3, 2] }, attrs: conv, keeps: { x: 'filter', filter: 'x' } },
-  Dilation2D: { inputs: { x: image, filter: [2, 2, 3] }, attrs: { strides: 1, pad: 'valid', dilations: 1 }, keeps: { x: 'x filter', filter: 'x filter' } },
+  Dilation2D: {
+    inputs: { x: image, filter: [2, 2, 3] },
+    attrs: { strides: 1, pad: 'valid', dilations: 1 },
+    keeps: { x: 'x filter', filter: 'x filter' },
+  },
   Einsum: { inputs: { 0: [3, 4], 1: [4, 5] }, attrs: { equation: 'ij,jk->ik' }, keeps: { 0: '1', 1: '0' }, list: true, stock: false },
   Elu: unary('y'),
   Erf: unary('x'),
@@ -88,7 +107,11 @@ const table: { readonly [kernel: string]: Row | readonly Row[] } = {
     },
   ],
   GatherV2: [
-    { inputs: { x: [5, 4], indices: { shape: [6], values: [0, 4, 4, 1, 2, 0], dtype: 'int32' } }, attrs: { axis: 0, batchDims: 0 }, keeps: { x: 'indices' } },
+    {
+      inputs: { x: [5, 4], indices: { shape: [6], values: [0, 4, 4, 1, 2, 0], dtype: 'int32' } },
+      attrs: { axis: 0, batchDims: 0 },
+      keeps: { x: 'indices' },
+    },
     {
       inputs: { x: [2, 5], indices: { shape: [2, 3], values: [0, 4, 4, 1, 2, 0], dtype: 'int32' } },
       attrs: { axis: 1, batchDims: 1 },
@@ -112,14 +135,30 @@ const table: { readonly [kernel: string]: Row | readonly Row[] } = {
   Mean: unary('', { axis: [0], keepDims: false }),
   Min: unary('x y', { axis: 1, keepDims: false }),
   Minimum: binary('mask', 'mask', { a: m, b: m }),
-  MirrorPad: unary('', { paddings: [[1, 1], [0, 2]], mode: 'reflect' }),
+  MirrorPad: unary('', {
+    paddings: [
+      [1, 1],
+      [0, 2],
+    ],
+    mode: 'reflect',
+  }),
   Mod: binary('', 'a b'),
   Multiply: [binary('b', 'a'), binary('b', 'a', { a: m, b: [4] })],
   Neg: unary(''),
-  OneHot: { inputs: { indices: { shape: [3], values: [0, 2, 1], dtype: 'int32' } }, attrs: { depth: 3, onValue: 1, offValue: 0, dtype: 'float32' }, keeps: { indices: '' } },
+  OneHot: {
+    inputs: { indices: { shape: [3], values: [0, 2, 1], dtype: 'int32' } },
+    attrs: { depth: 3, onValue: 1, offValue: 0, dtype: 'float32' },
+    keeps: { indices: '' },
+  },
   OnesLike: unary(''),
   Pack: { inputs: { 0: m, 1: m, 2: m }, attrs: { axis: 1 }, keeps: { 0: '', 1: '', 2: '' }, list: true },
-  PadV2: unary('', { paddings: [[1, 1], [0, 2]], constantValue: 0 }),
+  PadV2: unary('', {
+    paddings: [
+      [1, 1],
+      [0, 2],
+    ],
+    constantValue: 0,
+  }),
   Pow: binary('a b', 'a y'),
   Prelu: { inputs: { x: m, alpha: [4] }, keeps: { x: 'x alpha', alpha: 'x' } },
   Prod: unary('x', { axis: [1], keepDims: false }),
@@ -128,8 +167,16 @@ const table: { readonly [kernel: string]: Row | readonly Row[] } = {
   Relu: unary('y'),
   Relu6: unary('mask'),
   Reshape: unary('', { shape: [4, 3] }),
-  ResizeBilinear: { inputs: { images: image }, attrs: { size: [9, 8], alignCorners: true, halfPixelCenters: false }, keeps: { images: '' } },
-  ResizeNearestNeighbor: { inputs: { images: image }, attrs: { size: [9, 8], alignCorners: false, halfPixelCenters: false }, keeps: { images: '' } },
+  ResizeBilinear: {
+    inputs: { images: image },
+    attrs: { size: [9, 8], alignCorners: true, halfPixelCenters: false },
+    keeps: { images: '' },
+  },
+  ResizeNearestNeighbor: {
+    inputs: { images: image },
+    attrs: { size: [9, 8], alignCorners: false, halfPixelCenters: false },
+    keeps: { images: '' },
+  },
   Reverse: unary('', { dims: [1] }),
   Round: unary(''),
   Rsqrt: unary('x', {}, positive),
@@ -145,7 +192,17 @@ const table: { readonly [kernel: string]: Row | readonly Row[] } = {
   Slice: unary('', { begin: [1, 0], size: [2, 3] }),
   Softmax: { inputs: { logits: m }, attrs: { dim: 1 }, keeps: { logits: 'y' } },
   Softplus: unary('x'),
-  SpaceToBatchND: unary('', { blockShape: [2, 2], paddings: [[0, 0], [0, 0]] }, [1, 4, 4, 1]),
+  SpaceToBatchND: unary(
+    '',
+    {
+      blockShape: [2, 2],
+      paddings: [
+        [0, 0],
+        [0, 0],
+      ],
+    },
+    [1, 4, 4, 1],
+  ),
   SplitV: unary('', { numOrSizeSplits: [2, 2], axis: 1 }),
   Sqrt: unary('x', {}, positive),
   Square: unary('x'),
@@ -169,13 +226,23 @@ const table: { readonly [kernel: string]: Row | readonly Row[] } = {
 function make(spec: Spec, seed: number): tf.Tensor {
   const { shape, values, dtype, positive } = Array.isArray(spec) ? { shape: spec as number[] } : (spec as Exclude<Spec, readonly number[]>);
   if (values) return tf.tensor(values, shape as number[], dtype);
-  return positive ? tf.randomUniform(shape as number[], 0.5, 2, 'float32', seed) : tf.randomNormal(shape as number[], 0, 1, 'float32', seed);
+  return positive
+    ? tf.randomUniform(shape as number[], 0.5, 2, 'float32', seed)
+    : tf.randomNormal(shape as number[], 0, 1, 'float32', seed);
 }
 
 /** Bytes that wait after f ran, and gradients of `xs`. */
 function run(f: () => tf.Tensor, xs: tf.Tensor[], dy?: tf.Tensor) {
   let bytes = 0;
-  const probe: Probe = { hold: (_, n) => void (bytes += n), drop: () => {}, gradient: () => {}, encoding: (encode) => encode(), label: () => {} };
+  const probe: Probe = {
+    hold: (_, n) => {
+      bytes += n;
+    },
+    drop: () => {},
+    gradient: () => {},
+    encoding: (encode) => encode(),
+    label: () => {},
+  };
   probes.add(probe);
   try {
     const { value, grads } = gradients(f, xs, dy);
@@ -192,7 +259,9 @@ beforeAll(async () => {
 });
 
 describe('each gradient keeps exactly what it reads, and equals that of tfjs', () => {
-  const rows = Object.entries(table).flatMap(([kernel, row]) => [row].flat().flatMap((r) => Object.keys((r as Row).keeps).map((wanted) => ({ kernel, wanted, row: r as Row }))));
+  const rows = Object.entries(table).flatMap(([kernel, row]) =>
+    [row].flat().flatMap((r) => Object.keys((r as Row).keeps).map((wanted) => ({ kernel, wanted, row: r as Row }))),
+  );
   test.each(rows)('$kernel, gradient of $wanted', ({ kernel, wanted, row }) => {
     const before = tf.memory().numTensors;
     const inputs = Object.fromEntries(Object.entries(row.inputs).map(([name, spec], i) => [name, make(spec, i + 1)]));
@@ -207,7 +276,9 @@ describe('each gradient keeps exactly what it reads, and equals that of tfjs', (
     const { bytes, value, grads } = run(f, [inputs[wanted]!], dy);
     const sizes: { [name: string]: number } = { mask: y.size, y: y.size * tf.util.bytesPerElement(y.dtype) };
     for (const [name, t] of Object.entries(inputs)) sizes[name] = t.size * tf.util.bytesPerElement(t.dtype);
-    const expected = row.keeps[wanted]!.split(' ').filter(Boolean).reduce((sum, name) => sum + sizes[name]!, 0);
+    const expected = row.keeps[wanted]!.split(' ')
+      .filter(Boolean)
+      .reduce((sum, name) => sum + sizes[name]!, 0);
     expect(bytes).toBe(expected);
     if (row.stock !== false) {
       const stock = tf.engine().gradients(f, [inputs[wanted]!], dy as never);

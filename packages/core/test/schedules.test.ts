@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
-import { constant, cosine, join, linear, type Schedule, setLearningRate, warmup, warmupCosine } from '../src/schedules.ts';
+import { constant, cosine, join, linear, type Schedule, setLearningRate, warmup, warmupCosine } from '../src/optimizers/schedules.ts';
 
 const at = (schedule: Schedule, steps: number[]) => steps.map(schedule);
 

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { FinetuneError, gradients, valueAndGrads } from '../src/index.ts';
-import { type Probe, probes } from '../src/probe.ts';
+import { type Probe, probes } from '../src/memory/probe.ts';
 import type { Codec, GradientRule, KeepRule } from '../src/technique.ts';
 
 const normal = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed);
@@ -19,14 +19,28 @@ function watch<T>(f: () => T) {
       seen.most = Math.max(seen.most, seen.now);
       seen.rows.push(`${layer}/${kernel}`);
     },
-    drop: (token) => void (seen.now -= sizes.get(token)!),
+    drop: (token) => {
+      seen.now -= sizes.get(token)!;
+    },
     gradient: () => {},
     encoding: (encode) => encode(),
     label: () => {},
   };
   probes.add(probe);
   try {
-    return { ...seen, result: f(), get most() { return seen.most; }, get now() { return seen.now; }, get rows() { return seen.rows; } };
+    return {
+      ...seen,
+      result: f(),
+      get most() {
+        return seen.most;
+      },
+      get now() {
+        return seen.now;
+      },
+      get rows() {
+        return seen.rows;
+      },
+    };
   } finally {
     probes.delete(probe);
   }
@@ -86,7 +100,10 @@ describe('valueAndGrads', () => {
     const { most, result } = watch(() =>
       valueAndGrads(() => {
         const y = w.exp(); // y waits for its own gradient, for both sides of the products, and reshaped
-        return y.mul(y).add(y.reshape([24]).square().reshape([6, 4])).sum() as tf.Scalar;
+        return y
+          .mul(y)
+          .add(y.reshape([24]).square().reshape([6, 4]))
+          .sum() as tf.Scalar;
       }, [w]),
     );
     expect(most).toBe(24 * 4);
@@ -148,7 +165,11 @@ describe('a value that is formed again in backward is the one that forward saw',
       assigned(w, w.mul(3));
       return d.square();
     };
-    for (const f of [early, late, own]) same(f, [[6, 4], [1, 4]]);
+    for (const f of [early, late, own])
+      same(f, [
+        [6, 4],
+        [1, 4],
+      ]);
   });
 
   test('though what was tiled is assigned after the tile, or after the product', () => {
@@ -162,7 +183,11 @@ describe('a value that is formed again in backward is the one that forward saw',
       assigned(row, row.mul(50));
       return y;
     };
-    for (const f of [early, late]) same(f, [[6, 4], [1, 4]]);
+    for (const f of [early, late])
+      same(f, [
+        [6, 4],
+        [1, 4],
+      ]);
   });
 
   test('though the weight that was transposed is assigned after the transpose, or after the product', () => {
@@ -176,17 +201,27 @@ describe('a value that is formed again in backward is the one that forward saw',
       assigned(kernel, kernel.mul(50));
       return y.square();
     };
-    for (const f of [early, late]) same(f, [[3, 4], [2, 4]]);
-    same((w, x) => {
-      const flipped = w.transpose();
-      assigned(w, w.mul(3)); // the trained weight itself
-      return x.mul(w.sum()).matMul(flipped);
-    }, [[3, 4], [2, 4]]);
+    for (const f of [early, late])
+      same(f, [
+        [3, 4],
+        [2, 4],
+      ]);
+    same(
+      (w, x) => {
+        const flipped = w.transpose();
+        assigned(w, w.mul(3)); // the trained weight itself
+        return x.mul(w.sum()).matMul(flipped);
+      },
+      [
+        [3, 4],
+        [2, 4],
+      ],
+    );
   });
 });
 
 describe('gradients of whatever shape and origin', () => {
-  test("a custom gradient around a raw fused kernel keeps its own gradient", () => {
+  test('a custom gradient around a raw fused kernel keeps its own gradient', () => {
     const [a, b] = [tf.variable(normal([1, 2, 3], 1)), tf.variable(normal([1, 3, 2], 2))];
     for (const saves of [1, 2, 3]) {
       const op = tf.customGrad((x, y, save) => {
@@ -231,8 +266,17 @@ describe('gradients of whatever shape and origin', () => {
       ...kernel,
       kernelFunc({ inputs, backend }) {
         const { x } = inputs as { x: tf.TensorInfo };
-        const cpu = backend as unknown as { readSync(id: object): Float32Array; makeTensorInfo(shape: number[], dtype: string, values: Float32Array): tf.TensorInfo };
-        return [2, 5].map((factor) => cpu.makeTensorInfo(x.shape, 'float32', cpu.readSync(x.dataId).map((v) => v * factor)));
+        const cpu = backend as unknown as {
+          readSync(id: object): Float32Array;
+          makeTensorInfo(shape: number[], dtype: string, values: Float32Array): tf.TensorInfo;
+        };
+        return [2, 5].map((factor) =>
+          cpu.makeTensorInfo(
+            x.shape,
+            'float32',
+            cpu.readSync(x.dataId).map((v) => v * factor),
+          ),
+        );
       },
     });
     tf.registerGradient({
@@ -259,29 +303,58 @@ describe('gradients that tfjs 4.22 lacks or has wrong', () => {
     tf.dispose([x, value, grads[0]!]);
   });
 
-  test.each(['ij,jk->ik', 'ij,jk->ki', 'bij,bjk->bik', 'bhqd,bhkd->bhqk', 'ij,ij->', 'ij,j->i', 'i,j->ij'])('einsum %s agrees with finite differences', (equation) => {
-    const size: { [label: string]: number } = { i: 2, j: 3, k: 4, b: 2, h: 2, q: 3, d: 2 };
-    const [left] = equation.split('->') as [string];
-    const xs = left.split(',').map((labels, n) => normal([...labels].map((l) => size[l]!), n + 1));
-    const f = () => tf.einsum(equation, ...xs).square().sum();
-    const { value, grads } = gradients(f, xs);
-    xs.forEach((x, n) => {
-      const flat = x.dataSync();
-      for (let i = 0; i < x.size; i++) {
-        const at = (delta: number) => {
-          const moved = tf.tensor(Float32Array.from(flat, (v, j) => (j === i ? v + delta : v)), x.shape);
-          return tf.tidy(() => tf.einsum(equation, ...xs.map((other, m) => (m === n ? moved : other))).square().sum().dataSync()[0]!);
-        };
-        expect(grads[n]!.dataSync()[i]!).toBeCloseTo((at(1e-2) - at(-1e-2)) / 2e-2, 2);
-      }
-    });
-    tf.dispose([value, grads as tf.Tensor[], xs]);
-  });
+  test.each(['ij,jk->ik', 'ij,jk->ki', 'bij,bjk->bik', 'bhqd,bhkd->bhqk', 'ij,ij->', 'ij,j->i', 'i,j->ij'])(
+    'einsum %s agrees with finite differences',
+    (equation) => {
+      const size: { [label: string]: number } = { i: 2, j: 3, k: 4, b: 2, h: 2, q: 3, d: 2 };
+      const [left] = equation.split('->') as [string];
+      const xs = left.split(',').map((labels, n) =>
+        normal(
+          [...labels].map((l) => size[l]!),
+          n + 1,
+        ),
+      );
+      const f = () =>
+        tf
+          .einsum(equation, ...xs)
+          .square()
+          .sum();
+      const { value, grads } = gradients(f, xs);
+      xs.forEach((x, n) => {
+        const flat = x.dataSync();
+        for (let i = 0; i < x.size; i++) {
+          const at = (delta: number) => {
+            const moved = tf.tensor(
+              Float32Array.from(flat, (v, j) => (j === i ? v + delta : v)),
+              x.shape,
+            );
+            return tf.tidy(
+              () =>
+                tf
+                  .einsum(equation, ...xs.map((other, m) => (m === n ? moved : other)))
+                  .square()
+                  .sum()
+                  .dataSync()[0]!,
+            );
+          };
+          expect(grads[n]!.dataSync()[i]!).toBeCloseTo((at(1e-2) - at(-1e-2)) / 2e-2, 2);
+        }
+      });
+      tf.dispose([value, grads as tf.Tensor[], xs]);
+    },
+  );
 
   test('batchNorm without scale or offset can be differentiated', () => {
     const x = normal([4, 2, 2, 3], 1);
     const [mean, variance] = [normal([3], 2), tf.tensor1d([1, 2, 3])];
-    const ours = gradients(() => tf.batchNorm(x as tf.Tensor4D, mean as tf.Tensor1D, variance).square().sum(), [x, mean, variance]);
+    const ours = gradients(
+      () =>
+        tf
+          .batchNorm(x as tf.Tensor4D, mean as tf.Tensor1D, variance)
+          .square()
+          .sum(),
+      [x, mean, variance],
+    );
     const composed = gradients(() => x.sub(mean).mul(variance.add(0.001).rsqrt()).square().sum(), [x, mean, variance]);
     ours.grads.forEach((g, i) => g!.dataSync().forEach((v, j) => expect(v).toBeCloseTo(composed.grads[i]!.dataSync()[j]!, 3)));
     tf.dispose([x, mean, variance, ours, composed] as never);
@@ -289,14 +362,24 @@ describe('gradients that tfjs 4.22 lacks or has wrong', () => {
 
   test('cumsum along any axis has a gradient of the right shape', () => {
     const x = normal([3, 4], 1);
-    const { value, grads } = gradients(() => tf.cumsum(x, 0).mul(tf.tensor2d([[1], [10], [100]])).sum(), [x]);
+    const { value, grads } = gradients(
+      () =>
+        tf
+          .cumsum(x, 0)
+          .mul(tf.tensor2d([[1], [10], [100]]))
+          .sum(),
+      [x],
+    );
     expect(Array.from(grads[0]!.dataSync())).toEqual([111, 111, 111, 111, 110, 110, 110, 110, 100, 100, 100, 100]);
     tf.dispose([x, value, grads[0]!]);
   });
 
   test('second derivatives of tanh, sigmoid and exp work', () => {
     const x = tf.scalar(0.5);
-    for (const [f, expected] of [[tf.tanh, -2 * Math.tanh(0.5) * (1 - Math.tanh(0.5) ** 2)], [tf.exp, Math.exp(0.5)]] as const) {
+    for (const [f, expected] of [
+      [tf.tanh, -2 * Math.tanh(0.5) * (1 - Math.tanh(0.5) ** 2)],
+      [tf.exp, Math.exp(0.5)],
+    ] as const) {
       const d = () => gradients(() => f(x), [x]).grads[0]!;
       const { value, grads } = gradients(d, [x]);
       expect(grads[0]!.dataSync()[0]).toBeCloseTo(expected, 5);
@@ -330,7 +413,14 @@ describe('errors leave the engine as it was', () => {
     const v = w();
     expect(code(() => valueAndGrads(() => v.square() as never, [v]))).toMatch(/^bad-loss: .*rank-1/);
     expect(code(() => valueAndGrads(() => 3 as never, [v]))).toMatch(/^bad-loss: .*must be a tensor/);
-    expect(code(() => valueAndGrads(() => { v.exp().square(); throw new Error('mine'); }, [v]))).toMatch(/mine/);
+    expect(
+      code(() =>
+        valueAndGrads(() => {
+          v.exp().square();
+          throw new Error('mine');
+        }, [v]),
+      ),
+    ).toMatch(/mine/);
     v.dispose();
   });
 
@@ -360,10 +450,22 @@ describe('errors leave the engine as it was', () => {
     const v = w();
     const under = (kernel: string, f: () => tf.Tensor, backward: GradientRule['backward']) =>
       code(() => valueAndGrads(() => f().sum() as tf.Scalar, [v], { gradients: [{ [kernel]: { keep: () => ({}), backward } }] }));
-    expect(under('Multiply', () => v.mul(2), () => ({}))).toMatch(/^no-gradient: .*op Multiply. .* 'a' is wanted, but its rule gave none/);
+    expect(
+      under(
+        'Multiply',
+        () => v.mul(2),
+        () => ({}),
+      ),
+    ).toMatch(/^no-gradient: .*op Multiply. .* 'a' is wanted, but its rule gave none/);
     for (const kernel of ['Exp', 'Relu', 'Sum']) {
-      const wrong = under(kernel, () => v.exp().relu(), () => ({ x: tf.ones([1]) }));
-      expect(wrong).toMatch(new RegExp(`op ${kernel}. The gradient of input 'x' has shape '1', which does not match the shape of the input '3'`));
+      const wrong = under(
+        kernel,
+        () => v.exp().relu(),
+        () => ({ x: tf.ones([1]) }),
+      );
+      expect(wrong).toMatch(
+        new RegExp(`op ${kernel}. The gradient of input 'x' has shape '1', which does not match the shape of the input '3'`),
+      );
     }
     v.dispose();
   });
@@ -395,10 +497,13 @@ describe('techniques', () => {
     encode(x) {
       const values = x.dataSync().slice();
       const { shape } = x;
-      return { bytes: 2 * x.size, decode: () => tf.tensor(values, shape), dispose: () => void (disposed += 1) };
+      return { bytes: 2 * x.size, decode: () => tf.tensor(values, shape), dispose: count };
     },
   };
   let disposed = 0;
+  const count = () => {
+    disposed += 1;
+  };
 
   test('a codec sees each buffer once, never a variable, unrecorded; its values go after their last reader', () => {
     disposed = 0;

@@ -1,4 +1,4 @@
-import { gradients, valueAndGrads } from '../../core/src/gradients.ts';
+import { gradients, valueAndGrads } from '../../core/src/autograd/gradients.ts';
 import { useTape } from './gradients.ts';
 
 useTape({ gradients, valueAndGrads });

@@ -1,6 +1,6 @@
 /** The constants of a graph: each becomes a variable when first asked for, and a constant again in the end. */
 import * as tf from '@tensorflow/tfjs-core';
-import { view } from '../held.ts';
+import { view } from '../autograd/held.ts';
 import type { Executor } from './tfjs-converter.ts';
 
 export interface Constants {

@@ -6,8 +6,8 @@
 
 import type { GraphModel } from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
+import { recording } from '../autograd/gradients.ts';
 import { FinetuneError } from '../errors.ts';
-import { recording } from '../gradients.ts';
 import { override } from '../override.ts';
 import type { Undo } from '../technique.ts';
 import { constantsOf } from './graph-constants.ts';

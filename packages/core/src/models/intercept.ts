@@ -6,8 +6,8 @@
  * kernel is intercepted, its activation is taken off, and put back afterwards. Backward passes are left alone.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { inLayer } from '../autograd/tape.ts';
 import { override } from '../override.ts';
-import { inLayer } from '../tape.ts';
 import type { Forward, Undo } from '../technique.ts';
 import type { Replacement } from './replaceable-site.ts';
 

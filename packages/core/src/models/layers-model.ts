@@ -7,10 +7,10 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { fusing, recording, wanted } from '../autograd/gradients.ts';
+import { inLayer } from '../autograd/tape.ts';
 import { FinetuneError } from '../errors.ts';
-import { fusing, recording, wanted } from '../gradients.ts';
 import { override } from '../override.ts';
-import { inLayer } from '../tape.ts';
 import type { SiteWeight, Undo } from '../technique.ts';
 import { forward, type LayerSite, layerSite } from './layer-site.ts';
 import { type ModelReader, makeReader } from './model-reader.ts';

@@ -1,6 +1,6 @@
 /** What `finetune` needs to know of a model and to do to it, the same for the three kinds. */
 import * as tf from '@tensorflow/tfjs-core';
-import { view } from '../held.ts';
+import { view } from '../autograd/held.ts';
 import { selectSites, selectWeights } from '../sites.ts';
 import type { ModelView, Site, SiteFilter } from '../technique.ts';
 import type { Switch } from './replaceable-site.ts';

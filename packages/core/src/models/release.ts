@@ -9,7 +9,7 @@
  * A dead tensor goes when the next layer of its container is called, since `computeMask` still reads the inputs after `call`.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { recording } from '../gradients.ts';
+import { recording } from '../autograd/gradients.ts';
 import {
   type Container,
   isContainer,

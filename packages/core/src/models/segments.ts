@@ -6,9 +6,9 @@
  * without values, and the last one gets the result. Where to cut minimizes cut tensors + the largest segment, by their shapes.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { checkpoint } from '../checkpoint.ts';
+import { checkpoint } from '../autograd/checkpoint.ts';
+import { recording } from '../autograd/gradients.ts';
 import { FinetuneError } from '../errors.ts';
-import { recording } from '../gradients.ts';
 import {
   type Container,
   isContainer,

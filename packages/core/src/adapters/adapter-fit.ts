@@ -2,8 +2,8 @@
  * What an adapter file says about itself, and whether it fits a model. All that does not fit comes in one error.
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import { FinetuneError } from './errors.ts';
-import type { Json } from './technique.ts';
+import { FinetuneError } from '../errors.ts';
+import type { Json } from '../technique.ts';
 
 /** Name, shape and dtype of a tensor. */
 export interface TensorSpec {

@@ -2,7 +2,7 @@
  * A recording of any length in a fixed number of points: each point stands for a run of events and shows the one with the largest
  * total. When the points are used up, neighbours merge and the larger stays, so the highest peak is never lost.
  */
-import { keys, type MemoryByCategory, type MemoryPoint } from './memory-data.ts';
+import { keys, type MemoryByCategory, type MemoryPoint } from './data.ts';
 
 /** Even, and with the point for now at most 600. */
 const POINTS = 598;

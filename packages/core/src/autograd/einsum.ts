@@ -20,7 +20,13 @@ export function einsum(input: string, inputs: Values, { equation }: { equation: 
       const reached = [...own].filter((label) => given.some((labels) => labels.includes(label))).join('');
       const dx = tf.einsum(`${given.join(',')}->${reached}`, dy, ...others.map((name) => v[name]!));
       const shape = v[input]!.shape;
-      return tf.broadcastTo(tf.reshape(dx, shape.map((d, i) => (reached.includes(own[i]!) ? d : 1))), shape);
+      return tf.broadcastTo(
+        tf.reshape(
+          dx,
+          shape.map((d, i) => (reached.includes(own[i]!) ? d : 1)),
+        ),
+        shape,
+      );
     },
   ];
 }

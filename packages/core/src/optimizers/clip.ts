@@ -7,7 +7,7 @@
  * finite is an error, where torch would by default turn every gradient into NaN.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { FinetuneError } from './errors.ts';
+import { FinetuneError } from '../errors.ts';
 import { checkRanges, positive } from './ranges.ts';
 
 const sumOfSquares = (x: tf.Tensor): tf.Tensor => tf.tidy(() => tf.sum(tf.square(x)));

@@ -6,7 +6,7 @@
  * full disk, a kill, a power cut), the folder holds the old files or the new ones; tfjs-node's handler writes over the old ones in place.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { FinetuneError } from './errors.ts';
+import { FinetuneError } from '../errors.ts';
 
 interface FileHandle {
   writeFile(data: string | Uint8Array): Promise<unknown>;

@@ -7,9 +7,9 @@
  * in that order. Every event is O(1).
  */
 import * as tf from '@tensorflow/tfjs-core';
-import type { KeptRow, MemoryData } from './memory-data.ts';
-import { byCategory, Timeline } from './memory-timeline.ts';
+import type { KeptRow, MemoryData } from './data.ts';
 import { type Probe, type Role, roles } from './probe.ts';
+import { byCategory, Timeline } from './timeline.ts';
 
 const WEIGHTS = 0;
 const OPTIMIZER = 1;

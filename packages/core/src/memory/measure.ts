@@ -10,14 +10,14 @@
  * options (the data set that waits outside, say): they cost the measured code nothing.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { listen, slotsOf, unlisten } from './memory-hooks.ts';
-import { Ledger } from './memory-ledger.ts';
-import { type MemoryReport, memoryReport } from './memory-report.ts';
+import { listen, slotsOf, unlisten } from './hooks.ts';
+import { Ledger } from './ledger.ts';
 import { probes, roles } from './probe.ts';
+import { type MemoryReport, memoryReport } from './report.ts';
 
-export type { KeptRow, MemoryByCategory, MemoryCategory, MemoryData, MemoryPoint } from './memory-data.ts';
-export type { HtmlOptions } from './memory-html.ts';
-export type { MemoryReport } from './memory-report.ts';
+export type { KeptRow, MemoryByCategory, MemoryCategory, MemoryData, MemoryPoint } from './data.ts';
+export type { HtmlOptions } from './html.ts';
+export type { MemoryReport } from './report.ts';
 
 export interface TrackOptions {
   /** Its constants (GraphModel) count as weights, its compiled optimizer's slots as optimizer. All variables are known without it. */

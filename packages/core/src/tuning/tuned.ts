@@ -1,8 +1,8 @@
 /** What `finetune` takes and gives back. */
 import type * as tf from '@tensorflow/tfjs-core';
-import type { TunableModel } from './models/read-model.ts';
-import type { StepOptions } from './optimizer.ts';
-import type { SiteFilter } from './technique.ts';
+import type { TunableModel } from '../models/read-model.ts';
+import type { SiteFilter } from '../technique.ts';
+import type { StepOptions } from './finetune-optimizer.ts';
 
 export interface FinetuneOptions {
   /**

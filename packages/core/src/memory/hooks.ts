@@ -8,9 +8,9 @@
  * One set of hooks serves all ledgers, so that they may start and stop in any order.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import type { Ledger } from './memory-ledger.ts';
-import { override } from './override.ts';
-import type { Undo } from './technique.ts';
+import { override } from '../override.ts';
+import type { Undo } from '../technique.ts';
+import type { Ledger } from './ledger.ts';
 
 type Method = (...args: never[]) => unknown;
 type Original = (this: unknown, ...args: any[]) => unknown;

@@ -6,9 +6,9 @@
  * everything is verified before the first tensor is made.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { FinetuneError } from '../errors.ts';
 import { type AdapterHeader, canonical } from './adapter-fit.ts';
 import { crc32 } from './checksum.ts';
-import { FinetuneError } from './errors.ts';
 import { fileHandler, nodeFileSystem, toArrayBuffer } from './file-handler.ts';
 
 type NamedTensor = Parameters<tf.Optimizer['setWeights']>[0][number]; // tfjs does not export it

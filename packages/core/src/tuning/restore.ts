@@ -1,9 +1,9 @@
 /** Puts a saved adapter back on its base. */
 import * as tf from '@tensorflow/tfjs-core';
-import { FinetuneError } from './errors.ts';
+import { FinetuneError } from '../errors.ts';
+import type { TunableModel } from '../models/read-model.ts';
+import type { Technique } from '../technique.ts';
 import { finetune } from './finetune.ts';
-import type { TunableModel } from './models/read-model.ts';
-import type { Technique } from './technique.ts';
 import type { Tuned } from './tuned.ts';
 
 /**
@@ -12,12 +12,21 @@ import type { Tuned } from './tuned.ts';
  * @param factories the techniques the file may name: `{ lamda, fourBit }`
  * @throws FinetuneError `bad-file` if it names one that is not given, or does not fit the model
  */
-export async function restore<M extends TunableModel>(model: M, from: string | tf.io.IOHandler, factories: { readonly [name: string]: (options: never) => Technique } = {}): Promise<Tuned<M>> {
-  const { readAdapter } = await import('./adapter-file.ts');
+export async function restore<M extends TunableModel>(
+  model: M,
+  from: string | tf.io.IOHandler,
+  factories: { readonly [name: string]: (options: never) => Technique } = {},
+): Promise<Tuned<M>> {
+  const { readAdapter } = await import('../adapters/adapter-file.ts');
   const { header, tensors, optimizer } = await readAdapter(from);
   tf.dispose([tensors, optimizer.map(({ tensor }) => tensor)]);
   const missing = header.techniques.filter(({ name }) => !factories[name]).map(({ name }) => name);
-  if (missing.length > 0) throw new FinetuneError('bad-file', 'restore', `the adapter uses ${missing.join(', ')}, which was not given. Pass restore(model, from, { ${missing.join(', ')} }).`);
+  if (missing.length > 0)
+    throw new FinetuneError(
+      'bad-file',
+      'restore',
+      `the adapter uses ${missing.join(', ')}, which was not given. Pass restore(model, from, { ${missing.join(', ')} }).`,
+    );
   const { trained = [] } = header;
   const techniques = header.techniques.map(({ name, options }) => factories[name]!(options as never));
   const exactly = trained.map((name) => new RegExp(`^${name.replace(/[$()*+.?[\\\]^{|}]/g, '\\$&')}$`));

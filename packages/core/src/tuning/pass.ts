@@ -1,8 +1,8 @@
 /** One forward and backward of a training step, with the techniques' hooks around it. */
 import * as tf from '@tensorflow/tfjs-core';
-import { checked } from './gradients.ts';
-import { view } from './held.ts';
-import type { NamedGradients, StepHook } from './technique.ts';
+import { checked } from '../autograd/gradients.ts';
+import { view } from '../autograd/held.ts';
+import type { NamedGradients, StepHook } from '../technique.ts';
 
 /** The loss, and a gradient per trained variable, or 'skip' to leave everything as it was. The caller owns all. */
 export interface Pass {

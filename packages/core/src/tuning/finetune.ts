@@ -2,15 +2,15 @@
  * `finetune` ties a model, techniques and the tape together, and gives back a handle to train, save and leave.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import type { TensorSpec } from './adapter-fit.ts';
-import { FinetuneError } from './errors.ts';
-import { differentiate, recording } from './gradients.ts';
-import type { ModelReader } from './models/model-reader.ts';
-import { readModel, type TunableModel } from './models/read-model.ts';
-import { FinetuneOptimizer, type StepOptions } from './optimizer.ts';
+import type { TensorSpec } from '../adapters/adapter-fit.ts';
+import { differentiate, recording } from '../autograd/gradients.ts';
+import type { Recording } from '../autograd/tape.ts';
+import { FinetuneError } from '../errors.ts';
+import type { ModelReader } from '../models/model-reader.ts';
+import { readModel, type TunableModel } from '../models/read-model.ts';
+import type { Attachment, Technique } from '../technique.ts';
+import { FinetuneOptimizer, type StepOptions } from './finetune-optimizer.ts';
 import { type Pass, runPass } from './pass.ts';
-import type { Recording } from './tape.ts';
-import type { Attachment, Technique } from './technique.ts';
 import type { FinetuneOptions, Summary, Tuned } from './tuned.ts';
 
 const tuning = new WeakSet<object>();
@@ -27,9 +27,18 @@ const tuning = new WeakSet<object>();
  * model.compile({ optimizer: tuned.optimizer(tf.train.adam(1e-3)), loss: 'categoricalCrossentropy' });
  * await model.fit(x, y, { epochs: 3 });
  */
-export function finetune<M extends TunableModel>(model: M, techniques: Technique | readonly Technique[] = [], options: FinetuneOptions = {}): Tuned<M> {
+export function finetune<M extends TunableModel>(
+  model: M,
+  techniques: Technique | readonly Technique[] = [],
+  options: FinetuneOptions = {},
+): Tuned<M> {
   if (recording()) throw new FinetuneError('busy', 'finetune', 'called while a loss is being recorded. Call it before training.');
-  if (tuning.has(model)) throw new FinetuneError('already-tuned', 'finetune', 'this model is being fine-tuned already. Pass all techniques at once, or call merge(), detach() or dispose() first.');
+  if (tuning.has(model))
+    throw new FinetuneError(
+      'already-tuned',
+      'finetune',
+      'this model is being fine-tuned already. Pass all techniques at once, or call merge(), detach() or dispose() first.',
+    );
   return new Tuning(model, [techniques].flat() as Technique[], options);
 }
 
@@ -53,7 +62,8 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
     try {
       for (const technique of techniques) this.#attachments.push(technique.attach(this.#reader));
       const added = this.#attachments.flatMap((a) => a.variables ?? []);
-      this.#own = trainable === undefined && added.length > 0 ? [] : this.#reader.trainable(trainable, 'finetune').filter((v) => !added.includes(v));
+      this.#own =
+        trainable === undefined && added.length > 0 ? [] : this.#reader.trainable(trainable, 'finetune').filter((v) => !added.includes(v));
       this.variables = [...this.#own, ...added];
       this.#refuseConflicts();
       this.#uninstall = this.#reader.install(new Set(this.variables), checkpoint);
@@ -79,21 +89,45 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
       for (const v of a.variables ?? []) owners.set(v, [...(owners.get(v) ?? []), this.#techniques[i]!.name]);
     });
     const faults = [...owners].filter(([, names]) => names.length > 1).map(([v, names]) => `${v.name} (${names.join(', ')})`);
-    if (faults.length > 0) throw new FinetuneError('conflict', 'finetune', `variables that more than one technique trains: ${faults.join('; ')}. Give the techniques different targets.`);
-    if (this.variables.length === 0) throw new FinetuneError('no-match', 'finetune', 'nothing trains: the model has no trainable weights. Select some with { trainable }, or add a technique that brings its own.');
+    if (faults.length > 0)
+      throw new FinetuneError(
+        'conflict',
+        'finetune',
+        `variables that more than one technique trains: ${faults.join('; ')}. Give the techniques different targets.`,
+      );
+    if (this.variables.length === 0)
+      throw new FinetuneError(
+        'no-match',
+        'finetune',
+        'nothing trains: the model has no trainable weights. Select some with { trainable }, or add a technique that brings its own.',
+      );
   }
 
   optimizer(inner: tf.Optimizer, options: StepOptions = {}): tf.Optimizer {
     this.#alive();
-    if (FinetuneOptimizer.is(inner)) throw new FinetuneError('bad-option', 'optimizer', 'got an optimizer that finetune made already; expected one of tf.train, or adamW.');
-    const optimizer = new FinetuneOptimizer(inner, { variables: this.variables, pass: (loss) => this.#pass(loss), moved: (step) => this.#moved(step) }, options);
+    if (FinetuneOptimizer.is(inner))
+      throw new FinetuneError(
+        'bad-option',
+        'optimizer',
+        'got an optimizer that finetune made already; expected one of tf.train, or adamW.',
+      );
+    const optimizer = new FinetuneOptimizer(
+      inner,
+      { variables: this.variables, pass: (loss) => this.#pass(loss), moved: (step) => this.#moved(step) },
+      options,
+    );
     this.#optimizers.push(optimizer);
     return optimizer;
   }
 
   minimize(loss: () => tf.Scalar, optimizer: tf.Optimizer): tf.Scalar {
     const known = this.#optimizers.findLast((own) => own === optimizer || own.inner === optimizer);
-    if (!known && FinetuneOptimizer.is(optimizer)) throw new FinetuneError('bad-option', 'minimize', "got an optimizer of another tuning; expected one that this tuning's optimizer() made, one of tf.train, or adamW.");
+    if (!known && FinetuneOptimizer.is(optimizer))
+      throw new FinetuneError(
+        'bad-option',
+        'minimize',
+        "got an optimizer of another tuning; expected one that this tuning's optimizer() made, one of tf.train, or adamW.",
+      );
     return (known ?? this.optimizer(optimizer)).minimize(loss, true) as tf.Scalar;
   }
 
@@ -103,7 +137,8 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
   }
 
   #pass(loss: () => tf.Scalar): Pass {
-    if (this.#stepping) throw new FinetuneError('busy', 'minimize', 'called inside the loss of another step. Compute both losses in one function.');
+    if (this.#stepping)
+      throw new FinetuneError('busy', 'minimize', 'called inside the loss of another step. Compute both losses in one function.');
     this.#stepping = true;
     try {
       return runPass(loss, {
@@ -120,11 +155,19 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
   #check(loss: tf.Scalar, grads: tf.NamedTensorMap): void {
     const unreached = this.variables.filter((v) => !grads[v.name]).map((v) => this.#nameOf(v));
     if (unreached.length > 0) {
-      throw new FinetuneError('not-reached', 'minimize', `the loss does not depend on ${unreached.join(', ')}. Leave them out with { trainable }, or use them in the loss.`);
+      throw new FinetuneError(
+        'not-reached',
+        'minimize',
+        `the loss does not depend on ${unreached.join(', ')}. Leave them out with { trainable }, or use them in the loss.`,
+      );
     }
     // Reading back stalls a GPU queue; there, techniques that scale the loss look at the gradients instead.
     if (tf.getBackend() !== 'webgpu' && !Number.isFinite(loss.dataSync()[0])) {
-      throw new FinetuneError('not-finite', 'minimize', `the loss is ${loss.dataSync()[0]}. Weights and optimizer are as they were. Lower the learning rate, clip with { clipNorm }, or look at the batch.`);
+      throw new FinetuneError(
+        'not-finite',
+        'minimize',
+        `the loss is ${loss.dataSync()[0]}. Weights and optimizer are as they were. Lower the learning rate, clip with { clipNorm }, or look at the batch.`,
+      );
     }
   }
 
@@ -146,7 +189,9 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
     const total = size(this.#reader.weights) + size(this.variables.filter((v) => !this.#reader.weights.includes(v)));
     const techniques = this.#techniques.map((t) => t.name);
     const share = ((100 * trainable) / total).toPrecision(3);
-    const line = [`trainable ${trainable.toLocaleString('en')} of ${total.toLocaleString('en')} (${Number(share)} %)`, ...techniques].join(' · ');
+    const line = [`trainable ${trainable.toLocaleString('en')} of ${total.toLocaleString('en')} (${Number(share)} %)`, ...techniques].join(
+      ' · ',
+    );
     return { trainable, total, techniques, toString: () => line };
   }
 
@@ -167,15 +212,15 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
 
   async save(to: string | tf.io.IOHandler, { optimizer }: { optimizer?: tf.Optimizer } = {}): Promise<tf.io.SaveResult> {
     this.#alive();
-    const { writeAdapter } = await import('./adapter-file.ts');
+    const { writeAdapter } = await import('../adapters/adapter-file.ts');
     const { variables: _, ...header } = this.#identity();
     return writeAdapter(to, header, this.#saved(), optimizer);
   }
 
   async load(from: string | tf.io.IOHandler, { optimizer }: { optimizer?: tf.Optimizer } = {}): Promise<void> {
     this.#alive();
-    const { readAdapter, restoreOptimizer } = await import('./adapter-file.ts');
-    const { checkAdapter } = await import('./adapter-fit.ts');
+    const { readAdapter, restoreOptimizer } = await import('../adapters/adapter-file.ts');
+    const { checkAdapter } = await import('../adapters/adapter-fit.ts');
     const adapter = await readAdapter(from);
     try {
       checkAdapter(adapter.header, adapter.tensors, this.#identity());
@@ -188,8 +233,15 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
 
   merge(): M {
     this.#alive();
-    const cannot = this.#techniques.filter((_, i) => this.#attachments[i]!.variables?.length && !this.#attachments[i]!.merge).map((t) => t.name);
-    if (cannot.length > 0) throw new FinetuneError('no-merge', 'merge', `${cannot.join(', ')} cannot be folded into the base weights. Save the adapter instead, or leave with detach().`);
+    const cannot = this.#techniques
+      .filter((_, i) => this.#attachments[i]!.variables?.length && !this.#attachments[i]!.merge)
+      .map((t) => t.name);
+    if (cannot.length > 0)
+      throw new FinetuneError(
+        'no-merge',
+        'merge',
+        `${cannot.join(', ')} cannot be folded into the base weights. Save the adapter instead, or leave with detach().`,
+      );
     const end = this.#reader.backup();
     let merged = false;
     try {
@@ -236,6 +288,7 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
   }
 
   #alive(): void {
-    if (this.#left) throw new FinetuneError('disposed', 'finetune', 'this tuning has ended by merge(), detach() or dispose(). Call finetune again.');
+    if (this.#left)
+      throw new FinetuneError('disposed', 'finetune', 'this tuning has ended by merge(), detach() or dispose(). Call finetune again.');
   }
 }

@@ -9,8 +9,8 @@
  * temporaries are freed per variable, at most four of its size at a time, where tf.train.adam holds those of all variables at once.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { FinetuneError } from './errors.ts';
-import { markState } from './probe.ts';
+import { FinetuneError } from '../errors.ts';
+import { markState } from '../memory/probe.ts';
 import { checkRanges, fraction, positive, rate } from './ranges.ts';
 import type { Schedule } from './schedules.ts';
 

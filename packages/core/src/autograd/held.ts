@@ -3,8 +3,8 @@
  * a codec made of it, or as a recipe that forms it again from smaller values.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { probes } from './probe.ts';
-import type { Codec, Kept, SavedValue } from './technique.ts';
+import { probes } from '../memory/probe.ts';
+import type { Codec, Kept, SavedValue } from '../technique.ts';
 
 /** A value one gradient will read. `read` borrows, or makes a tensor in the active tidy; `drop` ends the waiting. */
 export interface Held {
@@ -125,7 +125,11 @@ export class Store {
   #encode(value: SavedValue): Kept | undefined {
     const source = this.#sources.get(value.tensor.dataId);
     // (x − mean)² keeps x, which normalization keeps anyway, instead of x − mean.
-    if (source && (source.kernel !== 'Sub' || value.kernel === 'Square') && Object.values(source.inputs).every((t, i) => !t.isDisposed && t.dataId === source.buffers[i])) {
+    if (
+      source &&
+      (source.kernel !== 'Sub' || value.kernel === 'Square') &&
+      Object.values(source.inputs).every((t, i) => !t.isDisposed && t.dataId === source.buffers[i])
+    ) {
       return this.#recipe(source, value);
     }
     const codec = value.tensor.dtype === 'float32' ? this.#codecFor(value) : undefined;

@@ -6,13 +6,12 @@
  * computed for unwanted inputs; branches that do not lead to the result are dropped before the walk.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { FinetuneError } from './errors.ts';
-import { type Held, offRecord, Store, view } from './held.ts';
-import { probes } from './probe.ts';
+import type { GradientRule, GradientRules, KeepRule, Kept } from '../technique.ts';
 import { derivative, outputName } from './derivative.ts';
+import { type Held, offRecord, Store, view } from './held.ts';
 import { constant } from './reads.ts';
 import { type Attrs, broadcasts, spreads } from './rules.ts';
-import type { GradientRule, GradientRules, KeepRule, Kept } from './technique.ts';
+import { gather, type Shape, type Slot, whole } from './slot.ts';
 
 /** What techniques and models add to a recording. */
 export interface Recording {
@@ -26,13 +25,6 @@ export type Tensors = { readonly [name: string]: tf.Tensor };
 /** As tfjs's engine calls it: gradients by input, each computed by a function. */
 export type CustomGradient = (dy: tf.Tensor, saved: tf.Tensor[]) => { readonly [input: string]: () => tf.Tensor };
 
-type Shape = { readonly shape: number[]; readonly dtype: tf.DataType };
-
-/** A differentiable value on a tape, and the gradient gathered for it so far: of its shape, or to be broadcast to it. */
-interface Slot extends Shape {
-  grad: tf.Tensor | undefined;
-  readonly leaf: boolean;
-}
 type Dys = readonly (tf.Tensor | undefined)[];
 
 interface Node {
@@ -106,18 +98,30 @@ export class Tape implements Recorder {
   }
 
   record(kernel: string, given: Tensors, outputs: readonly tf.Tensor[], attrs: Attrs): void {
-    tf.util.assert(!tf.getGradient(kernel)?.saveAllInputs || Array.isArray(given), () => 'saveAllInputs is true, expected inputs to be an array.');
+    tf.util.assert(
+      !tf.getGradient(kernel)?.saveAllInputs || Array.isArray(given),
+      () => 'saveAllInputs is true, expected inputs to be an array.',
+    );
     const inputs: Tensors = Object.fromEntries(Object.entries(given).filter(([, t]) => t));
     for (const y of outputs) this.#store.note(y, kernel, inputs, attrs as tf.NamedAttrMap);
     const wanted = Object.keys(inputs).filter((name) => this.#slots.has(inputs[name]!.id));
     if (wanted.length === 0 || constant.has(kernel)) return;
     const rule = first(this.extra.gradients ?? [], (gradients) => gradients[kernel]);
-    const [held, pull] = rule ? this.#byRule(rule, { kernel, inputs, outputs, attrs, wanted }) : this.#byInput(kernel, inputs, outputs, attrs, wanted);
+    const [held, pull] = rule
+      ? this.#byRule(rule, { kernel, inputs, outputs, attrs, wanted })
+      : this.#byInput(kernel, inputs, outputs, attrs, wanted);
     this.#push(kernel, inputs, outputs, held, pull, !rule);
   }
 
   recordCustom(inputs: Tensors, output: tf.Tensor, held: readonly Held[], gradient: CustomGradient): void {
-    const pull = ([dy]: Dys) => mapValues(gradient(dy!, held.map((h) => h.read())), (dx) => dx());
+    const pull = ([dy]: Dys) =>
+      mapValues(
+        gradient(
+          dy!,
+          held.map((h) => h.read()),
+        ),
+        (dx) => dx(),
+      );
     this.#push('customGrad', inputs, [output], held, pull);
   }
 
@@ -137,7 +141,13 @@ export class Tape implements Recorder {
   }
 
   /** One gradient after the other, each with the values it reads, which go after their last reader. */
-  #byInput(kernel: string, inputs: Tensors, outputs: readonly tf.Tensor[], attrs: Attrs, wanted: readonly string[]): [Held[], Node['pull']] {
+  #byInput(
+    kernel: string,
+    inputs: Tensors,
+    outputs: readonly tf.Tensor[],
+    attrs: Attrs,
+    wanted: readonly string[],
+  ): [Held[], Node['pull']] {
     const at = layer;
     const values: Tensors = { ...inputs, ...Object.fromEntries(outputs.map((y, i) => [outputName(i), y])) };
     const parts = wanted.map((input) => ({ input, size: inputs[input]!.size, ...derivative(kernel, at, input, inputs, attrs) }));
@@ -148,7 +158,8 @@ export class Tape implements Recorder {
       for (const name of part.reads) {
         const make = part.derived?.[name];
         if (!(make || values[name])) continue;
-        if (!held.has(name)) held.set(name, make ? this.#derive(kernel, name, () => make(inputs, attrs)) : this.hold(kernel, roleOf(name), values[name]!));
+        if (!held.has(name))
+          held.set(name, make ? this.#derive(kernel, name, () => make(inputs, attrs)) : this.hold(kernel, roleOf(name), values[name]!));
         readers.set(name, (readers.get(name) ?? 0) + 1);
       }
     }
@@ -156,11 +167,13 @@ export class Tape implements Recorder {
     const outs = outputs.map(({ shape, dtype }) => ({ shape, dtype }));
     const pull = (dys: Dys) => {
       const all = dys.map((dy, i) => dy ?? tf.zeros(outs[i]!.shape, outs[i]!.dtype as 'float32'));
+      const ghosts = mapValues(shapes, ghost);
       const dxs: { [input: string]: tf.Tensor } = {};
       for (const part of parts) {
         dxs[part.input] = tf.tidy(() => {
-          const read = part.reads.flatMap((name) => (held.has(name) ? [[name, held.get(name)!.read()]] : []));
-          return part.gradient(all, { ...mapValues(shapes, ghost), ...Object.fromEntries(read) });
+          const read = { ...ghosts };
+          for (const name of part.reads) if (held.has(name)) read[name] = held.get(name)!.read();
+          return part.gradient(all, read);
         });
         for (const name of part.reads) {
           const left = (readers.get(name) ?? 0) - 1;
@@ -226,7 +239,8 @@ export class Tape implements Recorder {
         slot.grad = undefined;
       }
       for (const h of node.held) h.drop();
-      for (const [name, slot] of node.inputs) gather(node, name, slot, dxs[name]);
+      for (const [name, slot] of node.inputs)
+        gather(slot, dxs[name], node.own && spreads.has(node.kernel), `op ${node.kernel}. The gradient of input '${name}'`);
     }
     for (const h of node.held) h.drop();
   }
@@ -250,36 +264,16 @@ export class Tape implements Recorder {
   }
 }
 
-function gather({ kernel, own }: Node, name: string, slot: Slot, dx: tf.Tensor | undefined): void {
-  const who = `Error in gradient for op ${kernel}. The gradient of input`;
-  if (!dx) throw new FinetuneError('no-gradient', 'tape', `${who} '${name}' is wanted, but its rule gave none.`);
-  if (dx.dtype !== 'float32') throw new Error(`${who} ${name} must have 'float32' dtype, but has '${dx.dtype}'`);
-  if (!(own && spreads.has(kernel)) && !tf.util.arraysEqual(dx.shape, slot.shape)) {
-    throw new Error(`${who} '${name}' has shape '${dx.shape}', which does not match the shape of the input '${slot.shape}'`);
-  }
-  const before = slot.grad;
-  slot.grad = before ? tf.add(before, dx) : dx;
-  if (before) tf.dispose([before, dx]);
-  if (slot.leaf) for (const probe of probes) probe.gradient(slot.grad.dataId);
-}
-
-/** The gradient of a slot in its full shape. */
-function whole(slot: Slot): tf.Tensor {
-  const grad = slot.grad!;
-  if (tf.util.arraysEqual(grad.shape, slot.shape)) return grad;
-  slot.grad = slot.shape.includes(0) ? tf.zeros(slot.shape) : tf.broadcastTo(grad, slot.shape);
-  grad.dispose();
-  if (slot.leaf) for (const probe of probes) probe.gradient(slot.grad.dataId);
-  return slot.grad;
-}
-
 const roleOf = (name: string) => (/^y\d*$/.test(name) ? `outputs.${Number(name.slice(1))}` : `inputs.${name}`);
 
 /** A tensor without a value: what a gradient gets that reads only a shape. */
 const ghost = ({ shape, dtype }: Shape) => new tf.Tensor(shape, dtype, {}, -1);
 
-const mapValues = <T, R>(of: { readonly [name: string]: T }, f: (value: T, name: string) => R): { [name: string]: R } =>
-  Object.fromEntries(Object.entries(of).map(([name, value]) => [name, f(value, name)]));
+function mapValues<T, R>(of: { readonly [name: string]: T }, f: (value: T) => R): { [name: string]: R } {
+  const mapped: { [name: string]: R } = {};
+  for (const name in of) mapped[name] = f(of[name]!);
+  return mapped;
+}
 
 function first<T, R>(items: readonly T[], answer: (item: T) => R | undefined): R | undefined {
   for (const item of items) {

@@ -2,7 +2,7 @@
  * The report as one page that needs nothing else and runs no script: stacked areas over time, the peak, the tables. Hovering over
  * the picture gives the figures of a moment. System colors and opacity make it light or dark.
  */
-import { categories, gpuNote, keys, type MemoryData, type MemoryPoint, percentOf, tables, type Unit, unitFor } from './memory-data.ts';
+import { categories, gpuNote, keys, type MemoryData, type MemoryPoint, percentOf, tables, type Unit, unitFor } from './data.ts';
 
 export interface HtmlOptions {
   /** @default 'Training memory' */

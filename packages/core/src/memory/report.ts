@@ -1,6 +1,6 @@
 /** What the tracker found: plain data (JSON.stringify gives the figures), a table for a terminal or a README, a page for a browser. */
-import { aligned, gpuNote, type MemoryData, tables, unitFor } from './memory-data.ts';
-import { type HtmlOptions, memoryPage } from './memory-html.ts';
+import { aligned, gpuNote, type MemoryData, tables, unitFor } from './data.ts';
+import { type HtmlOptions, memoryPage } from './html.ts';
 
 export interface MemoryReport extends MemoryData {
   /** A fixed-width table. */

@@ -1,5 +1,5 @@
 /** Which numbers an option takes. */
-import { FinetuneError } from './errors.ts';
+import { FinetuneError } from '../errors.ts';
 
 type Range = readonly [expected: string, holds: (x: number) => boolean];
 

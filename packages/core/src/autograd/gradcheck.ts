@@ -9,7 +9,7 @@
  * Ridders 1982, Advances in Engineering Software 4(2); Numerical Recipes 5.7.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { FinetuneError } from './errors.ts';
+import { FinetuneError } from '../errors.ts';
 import { gradients } from './gradients.ts';
 
 export interface GradcheckOptions {

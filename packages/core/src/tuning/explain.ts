@@ -3,11 +3,11 @@
  * moving statistics stay as they are.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { aligned, unitFor } from '../memory/data.ts';
+import { type KeptRow, type MemoryReport, measure } from '../memory/measure.ts';
+import type { TunableModel } from '../models/read-model.ts';
+import type { Technique } from '../technique.ts';
 import { finetune } from './finetune.ts';
-import { type KeptRow, type MemoryReport, measure } from './memory.ts';
-import { aligned, unitFor } from './memory-data.ts';
-import type { TunableModel } from './models/read-model.ts';
-import type { Technique } from './technique.ts';
 import type { FinetuneOptions } from './tuned.ts';
 
 export interface ExplainOptions extends FinetuneOptions {

@@ -6,7 +6,7 @@
  *   cosine   end + (peak - end) · (1 + cos π t) / 2        Loshchilov & Hutter 2016, arXiv 1608.03983
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import { FinetuneError } from './errors.ts';
+import { FinetuneError } from '../errors.ts';
 import { checkRanges, count, rate } from './ranges.ts';
 
 /** The learning rate for the step that follows `step` finished ones. */

@@ -6,11 +6,11 @@
  * and those after it have not: go back to a saved adapter. The moving statistics are put back in either case.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { clipByGlobalNorm } from './clip.ts';
-import { FinetuneError } from './errors.ts';
-import { checkRanges, count, positive } from './ranges.ts';
+import { FinetuneError } from '../errors.ts';
+import { clipByGlobalNorm } from '../optimizers/clip.ts';
+import { checkRanges, count, positive } from '../optimizers/ranges.ts';
+import { type Schedule, setLearningRate } from '../optimizers/schedules.ts';
 import type { Pass } from './pass.ts';
-import { type Schedule, setLearningRate } from './schedules.ts';
 
 export interface StepOptions {
   /** Scales all gradients down together so that their norm is at most this. @default no clipping */
@@ -40,7 +40,11 @@ export class FinetuneOptimizer extends tf.Optimizer {
     super();
     const { accumulate = 1, clipNorm = 1 } = options;
     if (typeof (inner as Partial<tf.Optimizer> | undefined)?.applyGradients !== 'function') {
-      throw new FinetuneError('bad-option', 'optimizer', `got ${typeof inner === 'string' ? `"${inner}"` : typeof inner}; expected an optimizer of tf.train, or adamW.`);
+      throw new FinetuneError(
+        'bad-option',
+        'optimizer',
+        `got ${typeof inner === 'string' ? `"${inner}"` : typeof inner}; expected an optimizer of tf.train, or adamW.`,
+      );
     }
     checkRanges('optimizer', [count, { accumulate }], [positive, { clipNorm }]);
     this.inner = inner;

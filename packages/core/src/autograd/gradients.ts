@@ -5,11 +5,12 @@
  * They are put back in a `finally`. All coupling to tfjs's engine is in this file and `held.ts`.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { FinetuneError } from './errors.ts';
+import { FinetuneError } from '../errors.ts';
+import { override } from '../override.ts';
+import type { Undo } from '../technique.ts';
 import type { Held } from './held.ts';
-import { override } from './override.ts';
+import type { Attrs } from './rules.ts';
 import { type CustomGradient, type Recorder, type Recording, Tape, type Tensors } from './tape.ts';
-import type { Undo } from './technique.ts';
 
 let tapes: Recorder[] = [];
 let restore = () => {};
@@ -38,7 +39,7 @@ export function fusing<T>(run: () => T): T {
 
 type Forward = (backend: unknown, save: (tensors: tf.Tensor[]) => void) => tf.Tensor;
 type Invocation =
-  | { readonly kernelName: string; readonly inputs: Tensors; readonly attrs?: {} }
+  | { readonly kernelName: string; readonly inputs: Tensors; readonly attrs?: Attrs }
   | { readonly kernelName?: never; readonly forwardFunc: Forward; readonly backwardsFunc: CustomGradient; readonly inputs: Tensors };
 
 /** Puts the recording methods on the engine instance; returns what takes them off again. */

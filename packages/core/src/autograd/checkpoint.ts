@@ -6,7 +6,7 @@
  * about √n segments of n layers, memory falls to O(√n) for one more forward.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { FinetuneError } from './errors.ts';
+import { FinetuneError } from '../errors.ts';
 import { divert, gradients, recording } from './gradients.ts';
 import { view } from './held.ts';
 import type { Recorder } from './tape.ts';
@@ -27,15 +27,23 @@ export function checkpoint<T extends tf.Tensor, X extends readonly tf.Tensor[]>(
   const seen = new Seen();
   const random: number[] = [];
   let outer: readonly Recorder[] = [];
+  const collect = (tapes: readonly Recorder[]) => {
+    outer = tapes;
+    return collector(tapes, seen);
+  };
   try {
     const y = withRandom(
       (next) => random[random.push(next()) - 1]!,
-      () => divert((tapes) => collector((outer = tapes), seen), () => tf.tidy(() => f(...inputs))),
+      () => divert(collect, () => tf.tidy(() => f(...inputs))),
     );
     const sources = [...seen.wanted.values()];
     const stray = sources.filter((t) => !(t instanceof tf.Variable || inputs.includes(t))).map((t) => `[${t.shape}]`);
     if (stray.length > 0) {
-      throw new FinetuneError('bad-option', 'checkpoint', `f reads ${stray.length} differentiable tensor(s) of shape ${stray.join(', ')} from outside. Pass them to f as arguments.`);
+      throw new FinetuneError(
+        'bad-option',
+        'checkpoint',
+        `f reads ${stray.length} differentiable tensor(s) of shape ${stray.join(', ')} from outside. Pass them to f as arguments.`,
+      );
     }
     const variables = [...seen.variables];
     for (const tape of sources.length > 0 ? outer : []) {
@@ -47,7 +55,10 @@ export function checkpoint<T extends tf.Tensor, X extends readonly tf.Tensor[]>(
         let at = 0;
         const replay = () => gradients(() => f(...again), targets, dy, true, tape.extra).grads;
         const values = variables.map(([v], i) => [v, saved[inputs.length + i]!] as const);
-        const grads = withRandom(() => random[at++]!, () => rewound(values, replay));
+        const grads = withRandom(
+          () => random[at++]!,
+          () => rewound(values, replay),
+        );
         return Object.fromEntries(grads.map((g, i) => [i, () => g ?? tf.zeros(targets[i]!.shape)]));
       });
     }
@@ -77,7 +88,11 @@ class Seen {
   refuseFreed(inputs: readonly tf.Tensor[]): void {
     const gone = [...this.#outside].filter((t) => t.isDisposed && !inputs.includes(t)).map((t) => `[${t.shape}]`);
     if (gone.length === 0) return;
-    throw new FinetuneError('disposed', 'checkpoint', `f read tensors of shape ${gone.join(', ')} from outside, which are disposed when backward runs it again. Pass them to f as arguments.`);
+    throw new FinetuneError(
+      'disposed',
+      'checkpoint',
+      `f read tensors of shape ${gone.join(', ')} from outside, which are disposed when backward runs it again. Pass them to f as arguments.`,
+    );
   }
 }
 

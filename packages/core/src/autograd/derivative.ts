@@ -1,6 +1,6 @@
 /** Finds how one input of a kernel is differentiated. */
 import * as tf from '@tensorflow/tfjs-core';
-import { FinetuneError } from './errors.ts';
+import { FinetuneError } from '../errors.ts';
 import { reads } from './reads.ts';
 import { type Attrs, type InputGradient, rules, stockGradient, type Values } from './rules.ts';
 
@@ -20,10 +20,19 @@ export function derivative(kernel: string, at: string, input: string, inputs: Va
   if (rule) return { reads: rule[0], gradient: ([dy], v) => rule[1](dy!, v, attrs), derived: rule[2] };
   const config = tf.getGradient(kernel);
   if (!config) return { reads: [], gradient: () => missing(kernel, at) };
-  const saved = config.saveAllInputs ? Object.keys(inputs) : [...(config.inputsToSave ?? []), ...(config.outputsToSave ?? []).flatMap((save, i) => (save ? [outputName(i)] : []))];
+  const saved = config.saveAllInputs
+    ? Object.keys(inputs)
+    : [...(config.inputsToSave ?? []), ...(config.outputsToSave ?? []).flatMap((save, i) => (save ? [outputName(i)] : []))];
   return {
     reads: reads[kernel] ? (reads[kernel][input] ?? []) : saved,
-    gradient: (dys, v) => stockGradient(kernel, input, dys.length > 1 ? dys : dys[0]!, saved.map((name) => v[name]!), attrs),
+    gradient: (dys, v) =>
+      stockGradient(
+        kernel,
+        input,
+        dys.length > 1 ? dys : dys[0]!,
+        saved.map((name) => v[name]!),
+        attrs,
+      ),
   };
 }
 

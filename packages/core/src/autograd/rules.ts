@@ -91,14 +91,18 @@ function part(dy: tf.Tensor, v: Values, input: string, axis: number): tf.Tensor 
 
 const { greaterEqual, lessEqual, logicalAnd } = tf;
 /** One byte a value, where tfjs keeps the four of x. */
-const inRange = { mask: ({ x }: Values, { clipValueMin, clipValueMax }: any) => logicalAnd(greaterEqual(x!, clipValueMin), lessEqual(x!, clipValueMax)) };
+const inRange = {
+  mask: ({ x }: Values, { clipValueMin, clipValueMax }: any) => logicalAnd(greaterEqual(x!, clipValueMin), lessEqual(x!, clipValueMax)),
+};
 const chosen = (derived: (inputs: Values) => tf.Tensor): InputGradients => ({
   a: [['mask'], (dy, { mask, a }) => reduceTo(tf.mul(dy, tf.cast(mask!, 'float32')), a!.shape), { mask: derived }],
   b: [['mask'], (dy, { mask, b }) => reduceTo(tf.mul(dy, tf.cast(tf.logicalNot(mask!), 'float32')), b!.shape), { mask: derived }],
 });
 
 /** tfjs's gradient asks for x and uses its shape; wasm wants to see some data. */
-const resized = (kernel: string): InputGradients => ({ images: [[], (dy, { images }, attrs) => stockGradient(kernel, 'images', dy, [tf.zeros(images!.shape)], attrs)] });
+const resized = (kernel: string): InputGradients => ({
+  images: [[], (dy, { images }, attrs) => stockGradient(kernel, 'images', dy, [tf.zeros(images!.shape)], attrs)],
+});
 
 export const rules: { readonly [kernel: string]: InputGradients } = {
   ClipByValue: { x: [['mask'], (dy, { mask }) => tf.where(mask!, dy, tf.zerosLike(dy)), inRange] },
@@ -113,7 +117,8 @@ export const rules: { readonly [kernel: string]: InputGradients } = {
   GatherV2: {
     x: [
       ['indices'],
-      (dy, v, attrs) => stockGradient('GatherV2', 'x', dy, [attrs.batchDims === 1 ? tf.zeros(v['x']!.shape) : v['x']!, v['indices']!], attrs),
+      (dy, v, attrs) =>
+        stockGradient('GatherV2', 'x', dy, [attrs.batchDims === 1 ? tf.zeros(v['x']!.shape) : v['x']!, v['indices']!], attrs),
     ],
     indices: [[], (_, v) => tf.zeros(v['indices']!.shape)],
   },
@@ -126,7 +131,14 @@ export const rules: { readonly [kernel: string]: InputGradients } = {
     (dy, v, attrs) => {
       const axis = tf.util.parseAxisParam(attrs.axis, dy.shape)[0];
       const begin = dy.shape.map((_, i) => (i === axis ? Number(input) : 0));
-      return tf.reshape(tf.slice(dy, begin, dy.shape.map((d, i) => (i === axis ? 1 : d))), v[input]!.shape);
+      return tf.reshape(
+        tf.slice(
+          dy,
+          begin,
+          dy.shape.map((d, i) => (i === axis ? 1 : d)),
+        ),
+        v[input]!.shape,
+      );
     },
   ],
   // step(y) = step(x), and y is what the next kernel keeps: one buffer instead of two.
