@@ -25,6 +25,8 @@ export interface Attachment {
   readonly keep?: KeepRule;
   /** 4 What happens around an optimizer step. */
   readonly step?: StepHook;
+  /** What attaching did and what it had to leave out, a line each: shown by `tuned.summary()`. */
+  readonly notes?: readonly string[];
   /** 5 Folds the technique into the base weights. Absent: `tuned.merge()` drops a technique without variables, and throws for one with. */
   merge?(): void;
   /** Leaves the model bit for bit as it was, and disposes what the technique made. */
@@ -137,6 +139,8 @@ export interface Site {
   readonly weights: readonly SiteWeight[];
   /** The tfjs layer, for a LayersModel. */
   readonly layer?: unknown;
+  /** True if something else runs in place of the site now. */
+  readonly replaced: boolean;
   /** Runs `forward` instead. Two on one site nest like middleware: the last one is outermost. */
   replace(forward: (x: tf.Tensor, next: Forward) => tf.Tensor): Undo;
   /** Adds `delta`, of the kernel's shape, into the kernel (borrows it). */

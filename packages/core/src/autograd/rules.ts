@@ -64,7 +64,7 @@ const likeMatMul = (): InputGradients => {
 const batchNorm = (): InputGradients => {
   const inverse = (v: Values, attrs: any) => tf.rsqrt(tf.add(v['variance']!, tf.scalar(attrs.varianceEpsilon)));
   const scaled = (dy: tf.Tensor, v: Values) => (v['scale'] ? tf.mul(dy, v['scale']) : dy);
-  const perChannel = (x: tf.Tensor, { mean }: Values) => (mean!.rank === 1 ? reduceTo(x, mean!.shape) : tf.reshape(x, mean!.shape));
+  const perChannel = (x: tf.Tensor, { mean }: Values) => reduceTo(x, mean!.shape);
   const centered = (v: Values) => tf.sub(v['x']!, v['mean']!);
   return {
     x: [['variance', 'scale'], (dy, v, attrs) => scaled(tf.mul(dy, inverse(v, attrs)), v)],

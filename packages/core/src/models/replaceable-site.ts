@@ -11,8 +11,6 @@ export interface Switch {
 export type Replacement = (x: tf.Tensor, next: Forward) => tf.Tensor;
 
 export interface ReplaceableSite extends Site {
-  /** True if something else runs in place of the site. */
-  readonly replaced: boolean;
   /** Runs what replaces `base`, the last replacement outermost. */
   run(x: tf.Tensor, base: Forward): tf.Tensor;
 }

@@ -192,7 +192,8 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
     const line = [`trainable ${trainable.toLocaleString('en')} of ${total.toLocaleString('en')} (${Number(share)} %)`, ...techniques].join(
       ' · ',
     );
-    return { trainable, total, techniques, toString: () => line };
+    const notes = this.#attachments.flatMap((a) => a.notes ?? []);
+    return { trainable, total, techniques, notes, toString: () => [line, ...notes].join('\n') };
   }
 
   #identity() {

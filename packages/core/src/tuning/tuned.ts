@@ -53,10 +53,12 @@ export interface Tuned<M = TunableModel> {
   dispose(): void;
 }
 
-/** How much trains. `String(summary)` is one line. */
+/** How much trains. `String(summary)` is one line, and one for each note. */
 export interface Summary {
   readonly trainable: number;
   readonly total: number;
   readonly techniques: readonly string[];
+  /** What the techniques say of this model: what they did, and what they had to leave out. */
+  readonly notes: readonly string[];
   toString(): string;
 }
