@@ -10,7 +10,7 @@ import type { ModelView, Technique } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { type ConvBnWeights, foldBias, scaleOf } from './fold-weights.ts';
 import { foldedNow } from './folded.ts';
-import { never, type Notes, replaceNorm, type SitedPair, sitedPlan } from './fuse.ts';
+import { freezeNorm, type Notes, type SitedPair, sitedPlan } from './fuse.ts';
 import { type ModeOptions, optionsOf } from './norms.ts';
 import { type Folded, type Pair, replacePair } from './pair.ts';
 import { describe } from './pairs-of.ts';
@@ -41,7 +41,7 @@ export function deployMode(options: ModeOptions = {}): Technique {
       const undos = [
         ...deployed.map((one) => replace(one, () => one)),
         ...pairs.filter(frozen).map((one) => replace(one, () => foldedNow(one.pair))),
-        ...left.map(({ site }) => replaceNorm(site, never)),
+        ...left.map(({ site }) => freezeNorm(site)),
       ];
       return {
         variables: [...deployed.flatMap(({ kernel, bias }) => [kernel, bias]), ...others(model, pairs, trained)],
@@ -99,7 +99,7 @@ function absorb({ pair, kernel, bias }: Deployed): void {
   const k = scaleOf(pair.weights());
   put('kernel', tf.div(kernel, tf.reshape(k, [...pair.channels])));
   const wanted = pair.biasBehind === undefined ? bias : tf.add(bias, before.bias!);
-  const missing = tf.sub(wanted, foldBias(pair.weights())); // [c]
+  const missing = tf.sub(wanted, foldBias(pair.weights(), k)); // [c]
   if (before.beta) put('beta', tf.add(before.beta, missing));
   else if (before.bias) put('bias', tf.add(before.bias, tf.div(missing, k)));
   else put('mean', tf.sub(before.mean, tf.div(missing, k)));

@@ -7,7 +7,7 @@
  * norm follows the `training` argument of the call, which `fit` sets, so that there is no such mode. A GraphModel has no other.
  */
 import type { Technique } from '@leantune/core';
-import { never, type Notes, replaceNorm } from './fuse.ts';
+import { freezeNorm, type Notes } from './fuse.ts';
 import { type ModeOptions, normsOf, optionsOf } from './norms.ts';
 
 /** @throws FinetuneError when attached: `no-match`, `bad-option`, `bad-model` (plain variables) */
@@ -17,7 +17,7 @@ export function evalMode(options: ModeOptions = {}): Technique {
     options: optionsOf(options),
     attach(model): Notes {
       const norms = normsOf(model, options.targets, 'evalMode');
-      const undos = norms.map((site) => replaceNorm(site, never));
+      const undos = norms.map(freezeNorm);
       return { notes: [`${norms.length} batch norms with frozen statistics`], detach: () => undos.forEach((undo) => undo()) };
     },
   };

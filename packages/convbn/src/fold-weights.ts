@@ -32,23 +32,27 @@ export function scaleOf({ gamma, variance, epsilon }: ConvBnWeights): tf.Tensor 
 }
 
 /**
- * w' = w·k, of the kernel's shape.
+ * w' = w·k, of the kernel's shape, and b' = β − (μ − b)·k, [c]. For a loss of your own: `tf.conv2d(x, kernel, …).add(bias)`.
  *
  * @param channels the shape of k next to the kernel: `[c]` where the channels are last; `[c, 1]` for a transposed convolution
  *   [h, w, c, cIn]; `[cIn, m]` for a depthwise one [h, w, cIn, m]
  */
-export function foldKernel(weights: ConvBnWeights, channels: readonly number[] = [weights.mean.size]): tf.Tensor {
-  return tf.mul(weights.kernel, tf.reshape(scaleOf(weights), [...channels]));
+export function foldWeights(
+  weights: ConvBnWeights,
+  channels: readonly number[] = [weights.mean.size],
+): { readonly kernel: tf.Tensor; readonly bias: tf.Tensor } {
+  const scale = scaleOf(weights);
+  return { kernel: foldKernel(weights, channels, scale), bias: foldBias(weights, scale) };
 }
 
-/** b' = β − (μ − b)·k, [c]. */
-export function foldBias(weights: ConvBnWeights): tf.Tensor {
-  const { bias, beta, mean } = weights;
-  const centered = tf.mul(bias ? tf.sub(mean, bias) : mean, scaleOf(weights));
+export function foldKernel({ kernel }: ConvBnWeights, channels: readonly number[], scale: tf.Tensor): tf.Tensor {
+  return tf.mul(kernel, tf.reshape(scale, [...channels]));
+}
+
+export function foldBias({ bias, beta, mean }: ConvBnWeights, scale: tf.Tensor): tf.Tensor {
+  const centered = tf.mul(bias ? tf.sub(mean, bias) : mean, scale);
   return beta ? tf.sub(beta, centered) : tf.neg(centered);
 }
 
 /** β − μ·k: what the norm adds to a value that is already scaled, [c]. */
-export function shiftOf(weights: ConvBnWeights): tf.Tensor {
-  return foldBias({ ...weights, bias: undefined });
-}
+export const shiftOf = (weights: ConvBnWeights): tf.Tensor => foldBias({ ...weights, bias: undefined }, scaleOf(weights));

@@ -4,9 +4,9 @@
  * The copy is made of the model's own classes by applying copies of its layers to each other, so this package needs no tfjs-layers.
  */
 import { FinetuneError } from '@leantune/core';
-import type { LayersModel } from '@tensorflow/tfjs-layers';
 import * as tf from '@tensorflow/tfjs-core';
-import { foldBias, foldKernel } from './fold-weights.ts';
+import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { foldWeights } from './fold-weights.ts';
 import type { LayersPair } from './layers-pair.ts';
 import { layersPlan } from './layers-pairs.ts';
 import type { Pair } from './pair.ts';
@@ -30,7 +30,8 @@ export interface FoldOptions {
  */
 export function fold(model: LayersModel, { partial = false }: FoldOptions = {}): LayersModel {
   const root = model as unknown as Container;
-  if (!isContainer(root)) throw new FinetuneError('bad-model', 'fold', 'got no LayersModel; expected one. A GraphModel is folded by the converter.');
+  if (!isContainer(root))
+    throw new FinetuneError('bad-model', 'fold', 'got no LayersModel; expected one. A GraphModel is folded by the converter.');
   const { pairs, left } = layersPlan(root);
   const stay = [...left, ...pairs.filter(({ padded }) => padded).map(({ norm }) => ({ norm, reason: 'zero padding comes between' }))];
   if (pairs.length + left.length === 0)
@@ -100,7 +101,8 @@ class Copies {
     const pair = this.#convs.get(layer);
     if (!pair) return own;
     const weights = pair.weights();
+    const { kernel, bias } = foldWeights(weights, pair.channels);
     const kernels = own.filter((w) => w !== weights.bias); // two of a separable convolution
-    return [...kernels.map((w) => (w === weights.kernel ? foldKernel(weights, pair.channels) : w)), foldBias(weights)];
+    return [...kernels.map((w) => (w === weights.kernel ? kernel : w)), bias];
   }
 }

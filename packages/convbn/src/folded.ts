@@ -1,15 +1,16 @@
 /** What the convolution of a pair runs with, and how the folded kernel waits for backward: not at all. */
 import type { KeepRule } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { foldBias, foldKernel, scaleOf } from './fold-weights.ts';
+import { foldBias, foldKernel, foldWeights, scaleOf } from './fold-weights.ts';
 import type { Folded, Pair } from './pair.ts';
 
 /** w' and b' of the weights as they are now, but for what `pair` adds elsewhere. */
 export function foldedNow(pair: Pair): Folded {
   const weights = pair.weights();
-  const kernel = foldKernel(weights, pair.channels);
-  if (pair.padded) return { kernel, bias: weights.bias && tf.mul(weights.bias, scaleOf(weights)) };
-  const bias = foldBias(weights);
+  const scale = scaleOf(weights);
+  const kernel = foldKernel(weights, pair.channels, scale);
+  if (pair.padded) return { kernel, bias: weights.bias && tf.mul(weights.bias, scale) };
+  const bias = foldBias(weights, scale);
   return { kernel, bias: pair.biasBehind === undefined ? bias : tf.sub(bias, weights.bias!) };
 }
 
@@ -30,7 +31,7 @@ export function recipes(): Recipes {
     keep({ tensor }) {
       const pair = pairs.get(tensor.dataId);
       if (!pair) return undefined;
-      const decode = () => foldKernel(pair.weights(), pair.channels);
+      const decode = () => foldWeights(pair.weights(), pair.channels).kernel;
       return { name: 'refold', encode: () => ({ bytes: 0, decode, dispose() {} }) };
     },
   };

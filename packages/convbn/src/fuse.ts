@@ -1,9 +1,9 @@
 /** Puts what was found in a model in place: pairs as one convolution each, all other norms with frozen statistics. */
 import type { Attachment, ModelView, Site, Undo } from '@leantune/core';
+import { type ModeOptions, normsOf } from './norms.ts';
 import type { Pair } from './pair.ts';
 import { type LeftNorm, type Plan, planOf } from './pairs-of.ts';
-import { type ModeOptions, normsOf } from './norms.ts';
-import { type Norm, runNorm } from './tfjs-layers.ts';
+import { type Norm, runFrozen } from './tfjs-layers.ts';
 
 /** A pair with the sites of its two halves. */
 export interface SitedPair {
@@ -31,13 +31,11 @@ export function sitedPlan(model: ModelView, { targets }: ModeOptions, who: strin
   };
 }
 
-/** Runs a norm with the statistics of the batch, or with frozen ones. Those of a GraphModel are frozen as they are. */
-export function replaceNorm(site: Site, training: () => boolean): Undo {
+/** Runs a norm with frozen statistics. Those of a GraphModel are frozen as they are. */
+export function freezeNorm(site: Site): Undo {
   const norm = site.layer as Norm | undefined;
-  return norm ? site.replace((x) => runNorm(norm, x, training())) : () => {};
+  return norm ? site.replace((x) => runFrozen(norm, x)) : () => {};
 }
-
-export const never = (): boolean => false;
 
 /** What `summary` may show beside the technique's name. */
 export interface Notes extends Attachment {

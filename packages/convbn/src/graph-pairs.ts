@@ -2,8 +2,9 @@
  * The pairs of a GraphModel: FusedBatchNorm behind Conv2D or DepthwiseConv2dNative, fused with a bias or not, or with an addition of
  * a bias between. The converter folds batch norms itself unless told not to; such graphs are refused, as only what is folded could train.
  */
-import type { GraphModel } from '@tensorflow/tfjs-converter';
+
 import { FinetuneError, type Site } from '@leantune/core';
+import type { GraphModel } from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
 import type { ConvBnWeights } from './fold-weights.ts';
 import type { Pair } from './pair.ts';

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { ConvBnWeights } from './fold-weights.ts';
 import type { Pair } from './pair.ts';
-import { type Layer, type LayerVariable, type Norm, runNorm } from './tfjs-layers.ts';
+import { type Layer, type LayerVariable, type Norm, runFrozen } from './tfjs-layers.ts';
 
 interface Named<L> {
   readonly name: string;
@@ -53,7 +53,7 @@ export function layersPair(conv: Named<Layer>, norm: Named<Norm>, padded: boolea
     weights: () => ({ ...variables(), epsilon: own.epsilon }) as ConvBnWeights,
     variable: (role) => variables()[role] as tf.Variable,
     run: (x, next, kernel, bias) => withWeights(layer, field, kernel, bias, () => next(x)),
-    normalize: (x) => runNorm(own, x, false),
+    normalize: (x) => runFrozen(own, x),
     alongChannels: (values) => (layer.dataFormat === 'channelsFirst' ? tf.reshape(values, [-1, 1, 1]) : values),
   };
 }

@@ -12,7 +12,7 @@ export function normsOf(model: ModelView, targets: ModeOptions['targets'], who: 
     throw new FinetuneError(
       'bad-model',
       who,
-      'got variables by name; expected a LayersModel or a GraphModel. Call foldKernel and foldBias in the loss instead.',
+      'got variables by name; expected a LayersModel or a GraphModel. Call foldWeights in the loss instead.',
     );
   const chosen = targets === undefined ? model.sites().filter(({ kind }) => kind === 'batchNorm') : model.sites(targets, who);
   const others = chosen.filter(({ kind }) => kind !== 'batchNorm').map(({ name, type }) => `"${name}" (${type})`);

@@ -1,8 +1,7 @@
 /** A convolution and the batch norm that follows it, the same for the kinds of model. */
-import { FinetuneError, type Forward, type Site, type Undo } from '@leantune/core';
+import type { Forward, Site, Undo } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
-import type { ConvBnWeights } from './fold-weights.ts';
-import { shiftOf } from './fold-weights.ts';
+import { type ConvBnWeights, shiftOf } from './fold-weights.ts';
 
 export interface Pair {
   /** The names of their sites. */
@@ -31,51 +30,41 @@ export interface Folded {
   readonly bias: tf.Tensor | undefined;
 }
 
-/** How many replacements a site has; core that does not say is taken to have ours alone. */
-const replacementsOf = (site: Site): number => (site as { readonly replacements?: number }).replacements ?? 1;
-
 /** One convolution with `folded` weights in place of both. */
 export function replacePair(pair: Pair, conv: Site, norm: Site, folded: () => Folded): Undo {
-  const undos = [
-    conv.replace((x, next) => {
-      const { kernel, bias } = folded();
-      return pair.run(x, next, kernel, bias);
-    }),
-    norm.replace((x) => (pair.padded ? tf.add(x, pair.alongChannels(shiftOf(pair.weights()))) : tf.reshape(x, x.shape))),
-  ];
-  return () => undos.forEach((undo) => undo());
+  return replaceBoth(pair, conv, norm, folded, () => true);
 }
 
 /**
- * As {@link replacePair} while nobody else replaces the convolution. An adapter beside it is scaled by the norm as well, so then
- * both run one after the other, with frozen statistics.
+ * As {@link replacePair} unless another technique replaces the convolution too. What it puts beside it is scaled by the norm as
+ * well, so then both run one after the other, with frozen statistics.
  */
 export function replacePairAlone(pair: Pair, conv: Site, norm: Site, folded: () => Folded): Undo {
-  const taken = (conv as { readonly replaced?: boolean }).replaced === true;
-  const alone = () => !taken && replacementsOf(conv) === 1;
-  const made = new WeakSet<object>();
-  const undos = [
-    conv.replace((x, next) => {
-      if (!alone()) return next(x);
-      const { kernel, bias } = folded();
-      const y = pair.run(x, next, kernel, bias);
-      made.add(y.dataId);
-      return y;
-    }),
-    norm.replace((x, next) => {
-      if (!alone()) return pair.normalize(x, next);
-      if (pair.padded) return tf.add(x, pair.alongChannels(shiftOf(pair.weights())));
-      if (!(pair.biasBehind !== undefined || made.has(x.dataId))) throw wrapped(pair);
-      return tf.reshape(x, x.shape); // a handle of its own on the same buffer
-    }),
-  ];
-  return () => undos.forEach((undo) => undo());
+  let alone: boolean | undefined;
+  return replaceBoth(pair, conv, norm, folded, (others) => (alone ??= !others()));
 }
 
-function wrapped({ conv, norm }: Pair): FinetuneError {
-  return new FinetuneError(
-    'conflict',
-    'tuneMode',
-    `another technique replaces "${conv}" as well, and what it adds would miss the scale of "${norm}". Put tuneMode last in the list of techniques.`,
-  );
+function replaceBoth(pair: Pair, conv: Site, norm: Site, folded: () => Folded, fuses: (others: () => boolean) => boolean): Undo {
+  const own: Parameters<Site['replace']>[0] = (x, next) => {
+    if (!fuses(others)) return next(x);
+    const { kernel, bias } = folded();
+    return pair.run(x, next, kernel, bias);
+  };
+  let undoConv = conv.replace(own);
+  /** Asked in the first run, when all techniques are attached. */
+  const others = () => {
+    undoConv();
+    const replaced = (conv as Site & { readonly replaced?: boolean }).replaced === true;
+    undoConv = conv.replace(own);
+    return replaced;
+  };
+  const undoNorm = norm.replace((x, next) => {
+    if (!fuses(others)) return pair.normalize(x, next);
+    if (pair.padded) return tf.add(x, pair.alongChannels(shiftOf(pair.weights())));
+    return tf.reshape(x, x.shape); // a handle of its own on the same buffer
+  });
+  return () => {
+    undoConv();
+    undoNorm();
+  };
 }

@@ -40,8 +40,8 @@ export interface LayerClass {
 export interface Norm extends Layer {
   readonly axis: number;
   readonly epsilon: number;
-  gamma?: LayerVariable | null;
-  beta?: LayerVariable | null;
+  readonly gamma?: LayerVariable | null;
+  readonly beta?: LayerVariable | null;
   readonly movingMean: LayerVariable;
   readonly movingVariance: LayerVariable;
 }
@@ -58,18 +58,9 @@ export const isContainer = (layer: Layer): layer is Container =>
 
 export const isNorm = (layer: Layer): layer is Norm => layer.getClassName() === 'BatchNormalization';
 
-/** tfjs reads gamma and beta in training whether they exist or not; its batch norm takes null for either. */
-const absent = { read: () => null } as unknown as LayerVariable;
-
-/** The norm in one of its two modes, whatever the call asked for. */
-export function runNorm(norm: Norm, x: tf.Tensor, training: boolean): tf.Tensor {
-  const { gamma = null, beta = null } = norm;
-  if (training) Object.assign(norm, { gamma: gamma ?? absent, beta: beta ?? absent });
-  try {
-    return Reflect.apply(Object.getPrototypeOf(norm).call, norm, [x, { training }]);
-  } finally {
-    if (training) Object.assign(norm, { gamma, beta });
-  }
+/** The norm with its moving statistics, whatever the call asked for. */
+export function runFrozen(norm: Norm, x: tf.Tensor): tf.Tensor {
+  return Reflect.apply(Object.getPrototypeOf(norm).call, norm, [x, { training: false }]);
 }
 
 /** All tensors that lead to the outputs of a container, each after those it is computed from. */

@@ -9,7 +9,7 @@
  */
 import type { Technique } from '@leantune/core';
 import { recipes } from './folded.ts';
-import { never, type Notes, replaceNorm, sitedPlan } from './fuse.ts';
+import { freezeNorm, type Notes, sitedPlan } from './fuse.ts';
 import { type ModeOptions, optionsOf } from './norms.ts';
 import { replacePairAlone } from './pair.ts';
 import { describe } from './pairs-of.ts';
@@ -32,7 +32,7 @@ export function tuneMode(options: ModeOptions = {}): Technique {
       const { folded, keep } = recipes();
       const undos = [
         ...plan.pairs.map(({ pair, conv, norm }) => replacePairAlone(pair, conv, norm, () => folded(pair))),
-        ...plan.left.map(({ site }) => replaceNorm(site, never)),
+        ...plan.left.map(({ site }) => freezeNorm(site)),
       ];
       return {
         keep,
