@@ -23,7 +23,7 @@ export interface Layer {
   readonly name: string;
   readonly inboundNodes: readonly LayerNode[];
   readonly weights: readonly LayerVariable[];
-  readonly constructor: Function;
+  readonly constructor: object;
   readonly activation?: { getClassName(): string } | null;
   readonly dataFormat?: string;
   getClassName(): string;

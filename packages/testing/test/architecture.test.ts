@@ -239,6 +239,7 @@ test('the public names are these', async () => {
       "backends .": "BackendError useBackend",
       "backends ./cpu": "registerCpuKernels",
       "backends ./wasm": "guardHeap heapUse registerWasmKernels",
+      "convbn .": "deployMode evalMode fold foldWeights pairsOf trainMode tuneMode",
       "core .": "FinetuneError adamW checkpoint clipByGlobalNorm constant cosine explain finetune gradcheck gradients join linear measure restore setLearningRate trackMemory valueAndGrads warmup warmupCosine",
     }
   `);
