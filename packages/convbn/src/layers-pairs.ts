@@ -100,5 +100,6 @@ function fault(norm: Norm, conv: Layer, rank: number): string | undefined {
 }
 
 const isLinear = ({ activation }: Layer): boolean => !activation || activation.getClassName() === 'linear';
-const axisOf = ({ axis }: Norm, rank: number): number => (axis < 0 ? axis + rank : axis);
+/** Files of Keras have the axis as a list of one. */
+const axisOf = ({ axis }: Norm, rank: number): number => (Number(axis) + rank) % rank;
 const channelsOf = ({ dataFormat }: Layer, rank: number): number => (dataFormat === 'channelsFirst' ? 1 : rank - 1);

@@ -38,7 +38,7 @@ export interface LayerClass {
 }
 
 export interface Norm extends Layer {
-  readonly axis: number;
+  readonly axis: number | readonly number[];
   readonly epsilon: number;
   readonly gamma?: LayerVariable | null;
   readonly beta?: LayerVariable | null;

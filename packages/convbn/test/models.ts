@@ -30,6 +30,7 @@ export const cases: { readonly [name: string]: Case } = {
     convOptions: { useBias: false },
     norm: { scale: false, center: false },
   },
+  'an axis as files of Keras have it': { inputShape: image, conv: conv2d, norm: { axis: [3] } },
   'a small epsilon': { inputShape: image, conv: conv2d, norm: { epsilon: 1e-5 } },
   'a Conv1D': { inputShape: [7, 3], conv: (layers, options) => layers.conv1d({ ...sizes, ...options }) },
   'a Conv3D': { inputShape: [4, 3, 3, 2], conv: (layers, options) => layers.conv3d({ ...sizes, ...options }) },
@@ -105,7 +106,7 @@ export function twoLayers(model: tf.Sequential, x: tf.Tensor): tf.Tensor {
 }
 
 function byDefinition(norm: Norm, y: tf.Tensor): tf.Tensor {
-  const axis = ((norm['axis'] as number) + y.rank) % y.rank;
+  const axis = (Number(norm['axis']) + y.rank) % y.rank;
   const along = (t: tf.Tensor) =>
     tf.reshape(
       t,
