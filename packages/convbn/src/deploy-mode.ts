@@ -66,7 +66,7 @@ function withoutPadding({ pairs, left }: SitedPlan): SitedPlan {
 }
 
 const tensorsOf = (pair: Pair): readonly unknown[] => Object.values(pair.weights());
-const replace = ({ pair, conv, norm }: SitedPair, folded: () => Folded) => replacePair(pair, conv, norm, folded);
+const replace = ({ pair, conv, norm }: SitedPair, folded: () => Folded) => replacePair(pair, conv, norm, folded, { yields: false });
 
 function deploy(sited: SitedPair): Deployed {
   const id = ++made; // engine-wide names are unique; files leave the number out

@@ -30,36 +30,29 @@ export interface Folded {
   readonly bias: tf.Tensor | undefined;
 }
 
-/** One convolution with `folded` weights in place of both. */
-export function replacePair(pair: Pair, conv: Site, norm: Site, folded: () => Folded): Undo {
-  return replaceBoth(pair, conv, norm, folded, () => true);
-}
-
 /**
- * As {@link replacePair} unless another technique replaces the convolution too. What it puts beside it is scaled by the norm as
- * well, so then both run one after the other, with frozen statistics.
+ * One convolution with `folded` weights in place of both. With `yields`, not where another technique replaces the convolution too:
+ * what that puts beside it is scaled by the norm as well, so there both run one after the other, with frozen statistics.
  */
-export function replacePairAlone(pair: Pair, conv: Site, norm: Site, folded: () => Folded): Undo {
-  let alone: boolean | undefined;
-  return replaceBoth(pair, conv, norm, folded, (others) => (alone ??= !others()));
-}
-
-function replaceBoth(pair: Pair, conv: Site, norm: Site, folded: () => Folded, fuses: (others: () => boolean) => boolean): Undo {
-  const own: Parameters<Site['replace']>[0] = (x, next) => {
-    if (!fuses(others)) return next(x);
+export function replacePair(pair: Pair, conv: Site, norm: Site, folded: () => Folded, { yields }: { readonly yields: boolean }): Undo {
+  let shared = yields ? undefined : false;
+  const fused: Parameters<Site['replace']>[0] = (x, next) => {
+    if (isShared()) return next(x);
     const { kernel, bias } = folded();
     return pair.run(x, next, kernel, bias);
   };
-  let undoConv = conv.replace(own);
-  /** Asked in the first run, when all techniques are attached. */
-  const others = () => {
-    undoConv();
-    const replaced = (conv as Site & { readonly replaced?: boolean }).replaced === true;
-    undoConv = conv.replace(own);
-    return replaced;
+  let undoConv = conv.replace(fused);
+  /** Asked first in the first run: all techniques are attached then. */
+  const isShared = (): boolean => {
+    if (shared === undefined) {
+      undoConv();
+      shared = (conv as Site & { readonly replaced?: boolean }).replaced === true;
+      undoConv = conv.replace(fused);
+    }
+    return shared;
   };
   const undoNorm = norm.replace((x, next) => {
-    if (!fuses(others)) return pair.normalize(x, next);
+    if (isShared()) return pair.normalize(x, next);
     if (pair.padded) return tf.add(x, pair.alongChannels(shiftOf(pair.weights())));
     return tf.reshape(x, x.shape); // a handle of its own on the same buffer
   });

@@ -11,7 +11,7 @@ import type { Technique } from '@leantune/core';
 import { recipes } from './folded.ts';
 import { freezeNorm, type Notes, sitedPlan } from './fuse.ts';
 import { type ModeOptions, optionsOf } from './norms.ts';
-import { replacePairAlone } from './pair.ts';
+import { replacePair } from './pair.ts';
 import { describe } from './pairs-of.ts';
 
 /**
@@ -31,7 +31,7 @@ export function tuneMode(options: ModeOptions = {}): Technique {
       const plan = sitedPlan(model, options, 'tuneMode');
       const { folded, keep } = recipes();
       const undos = [
-        ...plan.pairs.map(({ pair, conv, norm }) => replacePairAlone(pair, conv, norm, () => folded(pair))),
+        ...plan.pairs.map(({ pair, conv, norm }) => replacePair(pair, conv, norm, () => folded(pair), { yields: true })),
         ...plan.left.map(({ site }) => freezeNorm(site)),
       ];
       return {
