@@ -1,0 +1,96 @@
+"""What PyTorch keeps for backward in ResNet-50: Eval mode, and with the Tune-mode rewrite of torch._inductor.
+
+    python benchmarks/convbn/pytorch.py [--size 96] [--batch 16] [--write]
+
+Bytes of all distinct storages that autograd saves (saved_tensors_hooks), without those of parameters and buffers and of the images.
+The rewrite is PyTorch's own function of two modules (torch/_inductor/fx_passes/efficient_conv_bn_eval.py), run without the compiler,
+whose partitioner would recompute more. The model is that of benchmarks/models/resnet-50.ts: stride in the first convolution of a
+block, biases everywhere.
+"""
+
+import argparse
+import json
+import pathlib
+
+import torch
+from torch import nn
+from torch._inductor.fx_passes.efficient_conv_bn_eval import efficient_conv_bn_eval
+
+
+class ConvBn(nn.Module):
+    def __init__(self, c_in, c_out, size, stride, tune):
+        super().__init__()
+        self.conv = nn.Conv2d(c_in, c_out, size, stride, padding=size // 2)
+        self.bn = nn.BatchNorm2d(c_out, eps=1.001e-5)
+        self.tune = tune
+
+    def forward(self, x):
+        return efficient_conv_bn_eval(self.bn, self.conv, x) if self.tune else self.bn(self.conv(x))
+
+
+class Bottleneck(nn.Module):
+    def __init__(self, c_in, c, stride, project, tune):
+        super().__init__()
+        self.shortcut = ConvBn(c_in, 4 * c, 1, stride, tune) if project else nn.Identity()
+        self.layers = nn.ModuleList(
+            [ConvBn(c_in, c, 1, stride, tune), ConvBn(c, c, 3, 1, tune), ConvBn(c, 4 * c, 1, 1, tune)]
+        )
+
+    def forward(self, x):
+        y = torch.relu(self.layers[0](x))
+        y = torch.relu(self.layers[1](y))
+        return torch.relu(self.layers[2](y) + self.shortcut(x))
+
+
+def resnet50(classes, tune):
+    blocks, c_in = [], 64
+    for stage, (c, count) in enumerate([(64, 3), (128, 4), (256, 6), (512, 3)]):
+        for i in range(count):
+            stride = 2 if i == 0 and stage > 0 else 1
+            blocks.append(Bottleneck(c_in, c, stride, i == 0, tune))
+            c_in = 4 * c
+    stem = [ConvBn(3, 64, 7, 2, tune), nn.ReLU(), nn.MaxPool2d(3, 2, padding=1)]
+    return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(c_in, classes))
+
+
+def kept_bytes(model, x, y):
+    own = {t.untyped_storage().data_ptr() for t in [*model.parameters(), *model.buffers(), x, y]}
+    saved = {}
+
+    def pack(t):
+        storage = t.untyped_storage()
+        if storage.data_ptr() not in own:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        loss = nn.functional.cross_entropy(model(x), y)
+    kept = sum(saved.values())
+    loss.backward()
+    return kept, loss.item()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--write", action="store_true")
+    args = parser.parse_args()
+    rows = []
+    for mode, tune, training in [("Train", False, True), ("Eval", False, False), ("Tune", True, False)]:
+        torch.manual_seed(17)
+        model = resnet50(10, tune).train(training)
+        x, y = torch.randn(args.batch, 3, args.size, args.size), torch.randint(10, (args.batch,))
+        kept, loss = kept_bytes(model, x, y)
+        rows.append({"mode": mode, "keptBytes": kept, "loss": loss})
+        print(f"{mode:6} kept {kept / 1e6:8.1f} MB  loss {loss:.6f}")
+    ratio = {"tuneToEval": rows[2]["keptBytes"] / rows[1]["keptBytes"], "tuneToTrain": rows[2]["keptBytes"] / rows[0]["keptBytes"]}
+    print(ratio)
+    if args.write:
+        result = {"model": {"name": "resnet-50", "size": args.size}, "batch": args.batch, "torch": torch.__version__, "rows": rows, "ratio": ratio}
+        path = pathlib.Path(__file__).parent / "results" / "pytorch.json"
+        path.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
