@@ -109,13 +109,13 @@ function result(name: string, experiment: Experiment, rows: readonly Row[], load
   };
 }
 
+/** The commit that was measured, `-dirty` if anything but results differs from it: each run writes those. */
 function commit(): string | null {
+  const git = (...args: string[]) =>
+    execFileSync('git', args, { cwd: at('.'), encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
   try {
-    return execFileSync('git', ['describe', '--always', '--dirty', '--abbrev=12'], {
-      cwd: at('.'),
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-    }).trim();
+    const changed = git('status', '--porcelain', '--', ':/', ':(exclude,top)benchmarks/results');
+    return git('rev-parse', '--short=12', 'HEAD') + (changed ? '-dirty' : '');
   } catch {
     return null;
   }
