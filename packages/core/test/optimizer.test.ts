@@ -188,3 +188,28 @@ test('a schedule goes on where the restored optimizer was', async () => {
   tuned.dispose();
   w.dispose();
 });
+
+test('a hook that throws after the weights have moved leaves the statistics that moved with them, and no tensor', () => {
+  const { model, loss, x } = normed();
+  const tuned = finetune(
+    model,
+    hooked({
+      afterStep: () => {
+        throw new Error('after');
+      },
+    }),
+  );
+  const statistics = () =>
+    model.layers[1]!.getWeights()
+      .slice(2)
+      .map((w) => Array.from(w.dataSync()));
+  const weights = () => Array.from(model.layers[0]!.getWeights()[0]!.dataSync());
+  const optimizer = tf.train.sgd(0.1);
+  const before = { statistics: statistics(), weights: weights(), tensors: tf.memory().numTensors };
+  expect(() => tuned.minimize(loss, optimizer)).toThrow('after');
+  expect(weights()).not.toEqual(before.weights);
+  expect(statistics()).not.toEqual(before.statistics);
+  expect(tf.memory().numTensors).toBe(before.tensors);
+  tuned.dispose();
+  x.dispose();
+});

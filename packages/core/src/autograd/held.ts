@@ -96,29 +96,23 @@ export class Store {
       alias(same);
       return same;
     };
-    let dropped = false;
-    const drop = () => {
-      if (dropped) return;
-      dropped = true;
+    const drop = once(() => {
       handle?.dispose();
       if (--waiting.readers > 0) return;
       this.#waiting.delete(dataId);
       if (!free) for (const probe of probes) probe.drop(kept ?? dataId);
       kept?.dispose();
-    };
+    });
     return { read, drop };
   }
 
   /** Lets a value that a rule encoded itself wait until `drop`. */
   holdKept(kept: Kept, kernel: string, layer: string): Held {
     for (const probe of probes) probe.hold(kept, kept.bytes, kernel, layer);
-    let dropped = false;
-    const drop = () => {
-      if (dropped) return;
-      dropped = true;
+    const drop = once(() => {
       for (const probe of probes) probe.drop(kept);
       kept.dispose();
-    };
+    });
     return { read: () => kept.decode(), drop };
   }
 
@@ -147,6 +141,14 @@ export class Store {
       dispose: () => held.forEach(([, h]) => h.drop()),
     };
   }
+}
+
+function once(f: () => void): () => void {
+  let done = false;
+  return () => {
+    if (!done) f();
+    done = true;
+  };
 }
 
 /** Runs an encoder while probes attribute what it allocates to kept values. */

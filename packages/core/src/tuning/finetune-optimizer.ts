@@ -64,15 +64,14 @@ export class FinetuneOptimizer extends tf.Optimizer {
   /** `variables` is ignored: what trains was chosen in `finetune`. */
   override minimize(f: () => tf.Scalar, returnCost = false, _variables?: tf.Variable[]): tf.Scalar | null {
     const { loss, gradients, settle } = this.#stepper.pass(f);
-    let moved = false;
+    const { iterations } = this;
     try {
       if (gradients !== 'skip') this.#gather(gradients);
-      moved = gradients !== 'skip';
+      settle(gradients !== 'skip');
     } catch (error) {
+      settle(this.iterations > iterations); // what throws after the weights moved leaves the statistics with them
       loss.dispose();
       throw error;
-    } finally {
-      settle(moved);
     }
     if (returnCost) return loss;
     loss.dispose();
