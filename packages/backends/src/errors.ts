@@ -1,5 +1,5 @@
 /** What went wrong, for programs; the message says it for people. */
-export type BackendErrorCode = 'not-installed' | 'not-available' | 'bad-option' | 'out-of-memory';
+export type BackendErrorCode = 'not-installed' | 'not-available' | 'bad-option' | 'out-of-memory' | 'device-lost' | 'kernel-failed';
 
 /**
  * The error of this package. `message` starts with `[who]`; `code` is stable between versions.

@@ -55,7 +55,6 @@ async function automatic(options: BackendOptions): Promise<BackendChoice> {
   const passed: string[] = [];
   for (const name of ['tensorflow', 'webgpu'] as const) {
     try {
-      if (name === 'webgpu' && !(await hasAdapter())) throw new BackendError('not-available', 'useBackend', 'there is no WebGPU adapter');
       await activate(name, options);
       return { name, why: [...passed, `${name} is installed and runs`].join('; ') };
     } catch (error) {
@@ -87,8 +86,14 @@ async function activate(name: BackendName, options: BackendOptions): Promise<voi
 
 async function importBackend(name: BackendName, options: BackendOptions): Promise<void> {
   if (name === 'wasm') return importWasm(options);
+  if (name === 'webgpu') return importWebgpu();
   if (tf.findBackendFactory(name) === null) await importFirst(name);
   if (name === 'cpu') (await import('./cpu/index.ts')).registerCpuKernels();
+}
+
+async function importWebgpu(): Promise<void> {
+  await (await import('./webgpu/device.ts')).bringUp();
+  (await import('./webgpu/index.ts')).registerWebgpuKernels();
 }
 
 async function importWasm({ wasmPaths }: BackendOptions): Promise<void> {
@@ -142,8 +147,3 @@ const notInstalled = (name: BackendName, cause: unknown): BackendError => {
     { cause },
   );
 };
-
-async function hasAdapter(): Promise<boolean> {
-  const gpu = (globalThis.navigator as { gpu?: { requestAdapter(): Promise<unknown> } } | undefined)?.gpu;
-  return Boolean(await gpu?.requestAdapter());
-}
