@@ -8,6 +8,7 @@ import { BackendError } from '../errors.ts';
 import type { WebGPUBackend } from './backend.ts';
 import type { Gpu, GpuAdapter, GpuDevice } from './gpu.ts';
 import { isLost } from './health.ts';
+import { catchDelivery } from './read-sync.ts';
 import { watch } from './watch.ts';
 
 /** Taken where the adapter has them. */
@@ -50,7 +51,8 @@ export async function bringUp(): Promise<void> {
     );
   });
   const adapter = await findAdapter(gpu);
-  const device = await requestDevice(adapter);
+  const request = () => requestDevice(adapter);
+  const device = await (isNode() ? catchDelivery(request) : request());
   const backend = new Backend(device as never, adapter.info as never) as unknown as WebGPUBackend;
   watch(backend);
   if (tf.findBackendFactory('webgpu') !== null) tf.removeBackend('webgpu');

@@ -1,7 +1,8 @@
 /** Turns what the device reports late, a loss, no memory, an invalid call, into errors of the next kernel, upload or read. */
 import { BackendError } from '../errors.ts';
 import type { WebGPUBackend } from './backend.ts';
-import { assertHealthy, fail, isLost } from './health.ts';
+import { assertHealthy, fail } from './health.ts';
+import { canReadSync, readBuffer } from './read-sync.ts';
 
 const watched = new WeakSet<object>();
 
@@ -54,15 +55,11 @@ function watchReads(backend: WebGPUBackend): void {
     }
   };
   backend.readSync = (dataId) => {
-    const { values, resource, dtype } = backend.tensorMap.get(dataId);
-    if (values != null || dtype === 'string' || dtype === 'complex64') return readSync(dataId);
-    if (isLost(backend)) assertHealthy(backend);
-    if (resource && typeof OffscreenCanvas === 'undefined')
-      throw new BackendError(
-        'not-available',
-        'webgpu',
-        'Node cannot read a tensor of the GPU at once. Use await x.data() in place of dataSync(), or array() in place of arraySync()',
-      );
-    return readSync(dataId);
+    const data = backend.tensorMap.get(dataId);
+    assertHealthy(backend);
+    if (data.values != null || !data.resource || !canReadSync()) return readSync(dataId);
+    data.values = readBuffer(backend, data.resource, data.dtype); // tfjs keeps them too
+    assertHealthy(backend);
+    return data.values;
   };
 }
