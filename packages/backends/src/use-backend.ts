@@ -8,7 +8,7 @@ export type BackendName = 'tensorflow' | 'webgpu' | 'wasm' | 'webgl' | 'cpu';
 export interface BackendOptions {
   /** wasm: folder or map of the `.wasm` files, as `setWasmPaths` takes it. @default found by itself in Node; beside the script in browsers */
   readonly wasmPaths?: string | Record<string, string>;
-  /** wasm: most bytes that all tensors may hold; beyond, a BackendError with code 'out-of-memory'. @default the whole heap, 4 GiB */
+  /** wasm, webgpu: most bytes that all tensors may hold; beyond, a BackendError with code 'out-of-memory'. @default wasm: the whole heap, 4 GiB; webgpu: no limit */
   readonly maxBytes?: number;
 }
 
@@ -17,6 +17,10 @@ export interface BackendChoice {
   readonly why: string;
 }
 
+const readers: { readonly [option in keyof BackendOptions]-?: readonly BackendName[] } = {
+  wasmPaths: ['wasm'],
+  maxBytes: ['wasm', 'webgpu'],
+};
 const names: readonly BackendName[] = ['tensorflow', 'webgpu', 'wasm', 'webgl', 'cpu'];
 const packagesOf: { readonly [name in BackendName]: readonly string[] } = {
   tensorflow: ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'],
@@ -40,13 +44,9 @@ export async function useBackend(name: 'auto' | BackendName, options: BackendOpt
   if (name !== 'auto' && !names.includes(name))
     throw new BackendError('bad-option', 'useBackend', `got "${name}"; expected one of auto, ${names.join(', ')}`);
   if (name === 'auto') return automatic(options);
-  const unused = Object.keys(options).filter(() => name !== 'wasm');
+  const unused = Object.keys(options).filter((option) => !readers[option as keyof BackendOptions]?.includes(name));
   if (unused.length > 0)
-    throw new BackendError(
-      'bad-option',
-      'useBackend',
-      `got ${unused.join(', ')} with "${name}"; these are options of "wasm" only; leave them out`,
-    );
+    throw new BackendError('bad-option', 'useBackend', `got ${unused.join(', ')} with "${name}", which reads no such option; leave it out`);
   await activate(name, options);
   return { name, why: 'asked for by name' };
 }
@@ -86,13 +86,13 @@ async function activate(name: BackendName, options: BackendOptions): Promise<voi
 
 async function importBackend(name: BackendName, options: BackendOptions): Promise<void> {
   if (name === 'wasm') return importWasm(options);
-  if (name === 'webgpu') return importWebgpu();
+  if (name === 'webgpu') return importWebgpu(options);
   if (tf.findBackendFactory(name) === null) await importFirst(name);
   if (name === 'cpu') (await import('./cpu/index.ts')).registerCpuKernels();
 }
 
-async function importWebgpu(): Promise<void> {
-  await (await import('./webgpu/device.ts')).bringUp();
+async function importWebgpu({ maxBytes }: BackendOptions): Promise<void> {
+  await (await import('./webgpu/device.ts')).bringUp(maxBytes);
   (await import('./webgpu/index.ts')).registerWebgpuKernels();
 }
 

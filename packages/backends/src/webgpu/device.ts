@@ -8,6 +8,7 @@ import { BackendError } from '../errors.ts';
 import type { WebGPUBackend } from './backend.ts';
 import type { Gpu, GpuAdapter, GpuDevice } from './gpu.ts';
 import { isLost } from './health.ts';
+import { managePool } from './pool.ts';
 import { catchDelivery } from './read-sync.ts';
 import { watch } from './watch.ts';
 
@@ -36,9 +37,9 @@ const absent = (message: string, cause?: unknown): BackendError => new BackendEr
  *
  * @throws BackendError `'not-installed'` or `'not-available'`, with what to install
  */
-export async function bringUp(): Promise<void> {
+export async function bringUp(maxBytes?: number): Promise<void> {
   const present = tf.engine().registry['webgpu'] as WebGPUBackend | undefined;
-  if (present && !isLost(present)) return watch(present);
+  if (present && !isLost(present)) return adopt(present, maxBytes);
   const gpu = await findGpu();
   const { WebGPUBackend: Backend } = await import('@tensorflow/tfjs-backend-webgpu').catch((error: unknown) => {
     throw new BackendError(
@@ -54,9 +55,14 @@ export async function bringUp(): Promise<void> {
   const request = () => requestDevice(adapter);
   const device = await (isNode() ? catchDelivery(request) : request());
   const backend = new Backend(device as never, adapter.info as never) as unknown as WebGPUBackend;
-  watch(backend);
+  adopt(backend, maxBytes);
   if (tf.findBackendFactory('webgpu') !== null) tf.removeBackend('webgpu');
   tf.registerBackend('webgpu', () => backend, 3);
+}
+
+function adopt(backend: WebGPUBackend, maxBytes?: number): void {
+  watch(backend);
+  managePool(backend, maxBytes);
 }
 
 /** The adapter that `bringUp` would take. @throws BackendError as `bringUp` does */

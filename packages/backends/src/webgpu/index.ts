@@ -4,6 +4,7 @@ import type { Kernels, Stock } from './backend.ts';
 
 export type { WebGPUBackend } from './backend.ts';
 export { dispatch, type Input, type Output, type Program, type Uniform } from './dispatch.ts';
+export { type PoolUse, poolUse, trimPool } from './pool.ts';
 
 const alone: readonly Kernels[] = [];
 const beside: readonly ((stock: Stock) => Kernels)[] = [];
