@@ -161,12 +161,12 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
         `the loss does not depend on ${unreached.join(', ')}. Leave them out with { trainable }, or use them in the loss.`,
       );
     }
-    // Reading back stalls a GPU queue; there, techniques that scale the loss look at the gradients instead.
-    if (tf.getBackend() !== 'webgpu' && !Number.isFinite(loss.dataSync()[0])) {
+    const [value] = loss.dataSync(); // on a GPU this waits for forward and backward: what failed there is known before the weights move
+    if (!Number.isFinite(value)) {
       throw new FinetuneError(
         'not-finite',
         'minimize',
-        `the loss is ${loss.dataSync()[0]}. Weights and optimizer are as they were. Lower the learning rate, clip with { clipNorm }, or look at the batch.`,
+        `the loss is ${value}. Weights and optimizer are as they were. Lower the learning rate, clip with { clipNorm }, or look at the batch.`,
       );
     }
   }

@@ -1,6 +1,8 @@
 import { useBackend } from '../../../backends/src/use-backend.ts';
+import { bringUp } from '../../../backends/src/webgpu/device.ts';
 
-/** Readies the webgpu backend in Node, on a device of ours also with tfjs's kernels: tfjs's own needs a browser. */
-export async function start(_ours: boolean): Promise<void> {
-  await useBackend('webgpu');
+/** Readies the webgpu backend in Node: with tfjs's kernels too on a device of ours, as tfjs looks for its own in browsers only. */
+export async function start(ours: boolean): Promise<void> {
+  if (ours) await useBackend('webgpu');
+  else await bringUp();
 }
