@@ -9,6 +9,7 @@
  */
 import { BackendError } from '../errors.ts';
 import type { BufferManager, WebGPUBackend } from './backend.ts';
+import { submit } from './batch.ts';
 import { usage as bit, type GpuBuffer } from './gpu.ts';
 
 const MiB = 2 ** 20;
@@ -35,6 +36,7 @@ export function managePool(backend: WebGPUBackend, maxBytes: number = Number.POS
   const pool = pools.get(backend);
   if (pool) pool.limit = maxBytes;
   else install(backend, { limit: maxBytes, peak: 0 });
+  if (backend.bufferManager.numBytesAllocated > maxBytes) trimPool(backend);
 }
 
 /** What tensors and the pool hold on a backend that `useBackend` has set. `resetPeak` starts a new peak at what is allocated now. */
@@ -66,6 +68,7 @@ function install(backend: WebGPUBackend, pool: Pool): void {
   manager.acquireBuffer = (size, usage, mapped, reuse) => {
     if (usage & bit.storage) {
       if (size > Math.min(maxBufferSize, maxStorageBufferBindingSize)) throw tooLarge(size, maxStorageBufferBindingSize);
+      if (manager.numBytesUsed + size > pool.limit) throw noRoom(size, manager.numBytesUsed, pool.limit);
       const key = `${size}_${usage}`;
       if (!manager.freeBuffers.get(key)?.length) makeRoom(backend, pool, size);
       else renew(manager, key);
@@ -94,17 +97,9 @@ function makeRoom(backend: WebGPUBackend, { limit }: Pool, size: number): void {
   const idle = manager.numBytesAllocated - manager.numBytesUsed;
   const keep = Math.min(slack(manager.numBytesUsed + size), limit - manager.numBytesUsed - size);
   if (idle > keep) {
-    submit(backend);
-    destroyIdle(manager, Math.max(0, keep));
+    submit(backend); // which may use them
+    destroyIdle(manager, keep);
   }
-  if (manager.numBytesAllocated + size > limit) throw noRoom(size, manager.numBytesUsed, limit);
-}
-
-/** A buffer that the open batch uses must not be destroyed. */
-function submit(backend: WebGPUBackend): void {
-  if (!backend.commandEncoder) return;
-  backend.endComputePassEncoder();
-  backend.submitQueue();
 }
 
 /** The map's order is that of last use. */
@@ -123,12 +118,14 @@ function destroyIdle(manager: BufferManager, keep: number): void {
       manager.numBytesAllocated -= buffer.size;
       manager.numFreeBuffers--;
     }
-    if (manager.numBytesAllocated - manager.numBytesUsed <= keep) return;
-    if (buffers.length === 0) manager.freeBuffers.delete(key);
+    if (buffers.length > 0) return;
+    if (manager.usedBuffers.get(key)?.length) continue; // they look for their place when they are released
+    manager.freeBuffers.delete(key);
+    manager.usedBuffers.delete(key);
   }
 }
 
-const mib = (bytes: number): string => `${(bytes / MiB).toFixed(1)} MiB`;
+const mib = (bytes: number): string => (bytes < MiB / 10 ? `${bytes} bytes` : `${(bytes / MiB).toFixed(1)} MiB`);
 
 const tooLarge = (size: number, limit: number): BackendError =>
   new BackendError(

@@ -1,7 +1,7 @@
 /** Turns what the device reports late, a loss, no memory, an invalid call, into errors of the next kernel, upload or read. */
 import { BackendError } from '../errors.ts';
 import type { WebGPUBackend } from './backend.ts';
-import { assertHealthy, fail } from './health.ts';
+import { assertHealthy, deviceLost, fail } from './health.ts';
 import { canReadSync, readBuffer } from './read-sync.ts';
 
 const watched = new WeakSet<object>();
@@ -11,17 +11,7 @@ export function watch(backend: WebGPUBackend): void {
   if (watched.has(backend)) return;
   watched.add(backend);
   const { device } = backend;
-  const lose = (reason: string, cause?: unknown) =>
-    fail(
-      backend,
-      new BackendError(
-        'device-lost',
-        'webgpu',
-        `the device is lost (${reason}), and the values of every tensor on it. Call useBackend('webgpu') for a new one, load the model, and restore the last saved adapter`,
-        { cause },
-      ),
-    );
-  void device.lost.then(({ reason, message }) => lose(`${reason}: ${message}`.replace(/\s+/g, ' ')));
+  void device.lost.then(({ reason, message }) => fail(backend, deviceLost(`${reason}: ${message}`.replace(/\s+/g, ' '))));
   device.addEventListener('uncapturederror', (event) => {
     event.preventDefault(); // we report it
     if (event.error.message.includes('invalid due to a previous error')) return;
