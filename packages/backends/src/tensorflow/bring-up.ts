@@ -1,0 +1,11 @@
+/** TensorFlow's own C library, through @tensorflow/tfjs-node or its build for CUDA. */
+import type { BringUp } from '../bring-up.ts';
+import { importPackage } from '../import-package.ts';
+
+const packages = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'] as const;
+
+export const tensorflow: BringUp = {
+  packages,
+  setUp: 'Run: npm install @tensorflow/tfjs-node@^4.22',
+  prepare: () => importPackage('tensorflow', packages),
+};
