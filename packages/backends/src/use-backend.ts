@@ -80,6 +80,7 @@ async function activate(name: BackendName, options: BackendOptions): Promise<voi
   });
   if (!ok) throw failed();
   await tf.ready();
+  if (name === 'tensorflow') (await import('./tensorflow/index.ts')).guardMemory(tf.backend());
   if (name !== 'wasm') return;
   await (await import('./wasm/native.ts')).startNative(tf.backend() as WasmBackend);
   (await import('./wasm/index.ts')).guardHeap(tf.backend(), options.maxBytes);
@@ -87,7 +88,9 @@ async function activate(name: BackendName, options: BackendOptions): Promise<voi
 
 async function importBackend(name: BackendName, options: BackendOptions): Promise<void> {
   if (name === 'wasm') return importWasm(options);
+  if (name === 'tensorflow') (await import('./tensorflow/index.ts')).shimNode();
   if (tf.findBackendFactory(name) === null) await importFirst(name);
+  if (name === 'tensorflow') (await import('./tensorflow/index.ts')).registerTensorflowKernels();
   if (name === 'cpu') (await import('./cpu/index.ts')).registerCpuKernels();
 }
 
