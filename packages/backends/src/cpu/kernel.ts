@@ -28,7 +28,7 @@ export function kernelsOf(kernels: { readonly [name: string]: CpuKernel }): read
     backendName: 'cpu',
     kernelFunc: ({ inputs, attrs, backend }) => {
       const cpu = backend as CpuBackend;
-      const read = Object.entries(inputs as tf.NamedTensorInfoMap)
+      const read = Object.entries(inputs as { readonly [name: string]: tf.TensorInfo })
         .filter(([, x]) => x)
         .map(([name, { dataId, shape, dtype }]) => [name, { dataId, shape, dtype, values: cpu.data.get(dataId).values }] as const);
       return kernel(Object.fromEntries(read), attrs ?? {}, (...args) => cpu.makeTensorInfo(...args));
