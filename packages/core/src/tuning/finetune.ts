@@ -4,7 +4,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { TensorSpec } from '../adapters/adapter-fit.ts';
 import { differentiate, recording } from '../autograd/gradients.ts';
-import type { Recording } from '../autograd/tape.ts';
+import type { Recording } from '../autograd/recorder.ts';
 import { FinetuneError } from '../errors.ts';
 import type { ModelReader } from '../models/model-reader.ts';
 import { readModel, type TunableModel } from '../models/read-model.ts';
@@ -77,6 +77,7 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
     this.#recording = {
       gradients: this.#attachments.flatMap((a) => (a.gradients ? [a.gradients] : [])),
       keep: this.#attachments.flatMap((a) => a.keep ?? []),
+      fusions: this.#attachments.flatMap((a) => a.fusions ?? []),
       isWeight,
     };
     for (const w of this.#reader.weights) if (!(w instanceof tf.Variable)) frozen.add(w.dataId);
