@@ -22,7 +22,7 @@ export interface FinetuneOptions {
 /** A model that is being fine-tuned. */
 export interface Tuned<M = TunableModel> {
   readonly model: M;
-  /** What trains: the model's own selected weights, then the variables of the techniques. */
+  /** What trains now: the model's own selected weights, then the variables of the techniques. */
   readonly variables: readonly tf.Variable[];
   /** For `model.compile`: trains `variables`, whatever the layers' flags say. */
   optimizer(inner: tf.Optimizer, options?: StepOptions): tf.Optimizer;
