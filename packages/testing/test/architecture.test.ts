@@ -238,6 +238,7 @@ test('the public names are these', async () => {
     {
       "backends .": "BackendError useBackend",
       "backends ./cpu": "registerCpuKernels",
+      "backends ./tensorflow": "guardMemory registerTensorflowKernels shimNode",
       "backends ./wasm": "guardHeap heapUse registerWasmKernels",
       "backends ./webgpu": "dispatch poolUse registerWebgpuKernels trimPool",
       "convbn .": "deployMode evalMode fold foldWeights pairsOf trainMode tuneMode",
