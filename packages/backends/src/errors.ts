@@ -1,5 +1,5 @@
 /** What went wrong, for programs; the message says it for people. */
-export type BackendErrorCode = 'not-installed' | 'not-available' | 'bad-option' | 'out-of-memory';
+export type BackendErrorCode = 'not-installed' | 'not-available' | 'bad-option' | 'out-of-memory' | 'device-lost' | 'kernel-failed';
 
 export interface BackendErrorOptions extends ErrorOptions {
   /** What to do about it: one line, which ends the message too. */
