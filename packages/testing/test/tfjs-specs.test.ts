@@ -16,7 +16,7 @@ async function runSpecs(backend: BackendName, filter: string): Promise<SpecSumma
   return JSON.parse(stdout);
 }
 
-describe.each(await available(['cpu', 'wasm']))('on %s', (backend) => {
+describe.each(await available(['cpu', 'wasm', 'tensorflow']))('on %s', (backend) => {
   test('tfjs-core’s 541 gradient specs pass, each through our tape', { timeout: 180_000 }, async () => {
     const summary = await runSpecs(backend, 'grad|deriv');
     expect(summary.failures.slice(0, 5)).toEqual([]);
