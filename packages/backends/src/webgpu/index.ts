@@ -1,4 +1,5 @@
 /** tfjs-backend-webgpu, made fit to train: a device with all that the adapter can do, and kernels for what tfjs does badly there. */
+import { avgPoolGradients } from '../avg-pool-gradients.ts';
 import { registerKernels } from '../kernels.ts';
 import type { Kernels, Stock } from './backend.ts';
 
@@ -6,7 +7,7 @@ export type { WebGPUBackend } from './backend.ts';
 export { dispatch, type Input, type Output, type Program, type Uniform } from './dispatch.ts';
 
 const alone: readonly Kernels[] = [];
-const beside: readonly ((stock: Stock) => Kernels)[] = [];
+const beside: readonly ((stock: Stock) => Kernels)[] = [avgPoolGradients];
 
 /**
  * Registers the kernels for the backend `webgpu`, in place of tfjs's where those exist; a second call does nothing.
