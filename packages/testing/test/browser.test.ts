@@ -2,11 +2,12 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { absent, bundleForPage, type ChromiumPage, chromiumPath, openPage } from '../browser/chromium.ts';
-import type { Calls } from '../browser/page.ts';
+import type { Calls, Fit } from '../browser/page.ts';
 
 declare const leantune: Calls; // in the page
 
 let chromium: ChromiumPage;
+let reference: Promise<Fit> | undefined;
 const present = chromiumPath() !== undefined;
 
 test.runIf(!present && process.env['CI'])('a Chromium to test in', () => {
@@ -26,6 +27,11 @@ describe.skipIf(!present)(`in headless Chromium${present ? '' : ` (skipped: ${ab
         `${scheme}://adapter-${backend}`,
       ] as const);
       expect(fit.losses.at(-1)).toBeLessThan(0.5 * fit.losses[0]!);
+      reference ??= chromium.page.evaluate(() => leantune.fit('cpu', 'indexeddb://adapter-cpu'));
+      const onCpu = await reference;
+      fit.losses.forEach((loss, epoch) => {
+        expect(loss).toBeCloseTo(onCpu.losses[epoch]!, 4);
+      });
       expect(fit.moved).toBeGreaterThan(0.01);
       expect(fit.afterLoad).toBe(0);
       expect(fit.parts).toBe(fit.peakBytes);

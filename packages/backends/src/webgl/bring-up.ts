@@ -3,6 +3,7 @@ import type { BringUp, Reason } from '../bring-up.ts';
 import { BackendError } from '../errors.ts';
 import { importPackage, isPage } from '../import-package.ts';
 import { isSoftwareGpu } from '../software-gpu.ts';
+import { setFloatPrecision } from './float-precision.ts';
 import { registerWebglKernels } from './index.ts';
 
 const packages = ['@tensorflow/tfjs-backend-webgl'] as const;
@@ -15,6 +16,9 @@ export const webgl: BringUp = {
     if (isPage() && !context()) throw new BackendError('not-available', 'useBackend', 'there is no WebGL 2', { fix: setUp });
     await importPackage('webgl', packages);
     registerWebglKernels();
+  },
+  async start(backend) {
+    setFloatPrecision(backend);
   },
   async passOver(): Promise<Reason | undefined> {
     const gl = context();
