@@ -28,7 +28,7 @@ export function registerKernels<B, Result extends tf.TensorInfo | tf.TensorInfo[
       throw new Error(
         `[${name}] tfjs's kernel ${kernel} is missing; import '@tensorflow/tfjs-backend-${name}' (^4.22) before our kernels are registered`,
       );
-    return (inputs, attrs, backend) => config.kernelFunc({ inputs, attrs: attrs as tf.NamedAttrMap, backend }) as Result;
+    return (inputs, attrs, backend) => config.kernelFunc({ inputs, attrs: attrs as tf.NamedAttrMap, backend: backend as object }) as Result;
   };
   const kernels: KernelMap<B, Result> = Object.assign({}, ...alone, ...beside.map((make) => make(stock)));
   for (const [kernelName, kernel] of Object.entries(kernels)) {
