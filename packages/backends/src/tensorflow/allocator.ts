@@ -39,18 +39,20 @@ export const resetPeak = (backend: object): void => addonOf(backend as Tensorflo
 
 const unavailable = (why: string, cause?: unknown): BackendError => new BackendError('not-available', 'allocatorStats', why, { cause });
 
-let loaded: MemoryAddon | undefined;
+const loaded = new Map<string, MemoryAddon>();
 
 function addonOf({ isGPUPackage }: TensorflowBackend): MemoryAddon {
-  if (loaded) return loaded;
   const name = `@tensorflow/tfjs-node${isGPUPackage ? '-gpu' : ''}`;
+  const known = loaded.get(name);
+  if (known) return known;
   try {
     const node = process.getBuiltinModule('node:module');
     const manifest = node.createRequire(import.meta.url).resolve(`${name}/package.json`);
     const inside = node.createRequire(manifest);
     const binding: string = inside('@mapbox/node-pre-gyp').find(manifest);
-    loaded = inside(binding.replace(/tfjs_binding\.node$/, 'leantune_memory.node')) as MemoryAddon;
-    return loaded;
+    const addon = inside(binding.replace(/tfjs_binding\.node$/, 'leantune_memory.node')) as MemoryAddon;
+    loaded.set(name, addon);
+    return addon;
   } catch (error) {
     throw unavailable(
       `the addon that reads the figures is not there. Run: npm run setup:tfjs-node${isGPUPackage ? ' -- --gpu' : ''}`,
