@@ -33,7 +33,9 @@ const points = (difference: number): string => `${difference < 0 ? '−' : '+'}$
 
 /** Backends whose times are there, the embedded default first. */
 function times(): readonly TimeResult[] {
-  const paths = ['wasm', 'tensorflow', 'webgpu'].flatMap((backend) => sizes.map((size) => `convbn/results/time-${backend}-${size}.json`));
+  const paths = ['wasm', 'tensorflow', 'webgpu'].flatMap((backend) =>
+    [96, 128, 224].map((size) => `convbn/results/time-${backend}-${size}.json`),
+  );
   return paths.filter((path) => existsSync(at(path))).map((path) => readJson<TimeResult>(path));
 }
 
@@ -88,13 +90,14 @@ function bytesTable(): string {
 }
 
 function timeTable(): string {
-  const rows = times().map(({ backend, model, batch, ratio, machine, milliseconds }) => [
+  const rows = times().map(({ backend, model, batch, ratio, machine, milliseconds, clock }) => [
     `${backend}, ${model.size} px, batch ${batch}`,
     ...['evalMode', 'tuneMode', 'deployMode'].map((mode) => ratio[mode]!.toFixed(2)),
     String(milliseconds['evalMode']!.length),
+    clock,
     `${machine.cores} cores of ${machine.cpu}`,
   ]);
-  return markdownTable(['time of a step', 'Eval', 'Tune', 'Deploy', 'rounds', 'machine'], rows);
+  return markdownTable(['time of a step', 'Eval', 'Tune', 'Deploy', 'rounds', 'clock', 'machine'], rows);
 }
 
 /** Loss curves: means over sixths of the steps. */
