@@ -1,4 +1,4 @@
-export { rebind } from '../autograd/held.ts';
+export { offRecord, rebind } from '../autograd/held.ts';
 export { checkRanges, count, fraction, positive } from '../optimizers/ranges.ts';
 export { type Adapters, adaptersOf, join, type Membership, type SiteAdapter, type Weights } from './adapters.ts';
 export { type DecomposeOptions, type Decomposition, decompose, svdOf } from './decompose.ts';
