@@ -5,6 +5,7 @@ import { input, type LayersModel, model as makeModel } from '@tensorflow/tfjs-la
 import type { Architecture, InputName, Inputs } from './architectures/architecture.ts';
 import { labelsOf, type RawConfig, readConfig, type Task } from './architectures/config.ts';
 import { architectureOf, taskOf } from './architectures/table.ts';
+import { own } from './references.ts';
 import { resolveSource } from './sources/resolve.ts';
 import { readJson, type Source } from './sources/source.ts';
 import { fillWeights, slotsOf } from './weights.ts';
@@ -92,7 +93,7 @@ export function fromConfig(raw: RawConfig, options: PretrainedOptions = {}): Lay
     }),
   );
   const outputs = architecture.build({ config, task, inputs, labels });
-  return makeModel({ inputs: Object.values(inputs), outputs, name: config.type });
+  return own(makeModel({ inputs: Object.values(inputs), outputs, name: config.type }));
 }
 
 function inputNames(architecture: Architecture, task: Task, asked: readonly InputName[] | undefined): readonly InputName[] {

@@ -6,12 +6,13 @@ import { FinetuneError } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { input, type LayersModel, model as makeModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { Embedding, VocabularyHead } from './layers/index.ts';
+import { share } from './references.ts';
 
 /**
  * A model of the inputs of `model` and `labels` [n, T] int32, whose output is [n, 2]: per row the sum of the losses of predicting each
  * label from the tokens before it, and how many there are. Labels are the tokens themselves; those below 0 do not count.
  *
- * It shares the layers of `model`: what is trained here speaks there. Tune, compile and fit this one.
+ * It shares the layers of `model`: what is trained here speaks there. Tune, compile and fit this one. Weights go when both are disposed.
  *
  * @throws FinetuneError `bad-model` for a model that does not end in logits of a vocabulary
  *
@@ -33,7 +34,8 @@ export function lossModel(model: LayersModel): LayersModel {
   }
   const labels = input({ name: 'labels', shape: [null], dtype: 'int32' });
   const losses = head.apply([hidden!, labels]) as SymbolicTensor;
-  return makeModel({ inputs: [...model.inputs, labels], outputs: losses, name: `${model.name}_loss` });
+  (head as unknown as { _refCount: number })._refCount--; // counted by `share`
+  return share(model, makeModel({ inputs: [...model.inputs, labels], outputs: losses, name: `${model.name}_loss` }));
 }
 
 /** For `compile`: the mean over all counted tokens of a batch. Takes what {@link lossModel} gives; targets are not read. */

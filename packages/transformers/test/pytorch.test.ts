@@ -45,7 +45,7 @@ function lossOf(model: tf.LayersModel, inputs: tf.Tensor[], expected: ReadonlyMa
   const ids = tf.reshape(tensorOf(labels), [-1]);
   const counted = tf.cast(tf.greaterEqual(ids, 0), 'float32');
   const own = tf.sum(tf.mul(tf.logSoftmax(rows), tf.oneHot(tf.maximum(ids, 0).toInt() as tf.Tensor1D, rows.shape[1]!)), 1);
-  return tf.neg(tf.div(tf.sum(tf.mul(own, counted)), tf.sum(counted)));
+  return tf.neg(tf.div(tf.sum(tf.mul(own, counted)), tf.sum(counted))) as tf.Scalar;
 }
 
 describe.each(['cpu', 'wasm'] as const)('%s', (backend) => {

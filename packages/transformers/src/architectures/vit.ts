@@ -48,7 +48,7 @@ function build({ config, task, inputs, labels }: Request): SymbolicTensor {
   const projection = layers.conv2d({ name, filters: sizes.hidden, kernelSize: patch, strides: patch });
   const map = apply(projection, inputs.pixel_values!); // [n, side / patch, side / patch, hidden]
   const patches = apply(layers.reshape({ name: `${at}.patches`, targetShape: [Math.floor(side / patch) ** 2, sizes.hidden] }), map);
-  const tokens = config.type === 'deit' ? ['cls_token', 'distillation_token'] : ['cls_token'];
+  const tokens = config.type === 'deit' ? ['cls', 'distillation'] : ['cls'];
   let x = apply(new PatchPositions({ name: at, tokens }), patches);
   for (let i = 0; i < depth; i++) x = block(`${base}encoder.layer.${i}`, x, sizes);
   x = apply(new LayerNorm({ name: `${base}layernorm`, epsilon: sizes.epsilon }), x);

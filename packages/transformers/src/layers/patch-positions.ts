@@ -5,7 +5,7 @@ import type { StoredWeight } from './stored.ts';
 import { type Called, type LayerConfig, only, type Shape } from './tensors.ts';
 
 export interface PatchPositionsConfig extends LayerConfig {
-  /** What goes first: `['cls_token']`, and for DeiT `'distillation_token'` (Touvron et al. 2020, arXiv 2012.12877). */
+  /** What goes first: `cls`, and for DeiT `distillation` (Touvron et al. 2020, arXiv 2012.12877). */
   readonly tokens: readonly string[];
 }
 
@@ -29,7 +29,7 @@ export class PatchPositions extends layers.Layer {
     const { tokens } = this.config;
     const normal = initializers.randomNormal({ stddev: 0.02 });
     const add = (name: string, length: number) => [name, this.addWeight(name, [1, length, width!], 'float32', normal)] as const;
-    this.#weights = [...tokens.map((name) => add(name, 1)), add('position_embeddings', tokens.length + patches!)];
+    this.#weights = [...tokens.map((name) => add(`${name}_token`, 1)), add('position_embeddings', tokens.length + patches!)];
     this.built = true;
   }
 
