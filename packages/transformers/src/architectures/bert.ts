@@ -23,6 +23,10 @@ interface Sizes {
   readonly heads: number;
   readonly epsilon: number;
   readonly act: (typeof activations)[number];
+  /** Rows of the tables. */
+  readonly tables: { readonly words: number; readonly positions: number; readonly types: number };
+  /** Of RoBERTa, which counts positions from behind it. */
+  readonly padding: number;
 }
 
 function readSizes(config: ConfigReader): Sizes {
@@ -32,6 +36,12 @@ function readSizes(config: ConfigReader): Sizes {
     heads: config.number('num_attention_heads'),
     epsilon: config.number('layer_norm_eps', 1e-12),
     act: config.choice('hidden_act', activations, 'gelu'),
+    tables: {
+      words: config.number('vocab_size'),
+      positions: config.number('max_position_embeddings'),
+      types: config.number('type_vocab_size', 2),
+    },
+    padding: config.number('pad_token_id', config.type === 'roberta' ? 1 : 0),
   };
 }
 
@@ -52,22 +62,17 @@ function block(
   return norm('output', residual(`${at}.residual`, attended, linear(`${at}.output.dense`, wide, hidden)));
 }
 
-function embed(base: string, { inputs }: Request, config: ConfigReader, { hidden: width, epsilon }: Sizes): SymbolicTensor {
+function embed(base: string, { inputs, config }: Request, { hidden: width, epsilon, tables, padding }: Sizes): SymbolicTensor {
   const ids = inputs.input_ids!;
   const at = `${base}embeddings`;
-  const [size, positions, types] = [
-    config.number('vocab_size'),
-    config.number('max_position_embeddings'),
-    config.number('type_vocab_size', 2),
-  ];
-  const roberta = config.type === 'roberta';
-  const place = roberta
-    ? ({ by: 'position-after-padding', padding: config.number('pad_token_id', 1) } as const)
-    : ({ by: 'position' } as const);
+  const place = config.type === 'roberta' ? ({ by: 'position-after-padding', padding } as const) : ({ by: 'position' } as const);
   const kind = inputs.token_type_ids ? ({ by: 'token' } as const) : ({ by: 'first' } as const);
-  const words = apply(new Embedding({ name: `${at}.word_embeddings`, size, width }), ids);
-  const places = apply(new Embedding({ name: `${at}.position_embeddings`, size: positions, width, ...place }), ids);
-  const kinds = apply(new Embedding({ name: `${at}.token_type_embeddings`, size: types, width, ...kind }), inputs.token_type_ids ?? ids);
+  const words = apply(new Embedding({ name: `${at}.word_embeddings`, size: tables.words, width }), ids);
+  const places = apply(new Embedding({ name: `${at}.position_embeddings`, size: tables.positions, width, ...place }), ids);
+  const kinds = apply(
+    new Embedding({ name: `${at}.token_type_embeddings`, size: tables.types, width, ...kind }),
+    inputs.token_type_ids ?? ids,
+  );
   const summed = residual(`${at}.positioned`, residual(`${at}.typed`, words, kinds), places);
   return apply(new LayerNorm({ name: `${at}.LayerNorm`, epsilon }), summed);
 }
@@ -78,8 +83,8 @@ function build(request: Request): SymbolicTensor {
   const layers = config.number('num_hidden_layers');
   config.choice('position_embedding_type', ['absolute'], 'absolute');
   const base = task.endsWith('classification') ? `${config.type}.` : '';
-  let x = embed(base, request, config, sizes);
   config.check();
+  let x = embed(base, request, sizes);
   for (let i = 0; i < layers; i++) x = block(`${base}encoder.layer.${i}`, x, inputs.attention_mask, sizes);
   const [dense, out] = config.type === 'roberta' ? ['classifier.dense', 'classifier.out_proj'] : [`${base}pooler.dense`, 'classifier'];
   return encoderHead(request, x, classifier(dense!, 'tanh', out!, sizes.hidden, labels));

@@ -26,8 +26,8 @@ export interface Part {
   readonly keys: number;
 }
 
-/** Scores in memory at a time: 4 MiB. */
-const MAX_SCORES = 2 ** 20;
+/** Scores in memory at a time: 1 MiB, of which a block of backward has some eight copies. */
+const MAX_SCORES = 2 ** 18;
 /** What hides a key: e to this power is 0, and unlike infinity it leaves a number where all keys are hidden. */
 const HIDDEN = -1e9;
 

@@ -8,8 +8,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { defineBlock, type Tensors } from './block.ts';
 
-/** Logits in memory at a time: 4 MiB. */
-const MAX_LOGITS = 2 ** 20;
+/** Logits in memory at a time: 2 MiB. */
+const MAX_LOGITS = 2 ** 19;
 
 interface Slice {
   readonly from: number;

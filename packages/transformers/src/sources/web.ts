@@ -59,6 +59,6 @@ export async function* chunksOf(stream: ReadableStream<Uint8Array>): AsyncGenera
   try {
     for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
   } finally {
-    await reader.cancel();
+    reader.cancel().catch(() => {}); // not awaited: it may wait for whoever else reads the same response
   }
 }
