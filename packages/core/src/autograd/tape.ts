@@ -9,6 +9,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { GradientRule, GradientRules, KeepRule, Kept } from '../technique.ts';
 import { derivative, outputName } from './derivative.ts';
 import { type Held, offRecord, Store, view } from './held.ts';
+import { kernelRule } from './kernel-rules.ts';
 import { constant } from './reads.ts';
 import { type Attrs, broadcasts, spreads } from './rules.ts';
 import { gather, type Shape, type Slot, whole } from './slot.ts';
@@ -106,7 +107,7 @@ export class Tape implements Recorder {
     for (const y of outputs) this.#store.note(y, kernel, inputs, attrs as tf.NamedAttrMap);
     const wanted = Object.keys(inputs).filter((name) => this.#slots.has(inputs[name]!.id));
     if (wanted.length === 0 || constant.has(kernel)) return;
-    const rule = first(this.extra.gradients ?? [], (gradients) => gradients[kernel]);
+    const rule = first(this.extra.gradients ?? [], (gradients) => gradients[kernel]) ?? kernelRule(kernel);
     const [held, pull] = rule
       ? this.#byRule(rule, { kernel, inputs, outputs, attrs, wanted })
       : this.#byInput(kernel, inputs, outputs, attrs, wanted);
@@ -132,7 +133,8 @@ export class Tape implements Recorder {
 
   #byRule(rule: GradientRule, run: Parameters<GradientRule['keep']>[0]): [Held[], Node['pull']] {
     const { kernel, attrs, wanted } = run;
-    const kept = Object.entries(rule.keep(run)).map(([name, value]) => [name, this.hold(kernel, name, value)] as const);
+    const role = (name: string, value: unknown) => (value === run.inputs[name] ? `inputs.${name}` : name);
+    const kept = Object.entries(rule.keep(run)).map(([name, value]) => [name, this.hold(kernel, role(name, value), value)] as const);
     const inputs = mapValues(run.inputs, ({ shape, dtype }) => ({ shape, dtype }));
     return [
       kept.map(([, held]) => held),
