@@ -117,6 +117,8 @@ export interface BackwardRun {
 /** One run of a kernel that is on the tape, and what made its inputs: what a pattern of kernels is found in. */
 export interface TapeOp {
   readonly kernel: string;
+  /** The layer or graph node that ran it, `''` outside a model. */
+  readonly layer: string;
   readonly attrs: { readonly [name: string]: unknown };
   readonly inputs: { readonly [name: string]: TapeValue };
 }

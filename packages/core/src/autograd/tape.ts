@@ -91,7 +91,7 @@ export class Tape implements Recorder {
     const wanted = Object.keys(inputs).filter((name) => this.#slots.has(inputs[name]!.id));
     this.#fusing?.sweep();
     if (wanted.length === 0 || constant.has(kernel)) return;
-    const fused = this.#fusing?.find(kernel, inputs, attrs);
+    const fused = this.#fusing?.find(kernel, inputs, attrs, layer);
     const run = fused
       ? { ...fused, outputs, attrs, wanted: Object.keys(fused.inputs).filter((name) => this.#slots.has(fused.inputs[name]!.id)), layer }
       : { kernel, inputs, outputs, attrs, wanted, layer };
