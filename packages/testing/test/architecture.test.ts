@@ -238,6 +238,7 @@ test('the public names are these', async () => {
     {
       "backends .": "BackendError useBackend",
       "backends ./cpu": "registerCpuKernels",
+      "backends ./tensorflow": "adamWStep allocatorStats conv2dHalf conv2dHalfFilterGradient conv2dHalfInputGradient decodeHalf decodeNibbles encodeHalf guardMemory isCarrier makeCarrier matMulHalf packNibbles readCarrier registerTensorflowKernels resetPeak shimNode unpackNibbles",
       "backends ./wasm": "guardHeap heapUse registerWasmKernels",
       "convbn .": "deployMode evalMode fold foldWeights pairsOf trainMode tuneMode",
       "core .": "FinetuneError adamW checkpoint clipByGlobalNorm constantSchedule cosineSchedule explain finetune gradcheck gradients joinSchedules linearSchedule measure restore setLearningRate trackMemory valueAndGrads warmupCosine warmupSchedule",

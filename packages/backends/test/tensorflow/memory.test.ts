@@ -13,6 +13,7 @@ async function run(program: string, args: readonly string[], limit?: number): Pr
   const env = {
     ...process.env,
     TF_CPU_ALLOCATOR_USE_BFC: '1',
+    TF_CPP_MIN_LOG_LEVEL: '3', // a failed allocation prints every block there is
     ...(limit && { TF_CPU_BFC_MEM_LIMIT_IN_MB: String(limit) }),
   };
   const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', '--conditions=@leantune/source', path, ...args], {
