@@ -4,6 +4,7 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { registerKernels } from '../kernels.ts';
+import { optimizers } from './adamw.ts';
 import type { TensorflowBackend } from './binding.ts';
 import { convs } from './conv.ts';
 import { pools } from './pool.ts';
@@ -34,5 +35,5 @@ export { guardMemory } from './out-of-memory.ts';
  * `@tensorflow/tfjs-node` or `-node-gpu` must have been imported; `useBackend('tensorflow')` does both.
  */
 export function registerTensorflowKernels(): void {
-  registerKernels<TensorflowBackend, tf.TensorInfo>('tensorflow', [], [zeros, rounds, steps, convs, pools]);
+  registerKernels<TensorflowBackend, tf.TensorInfo>('tensorflow', [optimizers], [zeros, rounds, steps, convs, pools]);
 }

@@ -1,4 +1,5 @@
 /** Prints the allocator's figures around a product of two matrices of 4 MiB each, as JSON. */
+import { adamW } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs';
 import { type BackendError, useBackend } from '../../src/index.ts';
 import { allocatorStats, resetPeak } from '../../src/tensorflow/index.ts';
@@ -14,6 +15,18 @@ const { peakBytes: peakAfterReset } = allocatorStats(backend);
 b.dispose();
 const after = allocatorStats(backend).bytesInUse;
 
+/** The most that a step of AdamW holds beside weights and moments, of 4 MiB each. */
+function beside(weightDecay: number): number {
+  const [w, optimizer] = [tf.variable(a), adamW({ weightDecay })];
+  const gradients = { [w.name]: a };
+  optimizer.applyGradients(gradients); // makes the moments, and a buffer of its own for w
+  const { bytesInUse } = allocatorStats(backend);
+  resetPeak(backend);
+  optimizer.applyGradients(gradients);
+  return allocatorStats(backend).peakBytes - bytesInUse;
+}
+const adamWBeside = [beside(0), beside(0.01)];
+
 /** A backend whose package has no addon beside it. */
 function codeWithout(): string | undefined {
   try {
@@ -23,4 +36,4 @@ function codeWithout(): string | undefined {
   }
   return undefined;
 }
-console.log(JSON.stringify({ none, two, peak, peakAfterReset, after, device: device.slice(-5), absent: codeWithout() }));
+console.log(JSON.stringify({ none, two, peak, peakAfterReset, after, adamWBeside, device: device.slice(-5), absent: codeWithout() }));

@@ -27,7 +27,9 @@ const budget = (engine: 'stock' | 'leantune', batches: readonly number[], limit?
 
 await describeOn('tensorflow', () => {
   test('the allocator’s figures are the bytes of the tensors, and the peak counts what came and went', { timeout: 60_000 }, async () => {
-    const figures = await run('allocator-program.ts', []);
+    const { adamWBeside, ...figures } = (await run('allocator-program.ts', [])) as { adamWBeside: [number, number] };
+    expect(adamWBeside[0]).toBeLessThan(4096); // scalars
+    expect(adamWBeside[1]).toBeLessThan(4 * MB + 4096); // with decay, one buffer of the variable that moves
     expect(figures).toEqual({
       none: 0,
       two: 8 * MB,
