@@ -6,7 +6,10 @@ export type BackendName = 'tensorflow' | 'webgpu' | 'wasm' | 'webgl' | 'cpu';
 export interface BackendOptions {
   /** wasm: folder or map of the `.wasm` files, as `setWasmPaths` takes it. @default found by itself in Node; beside the script in browsers */
   readonly wasmPaths?: string | Record<string, string>;
-  /** wasm: most bytes that all tensors may hold; beyond, a BackendError with code 'out-of-memory'. @default the whole heap, 4 GiB */
+  /**
+   * wasm, webgpu: most bytes that all tensors may hold; beyond, a BackendError with code 'out-of-memory'.
+   * @default wasm: the whole heap, 4 GiB; webgpu: no limit
+   */
   readonly maxBytes?: number;
 }
 

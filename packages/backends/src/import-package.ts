@@ -22,7 +22,7 @@ export async function importPackage(name: BackendName, packages: readonly string
 export function notInstalled(name: BackendName, packages: readonly string[], cause: unknown): BackendError {
   const fix = isPage()
     ? `Install ${packages.at(-1)} and import it in your own code: a bundler does not see what is imported by name at run time`
-    : `Run: npm install ${packages.at(-1)}@^4.22`;
+    : `Run: npm install ${packages.at(-1)}${packages.at(-1)?.startsWith('@tensorflow/') ? '@^4.22' : ''}`;
   return new BackendError('not-installed', 'useBackend', `"${name}" needs the package ${packages.join(' or ')}`, { fix, cause });
 }
 

@@ -246,7 +246,7 @@ test('the public names are these', async () => {
       "backends ./tensorflow": "guardMemory registerTensorflowKernels shimNode",
       "backends ./wasm": "guardHeap heapUse registerWasmKernels",
       "backends ./webgl": "registerWebglKernels",
-      "backends ./webgpu": "dispatch registerWebgpuKernels",
+      "backends ./webgpu": "dispatch poolUse registerWebgpuKernels trimPool",
       "convbn .": "deployMode evalMode fold foldWeights pairsOf trainMode tuneMode",
       "core .": "FinetuneError adamW checkpoint clipByGlobalNorm constantSchedule cosineSchedule explain finetune gradcheck gradients joinSchedules linearSchedule measure restore setLearningRate trackMemory valueAndGrads warmupCosine warmupSchedule",
     }
