@@ -24,6 +24,8 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
   '@leantune/backends': { bytes: 43_000, because: 'every backend at once; a page loads the part of the one it uses, on demand' },
   '@leantune/backends/cpu': { bytes: 1_500, because: 'corrections only; tfjs has the kernels' },
   '@leantune/backends/wasm': { bytes: 41_000, because: 'two native modules, with and without SIMD, of which a page loads one' },
+  '@leantune/backends/tensorflow': { bytes: 6_000, because: 'kernels put right, half precision, packed nibbles; for Node' },
+  '@leantune/backends/webgpu': { bytes: 6_000, because: 'device, pool, dispatch and the kernels that tfjs gets wrong' },
   '@leantune/backends/webgl': { bytes: 2_000, because: 'corrections only; tfjs has the kernels' },
   leantune: { bytes: 6_000, because: 'a program for Node, which no page loads; it is here so that it stays small' },
   '@leantune/convbn': { bytes: 6_000, because: 'two readers of models, four modes and the export' },
