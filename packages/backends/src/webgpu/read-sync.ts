@@ -13,6 +13,7 @@ let deliver: Deliver | undefined;
 /** Awaits an operation of Dawn, and catches what delivers its result: a native function. */
 export async function catchDelivery<T>(operation: () => Promise<T>): Promise<T> {
   const { setImmediate } = globalThis;
+  const pause = new Int32Array(new SharedArrayBuffer(4)); // not at the top: pages have none
   globalThis.setImmediate = ((f: Deliver, ...args: unknown[]) => {
     if (f.name === '' && String(f).includes('[native code]')) deliver = f;
     return setImmediate(f, ...args);
@@ -45,8 +46,6 @@ export function readBuffer(backend: WebGPUBackend, buffer: GpuBuffer, dtype: tf.
   backend.bufferManager.releaseBuffer(staging);
   return tf.util.convertBackendValuesAndArrayBuffer(values, dtype);
 }
-
-const pause = new Int32Array(new SharedArrayBuffer(4));
 
 /** Lets Dawn deliver until `done`. What it would hand to setImmediate meanwhile waits: one is enough, however often we ask. */
 function deliverUntil(done: () => boolean): void {
