@@ -13,7 +13,6 @@ let deliver: Deliver | undefined;
 /** Awaits an operation of Dawn, and catches what delivers its result: a native function. */
 export async function catchDelivery<T>(operation: () => Promise<T>): Promise<T> {
   const { setImmediate } = globalThis;
-  const pause = new Int32Array(new SharedArrayBuffer(4)); // not at the top: pages have none
   globalThis.setImmediate = ((f: Deliver, ...args: unknown[]) => {
     if (f.name === '' && String(f).includes('[native code]')) deliver = f;
     return setImmediate(f, ...args);
@@ -50,6 +49,7 @@ export function readBuffer(backend: WebGPUBackend, buffer: GpuBuffer, dtype: tf.
 /** Lets Dawn deliver until `done`. What it would hand to setImmediate meanwhile waits: one is enough, however often we ask. */
 function deliverUntil(done: () => boolean): void {
   const { setImmediate } = globalThis;
+  const pause = new Int32Array(new SharedArrayBuffer(4)); // not at the top: pages have none
   let next: Deliver | undefined;
   globalThis.setImmediate = ((f: Deliver) => {
     next = f;
