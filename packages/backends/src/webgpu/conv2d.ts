@@ -30,7 +30,7 @@ export interface Epilogue {
 }
 
 /** The caller owns the result, [batch, outHeight, outWidth, outChannels]. */
-export function conv2d(backend: WebGPUBackend, x: tf.TensorInfo, filter: tf.TensorInfo, c: Window, epilogue: Epilogue, tiles = prefersTiles(backend)): tf.TensorInfo {
+export function conv2d(backend: WebGPUBackend, x: tf.TensorInfo, filter: tf.TensorInfo, c: Window, epilogue: Epilogue, tiles: boolean = prefersTiles(backend)): tf.TensorInfo {
   const { inChannels, outChannels, outShape } = c;
   if (isPointwise(c)) {
     const y = matMul(backend, viewAs(x, [rowsOf(x), inChannels]), viewAs(filter, [inChannels, outChannels]), { ...epilogue, tiles });
@@ -70,7 +70,7 @@ fn under(row: vec4i, s: u32) -> i32 {
 }
 
 /** dx, [batch, inHeight, inWidth, inChannels]. The caller owns it. */
-export function conv2dInputGradient(backend: WebGPUBackend, dy: tf.TensorInfo, filter: tf.TensorInfo, c: Window, tiles = prefersTiles(backend)): tf.TensorInfo {
+export function conv2dInputGradient(backend: WebGPUBackend, dy: tf.TensorInfo, filter: tf.TensorInfo, c: Window, tiles: boolean = prefersTiles(backend)): tf.TensorInfo {
   const { inChannels, outChannels, inShape, strideHeight, strideWidth } = c;
   if (isPointwise(c)) {
     const dx = matMul(backend, viewAs(dy, [rowsOf(dy), outChannels]), viewAs(filter, [inChannels, outChannels]), { transposeB: true, tiles });
@@ -116,7 +116,7 @@ fn pixelStart(p: vec4i) -> i32 {
 }
 
 /** dW, [filterHeight, filterWidth, inChannels, outChannels]. The caller owns it. */
-export function conv2dFilterGradient(backend: WebGPUBackend, x: tf.TensorInfo, dy: tf.TensorInfo, c: Window, tiles = prefersTiles(backend)): tf.TensorInfo {
+export function conv2dFilterGradient(backend: WebGPUBackend, x: tf.TensorInfo, dy: tf.TensorInfo, c: Window, tiles: boolean = prefersTiles(backend)): tf.TensorInfo {
   const { inChannels, outChannels, filterHeight, filterWidth } = c;
   const shape = [filterHeight, filterWidth, inChannels, outChannels];
   if (isPointwise(c)) {
@@ -164,7 +164,7 @@ fn stretchOfX(s: u32, z: u32) -> vec2u {
     output: { shape: pieces === 1 ? shape : [pieces, ...shape], dtype: 'float32' as const },
   };
   if (pieces === 1) return multiply(backend, product, tiles);
-  return withTemporaries(backend, (temporary) => sumColumns(backend, temporary(multiply(backend, product, tiles)), 1, pieces, shape));
+  return withTemporaries(backend, (temporary) => sumColumns(backend, temporary(multiply(backend, product, tiles)), { outer: 1, rows: pieces, shape }));
 }
 
 const rowsOf = (x: tf.TensorInfo): number => tf.util.sizeFromShape(x.shape.slice(0, -1));

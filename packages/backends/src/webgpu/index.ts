@@ -1,12 +1,20 @@
 /** tfjs-backend-webgpu, made fit to train: a device with all that the adapter can do, and kernels for what tfjs does badly there. */
 import { registerKernels } from '../kernels.ts';
+import { adamWs } from './adamw.ts';
 import type { Kernels, Stock } from './backend.ts';
+import { batchNormGradients } from './batch-norm-gradient.ts';
+import { convolutions } from './conv2d.ts';
+import { depthwiseGradients } from './depthwise-gradients.ts';
+import { matMuls } from './mat-mul.ts';
+import { reductions } from './reduce.ts';
+import { segmentSums } from './segment-sum.ts';
+import { softmaxGradients } from './softmax-gradient.ts';
 
 export type { WebGPUBackend } from './backend.ts';
 export { dispatch, type Input, type Output, type Program, type Uniform } from './dispatch.ts';
 
-const alone: readonly Kernels[] = [];
-const beside: readonly ((stock: Stock) => Kernels)[] = [];
+const alone: readonly Kernels[] = [batchNormGradients, softmaxGradients, adamWs];
+const beside: readonly ((stock: Stock) => Kernels)[] = [matMuls, convolutions, depthwiseGradients, reductions, segmentSums];
 
 /**
  * Registers the kernels for the backend `webgpu`, in place of tfjs's where those exist; a second call does nothing.

@@ -68,7 +68,7 @@ export function matMul(backend: WebGPUBackend, a: tf.TensorInfo, b: tf.TensorInf
     alpha: leakyreluAlpha ?? 0,
   };
   if (pieces === 1) return multiply(backend, product, tiles);
-  return withTemporaries(backend, (temporary) => sumColumns(backend, temporary(multiply(backend, product, tiles)), 1, pieces, shape));
+  return withTemporaries(backend, (temporary) => sumColumns(backend, temporary(multiply(backend, product, tiles)), { outer: 1, rows: pieces, shape }));
 }
 
 /** From z, which is batch · pieces + piece, to where the matrices of its batch begin; the three inner axes of the batch by name. */
