@@ -14,7 +14,7 @@ export interface SpecBackend {
   readonly plugins?: readonly Plugin[];
 }
 
-export type BackendName = 'cpu' | 'wasm' | 'tensorflow';
+export type BackendName = 'cpu' | 'wasm' | 'webgpu' | 'tensorflow';
 
 const require = createRequire(import.meta.url);
 
@@ -26,6 +26,7 @@ export const specBackends: { readonly [name in BackendName]: SpecBackend } = {
       WASM_PATH: JSON.stringify(join(dirname(require.resolve('@tensorflow/tfjs-backend-wasm/package.json')), 'wasm-out/')),
     }),
   },
+  webgpu: { package: '@tensorflow/tfjs-backend-webgpu', external: ['webgpu'] },
   tensorflow: {
     package: '@tensorflow/tfjs-node',
     define: () => ({ BINDING: JSON.stringify(tensorflowBinding()) }),

@@ -239,7 +239,7 @@ test('the public names are these', async () => {
       "backends .": "BackendError useBackend",
       "backends ./cpu": "registerCpuKernels",
       "backends ./wasm": "guardHeap heapUse registerWasmKernels",
-      "backends ./webgpu": "dispatch registerWebgpuKernels",
+      "backends ./webgpu": "dispatch poolUse registerWebgpuKernels trimPool",
       "convbn .": "deployMode evalMode fold foldWeights pairsOf trainMode tuneMode",
       "core .": "FinetuneError adamW checkpoint clipByGlobalNorm constantSchedule cosineSchedule explain finetune gradcheck gradients joinSchedules linearSchedule measure restore setLearningRate trackMemory valueAndGrads warmupCosine warmupSchedule",
     }

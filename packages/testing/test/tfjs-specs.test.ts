@@ -16,8 +16,8 @@ async function runSpecs(backend: BackendName, filter: string): Promise<SpecSumma
   return JSON.parse(stdout);
 }
 
-describe.each(await available(['cpu', 'wasm']))('on %s', (backend) => {
-  test('tfjs-core’s 541 gradient specs pass, each through our tape', { timeout: 180_000 }, async () => {
+describe.each(await available(['cpu', 'wasm', 'tensorflow', 'webgpu']))('on %s', (backend) => {
+  test('tfjs-core’s 541 gradient specs pass, each through our tape', { timeout: 600_000 }, async () => {
     const summary = await runSpecs(backend, 'grad|deriv');
     expect(summary.failures.slice(0, 5)).toEqual([]);
     expect(summary).toMatchObject({ passed: 541, failed: 0, skipped: 1 });

@@ -7,6 +7,7 @@ import type { Kernels, Stock } from './backend.ts';
 import { batchNorms } from './batch-norm.ts';
 import { binaries } from './binary.ts';
 import { clips } from './clip.ts';
+import { codes } from './codes.ts';
 import { conv2dGradients } from './conv2d-gradients.ts';
 import { conv3d } from './conv3d.ts';
 import { depthwiseGradients } from './depthwise-gradients.ts';
@@ -26,7 +27,7 @@ import { transposes } from './transpose.ts';
 
 export { guardHeap, type HeapUse, heapUse } from './heap-guard.ts';
 
-const alone: readonly Kernels[] = [conv2dGradients, conv3d, depthwiseGradients, poolGradients, dilation2dGradients, einsums];
+const alone: readonly Kernels[] = [conv2dGradients, conv3d, depthwiseGradients, poolGradients, dilation2dGradients, einsums, codes];
 const beside: readonly ((stock: Stock) => Kernels)[] = [
   identities,
   transposes,

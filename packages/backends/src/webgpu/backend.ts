@@ -41,6 +41,14 @@ export interface WebGPUBackend extends tf.KernelBackend {
   querySet: object | null;
   readonly querySetCount: number;
   makeTensorInfo(shape: number[], dtype: tf.DataType, values?: tf.backend_util.BackendValues): tf.TensorInfo;
+  /** tfjs's own programs. */
+  runWebGPUProgram(
+    program: { readonly outputShape: number[] },
+    inputs: readonly tf.TensorInfo[],
+    dtype: tf.DataType,
+    uniforms?: unknown,
+    output?: tf.TensorInfo,
+  ): tf.TensorInfo;
   uploadToGPU(dataId: object): void;
   ensureCommandEncoderReady(): void;
   endComputePassEncoder(): void;

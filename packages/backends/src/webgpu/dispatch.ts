@@ -22,7 +22,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { BackendError } from '../errors.ts';
 import type { WebGPUBackend } from './backend.ts';
-import { type GpuPipeline, usage } from './gpu.ts';
+import { submit } from './batch.ts';
+import { usage } from './gpu.ts';
 import { assertHealthy } from './health.ts';
 import { pipelineOf } from './pipeline.ts';
 
@@ -140,7 +141,7 @@ function uniformsOf(backend: WebGPUBackend, { uniforms }: Program<string>) {
 function record(
   backend: WebGPUBackend,
   name: string,
-  pipeline: GpuPipeline,
+  { pipeline, isNew }: ReturnType<typeof pipelineOf>,
   tensors: readonly tf.TensorInfo[],
   uniforms: readonly object[],
   groups: Groups,
@@ -151,13 +152,14 @@ function record(
     layout: pipeline.getBindGroupLayout(0),
     entries: resources.map((resource, binding) => ({ binding, resource })),
   });
+  if (isNew) submit(backend); // a kernel that does not compile takes its batch with it: that be its own
   const timers = backend.activeTimers; // tf.time: each kernel in a pass of its own
   const pass = timers ? timedPass(backend) : openPass(backend);
   pass.setPipeline(pipeline);
   pass.setBindGroup(0, group);
   pass.dispatchWorkgroups(...groups);
   backend.dispatchCountInPass++;
-  if (!timers && backend.dispatchCountInPass < tf.env().getNumber('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE')) return;
+  if (!timers && !isNew && backend.dispatchCountInPass < tf.env().getNumber('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE')) return;
   backend.endComputePassEncoder();
   if (timers) timers.push({ name, query: backend.getQueryTime() });
   else backend.submitQueue();

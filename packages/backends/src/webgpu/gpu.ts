@@ -7,6 +7,9 @@ export interface GpuBuffer {
   readonly size: number;
   readonly usage: number;
   readonly mapState: 'unmapped' | 'pending' | 'mapped';
+  mapAsync(mode: 1): Promise<unknown>;
+  getMappedRange(): ArrayBuffer;
+  unmap(): void;
   destroy(): void;
 }
 
@@ -22,6 +25,7 @@ export interface GpuPass {
 
 export interface GpuEncoder {
   beginComputePass(descriptor?: object): GpuPass;
+  copyBufferToBuffer(from: GpuBuffer, fromOffset: number, to: GpuBuffer, toOffset: number, size: number): void;
 }
 
 export interface GpuError {

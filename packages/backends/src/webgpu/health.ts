@@ -2,7 +2,7 @@
  * Errors that the GPU reports after the call that caused them: a lost device, no memory left, a kernel that does not compile. The first is
  * kept, and the next kernel, upload or read throws it, so that no step goes on with values that were never computed.
  */
-import type { BackendError } from '../errors.ts';
+import { BackendError } from '../errors.ts';
 import type { WebGPUBackend } from './backend.ts';
 
 const failures = new WeakMap<object, BackendError>();
@@ -21,3 +21,10 @@ export function assertHealthy(backend: WebGPUBackend): void {
 }
 
 export const isLost = (backend: WebGPUBackend): boolean => failures.get(backend)?.code === 'device-lost';
+
+export const deviceLost = (reason: string): BackendError =>
+  new BackendError(
+    'device-lost',
+    'webgpu',
+    `the device is lost (${reason}), and the values of every tensor on it. Call useBackend('webgpu') for a new one, load the model, and restore the last saved adapter`,
+  );

@@ -7,15 +7,18 @@ import { fail } from './health.ts';
 
 const pipelines = new WeakMap<GpuDevice, Map<string, GpuPipeline>>();
 
-export function pipelineOf(backend: WebGPUBackend, program: Program<string>): GpuPipeline {
+/** `isNew`: whether it compiles is not known yet. */
+export function pipelineOf(backend: WebGPUBackend, program: Program<string>): { readonly pipeline: GpuPipeline; readonly isNew: boolean } {
   const { device } = backend;
   const cache = pipelines.get(device) ?? new Map<string, GpuPipeline>();
   pipelines.set(device, cache);
   const declarations = declare(program);
   const key = `${program.key}\n${declarations}`;
-  const pipeline = cache.get(key) ?? compile(backend, program.key, `${declarations}\n${program.code()}`);
+  const known = cache.get(key);
+  if (known) return { pipeline: known, isNew: false };
+  const pipeline = compile(backend, program.key, `${declarations}\n${program.code()}`);
   cache.set(key, pipeline);
-  return pipeline;
+  return { pipeline, isNew: true };
 }
 
 function declare({ enable = [], inputs, outputs, uniforms }: Program<string>): string {

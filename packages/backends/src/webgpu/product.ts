@@ -84,11 +84,12 @@ export const groupsOf = (m: number, n: number, tiles: boolean): number =>
 /** Records the product. The caller owns the result. */
 export function multiply(backend: WebGPUBackend, product: Product, tiles: boolean = prefersTiles(backend)): tf.TensorInfo {
   const { a, b, m, n, depth, output, bias, uniforms, alpha = 0 } = product;
+  const rows = Number(process.env.R ?? 16);
   const tilesN = Math.ceil(n / (tiles ? TILE : LANES * COLUMNS));
-  const tilesM = Math.ceil(m / (tiles ? TILE : ROWS));
+  const tilesM = Math.ceil(m / (tiles ? TILE : rows));
   const element = (aligned: boolean): string => (aligned ? 'vec4f' : 'f32');
   const whole = n % 4 === 0;
-  const forms = `${tiles ? 'tiles' : 'direct'}${a.form}${b.form}${product.exact}${bias ? 'bias' : ''}${product.activation ?? ''}`;
+  const forms = `${tiles ? 'tiles' : rows}${a.form}${b.form}${product.exact}${bias ? 'bias' : ''}${product.activation ?? ''}`;
   return dispatch(backend, {
     key: `${product.key}${forms}`,
     inputs: {
@@ -107,7 +108,7 @@ export function multiply(backend: WebGPUBackend, product: Product, tiles: boolea
       ...uniforms,
     },
     workgroups: tilesM * tilesN * depth,
-    code: () => [product.functions ?? '', operand('a', a, product.exact), operand('b', b, product.exact), shared(product, whole), tiles ? tiled(product) : direct(product)].join('\n'),
+    code: () => [product.functions ?? '', operand('a', a, product.exact), operand('b', b, product.exact), shared(product, whole), tiles ? tiled(product) : direct(product, rows)].join('\n'),
   }).c;
 }
 
@@ -160,14 +161,24 @@ fn put(m: u32, n: u32, z: u32, sum: vec4f) {
 }`;
 }
 
-const accumulators = Array.from({ length: ROWS }, (_, i) => i);
-/** Adds the outer products of four (or one) columns of a with rows of b. */
-const outer = (a: (j: number, half: number) => string, b: (j: number) => string, steps: number): string =>
-  Array.from({ length: steps }, (_, j) =>
-    accumulators.map((i) => `acc${i} = fma(vec4f(${a(j, i >> 2)}[${i & 3}]), ${b(j)}, acc${i});`).join(' '),
-  ).join('\n      ');
-const declareSums = accumulators.map((i) => `var acc${i} = vec4f();`).join(' ');
-const putAll = accumulators.map((i) => `put(m0 + ${i}, n0, z, acc${i});`).join(' ');
+const upTo = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+/** Adds the outer products of four columns of a with rows of b. `a` names a block of four rows at k + j. */
+const outer = (rows: number, a: (j: number, block: number) => string, b: (j: number) => string): string =>
+  upTo(4)
+    .map((j) =>
+      upTo(rows)
+        .map((i) => `acc${i} = fma(vec4f(${a(j, i >> 2)}[${i & 3}]), ${b(j)}, acc${i});`)
+        .join(' '),
+    )
+    .join('\n      ');
+const declareSums = (rows: number): string =>
+  upTo(rows)
+    .map((i) => `var acc${i} = vec4f();`)
+    .join(' ');
+const putAll = (rows: number): string =>
+  upTo(rows)
+    .map((i) => `put(m0 + ${i}, n0, z, acc${i});`)
+    .join(' ');
 const position = `
   let index = flat(group, groups);
   let tileN = index % u.tilesN; let tileM = (index / u.tilesN) % u.tilesM; let z = index / (u.tilesN * u.tilesM);`;
@@ -176,35 +187,36 @@ const blockRows = (name: string, first: string, rows: string): string =>
   [0, 1, 2, 3].map((i) => `let ${rows}${i} = row_${name}(${first} + ${i}, z);`).join(' ');
 const blockAt = (name: string, rows: string): string => `vec4i(${[0, 1, 2, 3].map((i) => `offset_${name}(${rows}${i}, s)`).join(', ')})`;
 
-function direct({ a, b }: Product): string {
-  const before = `${a.form === 'rows' ? `${blockRows('a', 'm0', 'p')} ${blockRows('a', 'm0 + 4', 'q')}` : ''} ${b.form === 'rows' ? blockRows('b', 'n0', 'r') : ''}`;
-  const atA = a.form === 'rows' ? `let at0 = ${blockAt('a', 'p')}; let at1 = ${blockAt('a', 'q')};` : 'let at0 = place_a(s, z);';
-  const atB = b.form === 'rows' ? `let at2 = ${blockAt('b', 'r')};` : 'let at2 = place_b(s, z);';
-  const loads =
-    (a.form === 'rows'
-      ? 'let a0 = load_a(at0, k, length); let a1 = load_a(at1, k, length);'
-      : 'let a0 = load_a(at0, m0, k, length); let a1 = load_a(at0, m0 + 4, k, length);') +
-    (b.form === 'rows' ? 'let b0 = load_b(at2, k, length);' : 'let b0 = load_b(at2, n0, k, length);');
-  const absent = a.form === 'rows' ? 'if (all(max(at0, at1) < vec4i())) { continue; }' : '';
+function direct({ a, b }: Product, rows: number): string {
+  const blocks = upTo(rows / 4);
+  const places = a.form === 'rows' ? blocks.map((i) => blockRows('a', `m0 + ${4 * i}`, `a${i}row`)) : [];
+  const atA = a.form === 'rows' ? blocks.map((i) => `let at${i} = ${blockAt('a', `a${i}row`)};`).join(' ') : 'let at = place_a(s, z);';
+  const loadA = blocks.map((i) => `let a${i} = ${a.form === 'rows' ? `load_a(at${i}, k, length)` : `load_a(at, m0 + ${4 * i}, k, length)`};`);
+  const atB = b.form === 'rows' ? blockAt('b', 'brow') : 'place_b(s, z)';
+  const loadB = b.form === 'rows' ? 'load_b(atB, k, length)' : 'load_b(atB, n0, k, length)';
+  const absent = blocks.map((i) => `all(at${i} < vec4i())`).join(' && ');
   return `
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   ${position}
   if (z >= u.depth) { return; }
-  let m0 = tileM * ${ROWS}; let n0 = (tileN * ${LANES} + local) * ${COLUMNS};
-  ${before}
-  ${declareSums}
+  let m0 = tileM * ${rows}; let n0 = (tileN * ${LANES} + local) * ${COLUMNS};
+  ${places.join('\n  ')}
+  ${b.form === 'rows' ? blockRows('b', 'n0', 'brow') : ''}
+  ${declareSums(rows)}
   let range = segments(z);
   for (var s = range.x; s < range.y; s++) {
     let length = lengthOf(s, z);
-    ${atA} ${atB}
-    ${absent}
+    ${atA}
+    ${a.form === 'rows' ? `if (${absent}) { continue; }` : ''}
+    let atB = ${atB};
     for (var k = 0u; k < length; k += 4) {
-      ${loads}
-      ${outer((j, half) => `a${half}[${j}]`, (j) => `b0[${j}]`, 4)}
+      ${loadA.join(' ')}
+      let b0 = ${loadB};
+      ${outer(rows, (j, block) => `a${block}[${j}]`, (j) => `b0[${j}]`)}
     }
   }
-  ${putAll}
+  ${putAll(rows)}
 }`;
 }
 
@@ -243,7 +255,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   ${loadA.block} ${loadB.block}
   ${loadA.before}
   ${loadB.before}
-  ${declareSums}
+  ${declareSums(ROWS)}
   let range = segments(z);
   for (var s = range.x; s < range.y; s++) {
     let length = lengthOf(s, z);
@@ -255,11 +267,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       workgroupBarrier();
       for (var k = 0u; k < ${STEP}; k += 4) {
         ${[0, 1, 2, 3].map((j) => `let a${j}0 = tileA[(k + ${j}) * ${PITCH} + ty * 2]; let a${j}1 = tileA[(k + ${j}) * ${PITCH} + ty * 2 + 1]; let b${j} = tileB[(k + ${j}) * ${PITCH} + tx];`).join('\n        ')}
-      ${outer((j, half) => `a${j}${half}`, (j) => `b${j}`, 4)}
+      ${outer(ROWS, (j, half) => `a${j}${half}`, (j) => `b${j}`)}
       }
       workgroupBarrier();
     }
   }
-  ${putAll}
+  ${putAll(ROWS)}
 }`;
 }

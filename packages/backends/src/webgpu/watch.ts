@@ -1,7 +1,8 @@
 /** Turns what the device reports late, a loss, no memory, an invalid call, into errors of the next kernel, upload or read. */
 import { BackendError } from '../errors.ts';
 import type { WebGPUBackend } from './backend.ts';
-import { assertHealthy, fail, isLost } from './health.ts';
+import { assertHealthy, deviceLost, fail } from './health.ts';
+import { canReadSync, readBuffer } from './read-sync.ts';
 
 const watched = new WeakSet<object>();
 
@@ -10,17 +11,7 @@ export function watch(backend: WebGPUBackend): void {
   if (watched.has(backend)) return;
   watched.add(backend);
   const { device } = backend;
-  const lose = (reason: string, cause?: unknown) =>
-    fail(
-      backend,
-      new BackendError(
-        'device-lost',
-        'webgpu',
-        `the device is lost (${reason}), and the values of every tensor on it. Call useBackend('webgpu') for a new one, load the model, and restore the last saved adapter`,
-        { cause },
-      ),
-    );
-  void device.lost.then(({ reason, message }) => lose(`${reason}: ${message}`.replace(/\s+/g, ' ')));
+  void device.lost.then(({ reason, message }) => fail(backend, deviceLost(`${reason}: ${message}`.replace(/\s+/g, ' '))));
   device.addEventListener('uncapturederror', (event) => {
     event.preventDefault(); // we report it
     if (event.error.message.includes('invalid due to a previous error')) return;
@@ -54,15 +45,11 @@ function watchReads(backend: WebGPUBackend): void {
     }
   };
   backend.readSync = (dataId) => {
-    const { values, resource, dtype } = backend.tensorMap.get(dataId);
-    if (values != null || dtype === 'string' || dtype === 'complex64') return readSync(dataId);
-    if (isLost(backend)) assertHealthy(backend);
-    if (resource && typeof OffscreenCanvas === 'undefined')
-      throw new BackendError(
-        'not-available',
-        'webgpu',
-        'Node cannot read a tensor of the GPU at once. Use await x.data() in place of dataSync(), or array() in place of arraySync()',
-      );
-    return readSync(dataId);
+    const data = backend.tensorMap.get(dataId);
+    assertHealthy(backend);
+    if (data.values != null || !data.resource || !canReadSync()) return readSync(dataId);
+    data.values = readBuffer(backend, data.resource, data.dtype); // tfjs keeps them too
+    assertHealthy(backend);
+    return data.values;
   };
 }
