@@ -10,17 +10,29 @@ import { input, type Kernels, type WebGPUKernel } from './backend.ts';
 import { dispatch } from './dispatch.ts';
 
 const update: WebGPUKernel = (inputs, attrs, backend) => {
-  const [w, m, v, g] = ['variable', 'm', 'v', 'gradient'].map((name) => input(inputs, name)) as [tf.TensorInfo, tf.TensorInfo, tf.TensorInfo, tf.TensorInfo];
+  const [w, m, v, g] = ['variable', 'm', 'v', 'gradient'].map((name) => input(inputs, name)) as [
+    tf.TensorInfo,
+    tf.TensorInfo,
+    tf.TensorInfo,
+    tf.TensorInfo,
+  ];
   const elements = tf.util.sizeFromShape(w.shape);
   if (elements === 0) return [];
   const [type, width] = elements % 4 === 0 ? ['vec4f', 4] : ['f32', 1];
-  const rates = ['beta1', 'beta2', 'correction', 'epsilon', 'shrink', 'rate'].map((name) => [name, ['f32', attrs[name] as number]] as const);
+  const rates = ['beta1', 'beta2', 'correction', 'epsilon', 'shrink', 'rate'].map(
+    (name) => [name, ['f32', attrs[name] as number]] as const,
+  );
   dispatch(backend, {
     key: 'adamW',
     inputs: { g: [g, type] },
     outputs: { w: [w, type], m: [m, type], v: [v, type] },
     // 1 - β in double precision
-    uniforms: { ...Object.fromEntries(rates), rest1: ['f32', 1 - attrs['beta1']], rest2: ['f32', 1 - attrs['beta2']], size: ['u32', elements / width] },
+    uniforms: {
+      ...Object.fromEntries(rates),
+      rest1: ['f32', 1 - attrs['beta1']],
+      rest2: ['f32', 1 - attrs['beta2']],
+      size: ['u32', elements / width],
+    },
     workgroups: Math.ceil(elements / width / 64),
     code: () => `
 @compute @workgroup_size(64)

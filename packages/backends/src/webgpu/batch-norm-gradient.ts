@@ -26,8 +26,18 @@ const gradient: WebGPUKernel = (inputs, attrs, backend) => {
     scale: `sum * ${rsqrt}`,
   }[of as 'mean' | 'variance' | 'scale'];
   const term = of === 'mean' ? 'x[at]' : 'x[at] * (input[at] - mean[column])';
-  const beside = Object.fromEntries(Object.entries({ input: x, mean, variance, scale }).filter(([, tensor]) => tensor)) as tf.NamedTensorInfoMap;
-  return sumColumns(backend, dy, { outer: 1, rows: tf.util.sizeFromShape(dy.shape) / columns, shape, term, finish, beside, epsilon } as never);
+  const beside = Object.fromEntries(
+    Object.entries({ input: x, mean, variance, scale }).filter(([, tensor]) => tensor),
+  ) as tf.NamedTensorInfoMap;
+  return sumColumns(backend, dy, {
+    outer: 1,
+    rows: tf.util.sizeFromShape(dy.shape) / columns,
+    shape,
+    term,
+    finish,
+    beside,
+    epsilon,
+  } as never);
 };
 
 function inputGradient(backend: WebGPUBackend, dy: tf.TensorInfo, inputs: tf.NamedTensorInfoMap, epsilon: number): tf.TensorInfo {

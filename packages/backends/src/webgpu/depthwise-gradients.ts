@@ -77,7 +77,13 @@ function filterGradient(backend: WebGPUBackend, x: tf.TensorInfo, dy: tf.TensorI
     key: 'depthwiseFilterGradient',
     inputs: { input: [x, type], dy: [dy, type] },
     outputs: { dw: [{ shape: parts === 1 ? shape : [parts, ...shape], dtype: 'float32' }, type] },
-    uniforms: { ...windowUniforms(c), columns: ['u32', c.inChannels / width], rows: ['u32', rows], each: ['u32', each], size: ['u32', size] },
+    uniforms: {
+      ...windowUniforms(c),
+      columns: ['u32', c.inChannels / width],
+      rows: ['u32', rows],
+      each: ['u32', each],
+      size: ['u32', size],
+    },
     workgroups: Math.ceil(size / LANES),
     code: () => filterCode(type),
   });

@@ -13,9 +13,9 @@
  * uniform. Sums are in a fixed order in both: the same input gives the same bits.
  */
 import type * as tf from '@tensorflow/tfjs-core';
+import { activate } from './activation.ts';
 import type { WebGPUBackend } from './backend.ts';
 import { dispatch, type Uniform } from './dispatch.ts';
-import { activate } from './activation.ts';
 
 /** The shader sees `row`, what `place` made of m (or n) and z once, and the segment `s`. */
 interface Rows {
@@ -73,7 +73,9 @@ const PITCH = TILE / 4 + 1;
 /** Whether the device is a GPU, and not a program on the CPU. */
 export function prefersTiles({ device }: WebGPUBackend): boolean {
   const { adapterInfo } = device as { adapterInfo?: { isFallbackAdapter?: boolean; description?: string; architecture?: string } };
-  return !(adapterInfo?.isFallbackAdapter || /llvmpipe|swiftshader|software/i.test(`${adapterInfo?.description} ${adapterInfo?.architecture}`));
+  return !(
+    adapterInfo?.isFallbackAdapter || /llvmpipe|swiftshader|software/i.test(`${adapterInfo?.description} ${adapterInfo?.architecture}`)
+  );
 }
 
 /** Work groups that keep the device busy. */
@@ -84,12 +86,11 @@ export const groupsOf = (m: number, n: number, tiles: boolean): number =>
 /** Records the product. The caller owns the result. */
 export function multiply(backend: WebGPUBackend, product: Product, tiles: boolean = prefersTiles(backend)): tf.TensorInfo {
   const { a, b, m, n, depth, output, bias, uniforms, alpha = 0 } = product;
-  const rows = Number(process.env.R ?? 16);
   const tilesN = Math.ceil(n / (tiles ? TILE : LANES * COLUMNS));
-  const tilesM = Math.ceil(m / (tiles ? TILE : rows));
+  const tilesM = Math.ceil(m / (tiles ? TILE : ROWS));
   const element = (aligned: boolean): string => (aligned ? 'vec4f' : 'f32');
   const whole = n % 4 === 0;
-  const forms = `${tiles ? 'tiles' : rows}${a.form}${b.form}${product.exact}${bias ? 'bias' : ''}${product.activation ?? ''}`;
+  const forms = `${tiles ? 'tiles' : 'direct'}${a.form}${b.form}${product.exact}${bias ? 'bias' : ''}${product.activation ?? ''}`;
   return dispatch(backend, {
     key: `${product.key}${forms}`,
     inputs: {
@@ -108,7 +109,14 @@ export function multiply(backend: WebGPUBackend, product: Product, tiles: boolea
       ...uniforms,
     },
     workgroups: tilesM * tilesN * depth,
-    code: () => [product.functions ?? '', operand('a', a, product.exact), operand('b', b, product.exact), shared(product, whole), tiles ? tiled(product) : direct(product, rows)].join('\n'),
+    code: () =>
+      [
+        product.functions ?? '',
+        operand('a', a, product.exact),
+        operand('b', b, product.exact),
+        shared(product, whole),
+        tiles ? tiled(product) : direct(product),
+      ].join('\n'),
   }).c;
 }
 
@@ -122,7 +130,9 @@ function operand(name: 'a' | 'b', { aligned, ...at }: Operand, exact: boolean): 
   if (at.form === 'columns') {
     const run = (j: number): string => {
       const start = `at.x + (${last(j)}) * at.y`;
-      const value = aligned ? at4(`${start} + min(i, ${size} - 4)`) : `vec4f(${each((c) => `${name}[${start} + min(i + ${c}, ${size} - 1)]`)})`;
+      const value = aligned
+        ? at4(`${start} + min(i, ${size} - 4)`)
+        : `vec4f(${each((c) => `${name}[${start} + min(i + ${c}, ${size} - 1)]`)})`;
       return inside(j, value, 'vec4f()');
     };
     return `
@@ -132,9 +142,7 @@ fn load_${name}(at: vec2u, i: u32, k: u32, length: u32) -> mat4x4f { return mat4
   // A row that is not there is read at the buffer's beginning and then zeroed; a row beyond the last repeats it and is not stored.
   const run = (i: number): string => {
     const start = `u32(max(at[${i}], 0))`;
-    const value = aligned
-      ? at4(`${start} + k`)
-      : `vec4f(${each((j) => inside(j, `${name}[${start} + ${last(j)}]`, '0.0'))})`;
+    const value = aligned ? at4(`${start} + k`) : `vec4f(${each((j) => inside(j, `${name}[${start} + ${last(j)}]`, '0.0'))})`;
     return `select(vec4f(), ${value}, at[${i}] >= 0)`;
   };
   return `
@@ -161,24 +169,14 @@ fn put(m: u32, n: u32, z: u32, sum: vec4f) {
 }`;
 }
 
-const upTo = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+const accumulators: readonly number[] = Array.from({ length: ROWS }, (_, i) => i);
 /** Adds the outer products of four columns of a with rows of b. `a` names a block of four rows at k + j. */
-const outer = (rows: number, a: (j: number, block: number) => string, b: (j: number) => string): string =>
-  upTo(4)
-    .map((j) =>
-      upTo(rows)
-        .map((i) => `acc${i} = fma(vec4f(${a(j, i >> 2)}[${i & 3}]), ${b(j)}, acc${i});`)
-        .join(' '),
-    )
+const outer = (a: (j: number, block: number) => string, b: (j: number) => string): string =>
+  [0, 1, 2, 3]
+    .map((j) => accumulators.map((i) => `acc${i} = fma(vec4f(${a(j, i >> 2)}[${i & 3}]), ${b(j)}, acc${i});`).join(' '))
     .join('\n      ');
-const declareSums = (rows: number): string =>
-  upTo(rows)
-    .map((i) => `var acc${i} = vec4f();`)
-    .join(' ');
-const putAll = (rows: number): string =>
-  upTo(rows)
-    .map((i) => `put(m0 + ${i}, n0, z, acc${i});`)
-    .join(' ');
+const declareSums: string = accumulators.map((i) => `var acc${i} = vec4f();`).join(' ');
+const putAll: string = accumulators.map((i) => `put(m0 + ${i}, n0, z, acc${i});`).join(' ');
 const position = `
   let index = flat(group, groups);
   let tileN = index % u.tilesN; let tileM = (index / u.tilesN) % u.tilesM; let z = index / (u.tilesN * u.tilesM);`;
@@ -187,11 +185,13 @@ const blockRows = (name: string, first: string, rows: string): string =>
   [0, 1, 2, 3].map((i) => `let ${rows}${i} = row_${name}(${first} + ${i}, z);`).join(' ');
 const blockAt = (name: string, rows: string): string => `vec4i(${[0, 1, 2, 3].map((i) => `offset_${name}(${rows}${i}, s)`).join(', ')})`;
 
-function direct({ a, b }: Product, rows: number): string {
-  const blocks = upTo(rows / 4);
+function direct({ a, b }: Product): string {
+  const blocks = accumulators.slice(0, ROWS / 4);
   const places = a.form === 'rows' ? blocks.map((i) => blockRows('a', `m0 + ${4 * i}`, `a${i}row`)) : [];
   const atA = a.form === 'rows' ? blocks.map((i) => `let at${i} = ${blockAt('a', `a${i}row`)};`).join(' ') : 'let at = place_a(s, z);';
-  const loadA = blocks.map((i) => `let a${i} = ${a.form === 'rows' ? `load_a(at${i}, k, length)` : `load_a(at, m0 + ${4 * i}, k, length)`};`);
+  const loadA = blocks.map(
+    (i) => `let a${i} = ${a.form === 'rows' ? `load_a(at${i}, k, length)` : `load_a(at, m0 + ${4 * i}, k, length)`};`,
+  );
   const atB = b.form === 'rows' ? blockAt('b', 'brow') : 'place_b(s, z)';
   const loadB = b.form === 'rows' ? 'load_b(atB, k, length)' : 'load_b(atB, n0, k, length)';
   const absent = blocks.map((i) => `all(at${i} < vec4i())`).join(' && ');
@@ -200,10 +200,10 @@ function direct({ a, b }: Product, rows: number): string {
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   ${position}
   if (z >= u.depth) { return; }
-  let m0 = tileM * ${rows}; let n0 = (tileN * ${LANES} + local) * ${COLUMNS};
+  let m0 = tileM * ${ROWS}; let n0 = (tileN * ${LANES} + local) * ${COLUMNS};
   ${places.join('\n  ')}
   ${b.form === 'rows' ? blockRows('b', 'n0', 'brow') : ''}
-  ${declareSums(rows)}
+  ${declareSums}
   let range = segments(z);
   for (var s = range.x; s < range.y; s++) {
     let length = lengthOf(s, z);
@@ -213,10 +213,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     for (var k = 0u; k < length; k += 4) {
       ${loadA.join(' ')}
       let b0 = ${loadB};
-      ${outer(rows, (j, block) => `a${block}[${j}]`, (j) => `b0[${j}]`)}
+      ${outer(
+        (j, block) => `a${block}[${j}]`,
+        (j) => `b0[${j}]`,
+      )}
     }
   }
-  ${putAll(rows)}
+  ${putAll}
 }`;
 }
 
@@ -255,7 +258,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   ${loadA.block} ${loadB.block}
   ${loadA.before}
   ${loadB.before}
-  ${declareSums(ROWS)}
+  ${declareSums}
   let range = segments(z);
   for (var s = range.x; s < range.y; s++) {
     let length = lengthOf(s, z);
@@ -267,11 +270,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       workgroupBarrier();
       for (var k = 0u; k < ${STEP}; k += 4) {
         ${[0, 1, 2, 3].map((j) => `let a${j}0 = tileA[(k + ${j}) * ${PITCH} + ty * 2]; let a${j}1 = tileA[(k + ${j}) * ${PITCH} + ty * 2 + 1]; let b${j} = tileB[(k + ${j}) * ${PITCH} + tx];`).join('\n        ')}
-      ${outer(ROWS, (j, half) => `a${j}${half}`, (j) => `b${j}`)}
+      ${outer(
+        (j, half) => `a${j}${half}`,
+        (j) => `b${j}`,
+      )}
       }
       workgroupBarrier();
     }
   }
-  ${putAll(ROWS)}
+  ${putAll}
 }`;
 }

@@ -74,7 +74,12 @@ export const segmentSums = (stock: Stock): Kernels => {
         key: 'segmentSum',
         inputs: { x: [x, type], ids: [ids, 'i32'], links: [temporary(links), 'u32'] },
         outputs: { y: [y, type] },
-        uniforms: { size: ['u32', (rows * columns) / width], rows: ['u32', rows], columns: ['u32', columns / width], segments: ['u32', segments] },
+        uniforms: {
+          size: ['u32', (rows * columns) / width],
+          rows: ['u32', rows],
+          columns: ['u32', columns / width],
+          segments: ['u32', segments],
+        },
         workgroups: groups((rows * columns) / width),
         code: () => sum(`${type}()`),
       });

@@ -37,7 +37,13 @@ export function sumColumns(backend: WebGPUBackend, x: tf.TensorInfo, options: Co
   const strips = Math.max(1, Math.min(wanted, Math.floor(rows / SHORTEST)));
   const height = Math.ceil(rows / strips);
   const pieces = Math.ceil(rows / height);
-  const pass = (source: tf.TensorInfo, count: number, each: number, to: readonly number[], what: { term: string; finish: string; factor: number }) => {
+  const pass = (
+    source: tf.TensorInfo,
+    count: number,
+    each: number,
+    to: readonly number[],
+    what: { term: string; finish: string; factor: number },
+  ) => {
     const parts = Math.ceil(count / each);
     const read = Object.entries(beside).filter(([name]) => new RegExp(`\\b${name}\\b`).test(what.term + what.finish));
     return dispatch(backend, {
