@@ -28,7 +28,7 @@ const inputCode = (type: string): string => `${entry}
     if (y < 0 || x < 0 || y % u.strideHeight != 0 || x % u.strideWidth != 0) { continue; }
     let oy = u32(y / u.strideHeight); let ox = u32(x / u.strideWidth);
     if (oy >= u.outHeight || ox >= u.outWidth) { continue; }
-    sum += dy[((b * u.outHeight + oy) * u.outWidth + ox) * u.columns + c] * filter[t * u.columns + c];
+    sum += dy[((b * u.outHeight + oy) * u.outWidth + ox) * u.columns + c] * weights[t * u.columns + c];
   }
   dx[i] = sum;
 }`;
@@ -57,7 +57,7 @@ function inputGradient(backend: WebGPUBackend, dy: tf.TensorInfo, filter: tf.Ten
   const size = tf.util.sizeFromShape(c.inShape) / width;
   return dispatch(backend, {
     key: 'depthwiseInputGradient',
-    inputs: { dy: [dy, type], filter: [filter, type] },
+    inputs: { dy: [dy, type], weights: [filter, type] },
     outputs: { dx: [{ shape: c.inShape, dtype: 'float32' }, type] },
     uniforms: { ...windowUniforms(c), columns: ['u32', c.inChannels / width], size: ['u32', size] },
     workgroups: Math.ceil(size / LANES),

@@ -3,7 +3,7 @@
  * sums it, so the result is that of adding row by row, bit for bit. tfjs adds with atomics, in whatever order the device takes.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { input, type Kernels, type Stock, type WebGPUKernel, withTemporaries } from './backend.ts';
+import { input, type Kernels, type Stock, type WebGPUBackend, type WebGPUKernel, withTemporaries } from './backend.ts';
 import { dispatch } from './dispatch.ts';
 
 const LANES = 64;
@@ -22,7 +22,16 @@ const chain = `${entry}
   links[i] = next | (first << 31);
 }`;
 
-const clear = (zero: string): string => `${entry} y[i] = ${zero}; }`;
+function zeros(backend: WebGPUBackend, shape: number[], dtype: tf.DataType, type: string, size: number): tf.TensorInfo {
+  return dispatch(backend, {
+    key: 'clear',
+    inputs: {},
+    outputs: { y: [{ shape, dtype }, type] },
+    uniforms: { size: ['u32', size] },
+    workgroups: Math.ceil(size / LANES),
+    code: () => `${entry} y[i] = ${type}(); }`,
+  }).y;
+}
 
 const sum = (zero: string): string => `${entry}
   let row = i / u.columns; let column = i % u.columns;
@@ -53,14 +62,7 @@ export const segmentSums = (stock: Stock): Kernels => {
     const [scalar, width] = [x.dtype === 'int32' ? 'i' : 'f', wide ? 4 : 1];
     const type = wide ? `vec4${scalar}` : `${scalar}32`;
     const groups = (threads: number): number => Math.ceil(threads / LANES);
-    const { y } = dispatch(backend, {
-      key: 'clear',
-      inputs: {},
-      outputs: { y: [{ shape, dtype: x.dtype }, type] },
-      uniforms: { size: ['u32', size / width] },
-      workgroups: groups(size / width),
-      code: () => clear(`${type}()`),
-    });
+    const y = zeros(backend, shape, x.dtype, type, size / width);
     return withTemporaries(backend, (temporary) => {
       const { links } = dispatch(backend, {
         key: 'chainSegments',

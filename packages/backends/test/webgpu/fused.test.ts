@@ -14,10 +14,10 @@ async function namesOf<T>(f: () => Promise<T>): Promise<{ result: T; names: Set<
   let result!: T;
   const names = new Set<string>();
   const { runKernel } = tf.engine();
-  tf.engine().runKernel = function (name: string, ...rest: unknown[]) {
+  tf.engine().runKernel = ((name: string, ...rest: [tf.NamedTensorMap]) => {
     names.add(name);
-    return runKernel.call(this, name, ...(rest as [tf.NamedTensorMap]));
-  } as never;
+    return runKernel.call(tf.engine(), name, ...rest);
+  }) as never;
   try {
     result = await f();
   } finally {
