@@ -70,7 +70,7 @@ if (values.write) {
     date: new Date().toISOString(),
     curves,
   };
-  writeFileSync(new URL('results/stability.json', import.meta.url), `${JSON.stringify(result, null, 1)}\n`);
+  writeFileSync(new URL(`results/stability-${rate}.json`, import.meta.url), `${JSON.stringify(result, null, 1)}\n`);
 }
 
 /** [n, size, size, 3] -> [n, features] */

@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { cifar10, progressBar, resnet50, resnet50Input } from '@leantune/assets';
 import { useBackend } from '@leantune/backends';
 import { evalMode, fold, tuneMode } from '@leantune/convbn';
-import { finetune, type MemoryReport, measure, type Technique, warmupCosine } from '@leantune/core';
+import { adamW, finetune, type MemoryReport, measure, type Technique, warmupCosine } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs';
 
 const quick = process.argv.includes('--quick');
@@ -22,12 +22,13 @@ const epochs = quick ? 1 : 2;
 const output = new URL('output/', import.meta.url);
 
 await useBackend('wasm');
-const photos = await cifar10({ size, train: quick ? 96 : 320, test: quick ? 64 : 160 });
+const photos = await cifar10({ size, train: quick ? 64 : 320, test: quick ? 32 : 160 });
 const { labels } = photos.train;
 const [images, testImages] = [photos.train.images, photos.test.images].map(resnet50Input) as [tf.Tensor4D, tf.Tensor4D];
 photos.train.images.dispose();
 
 const inEval = await train(evalMode());
+inEval.model.dispose();
 const inTune = await train(tuneMode());
 console.log(`\nEval mode: ${inEval.accuracy} right after fine-tuning. Memory of a step:\n${inEval.memory}`);
 console.log(`\nTune mode: ${inTune.accuracy} right after fine-tuning. Memory of a step:\n${inTune.memory}`);
@@ -52,8 +53,9 @@ async function train(technique: Technique): Promise<{ model: tf.LayersModel; acc
   const tuned = finetune(model, technique);
   console.log(String(tuned.summary()));
   const steps = Math.ceil(images.shape[0] / batchSize);
-  const schedule = warmupCosine({ peak: 1e-4, warmupSteps: steps / 4, steps: epochs * steps });
-  model.compile({ optimizer: tuned.optimizer(tf.train.adam(), { schedule }), loss: 'categoricalCrossentropy' });
+  const schedule = warmupCosine({ peak: 1e-4, warmupSteps: Math.ceil(steps / 4), steps: epochs * steps });
+  const optimizer = tuned.optimizer(adamW(), { schedule });
+  model.compile({ optimizer, loss: 'categoricalCrossentropy' });
   for (let epoch = 1; epoch <= epochs; epoch++) {
     const bar = progressBar(`Epoch ${epoch} of ${epochs} with ${technique.name}`, steps);
     const onBatchEnd = (batch: number, logs?: tf.Logs): void => bar.update(batch + 1, `loss ${logs?.['loss']?.toFixed(3)}`);
@@ -62,8 +64,9 @@ async function train(technique: Technique): Promise<{ model: tf.LayersModel; acc
   }
   const accuracy = share(model);
   const [x, y] = [images.slice(0, batchSize), labels.slice(0, batchSize)];
-  const { memory } = await measure(() => model.trainOnBatch(x, y), { model });
+  const { memory } = await measure(() => model.trainOnBatch(x, y), { model, optimizer });
   tuned.merge();
+  optimizer.dispose();
   tf.dispose([x, y]);
   return { model, accuracy, memory };
 }
@@ -71,6 +74,7 @@ async function train(technique: Technique): Promise<{ model: tf.LayersModel; acc
 /** Photos [n, size, size, 3] -> probabilities [n, 10]: the network below its 1000 classes, and a new head, the same each time. */
 async function classifier(): Promise<tf.Sequential> {
   const whole = await resnet50({ size });
+  tf.dispose(whole.layers.at(-1)!.getWeights()); // of its 1000 classes
   const base = tf.model({ inputs: whole.inputs, outputs: whole.layers.at(-2)!.output as tf.SymbolicTensor });
   const kernelInitializer = tf.initializers.randomNormal({ stddev: 0.02, seed: 1 });
   const head = tf.layers.dense({ name: 'photos', units: photos.classes.length, activation: 'softmax', kernelInitializer });

@@ -3,7 +3,7 @@
  * Stock: tfjs's kernels, `tf.variableGrads`, `tf.train.adam`. LeanTune: our kernels, `valueAndGrads`, `adamW` without decay, which
  * computes the same.
  *
- *   npx tsx --conditions=@leantune/source packages/backends/bench/webgpu.ts > benchmarks/results/webgpu.json
+ *   npx tsx --conditions=@leantune/source packages/backends/bench/webgpu.ts > benchmarks/webgpu/results/lavapipe.json
  *
  * A time is the least of interleaved runs: in milliseconds, and in CPU seconds of the process, which for an adapter that runs on the CPU is
  * the work done, whatever else the machine does.
@@ -11,6 +11,7 @@
 import { adamW, valueAndGrads } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-webgpu';
+import { cpus } from 'node:os';
 import { makeSubject, type Subject } from '../../../benchmarks/models/subject.ts';
 import { useBackend } from '../src/index.ts';
 import type { WebGPUBackend } from '../src/webgpu/index.ts';
@@ -72,7 +73,7 @@ async function trainingStep({ title, spec, batch }: (typeof models)[number]) {
     const variables = subjects[engine].weights.filter(({ trainable }) => trainable).map(({ variable }) => variable);
     const [differentiate, loss] = [engine === 'stock' ? tf.variableGrads : valueAndGrads, lossOf(subjects[engine])];
     const { value, grads } = differentiate(loss, variables);
-    optimizers[engine].applyGradients(grads as tf.NamedVariableMap);
+    optimizers[engine].applyGradients(grads as Parameters<tf.Optimizer['applyGradients']>[0]);
     losses[engine].push((await value.data())[0] as number);
     await (variables.at(-1) as tf.Variable).data();
     tf.dispose([value, grads]);
@@ -103,5 +104,7 @@ for (const [a, b] of [
 ] as const)
   results.push(await product(a, b)); // prettier-ignore
 for (const model of models) results.push(await trainingStep(model));
-console.log(JSON.stringify({ adapter: adapterInfo.description, tfjs: tf.version.tfjs, node: process.version, results }, null, 2));
+const machine = { cpu: cpus()[0]?.model, cores: cpus().length };
+const versions = { node: process.version, tfjs: tf.version.tfjs };
+console.log(JSON.stringify({ date: new Date().toISOString(), adapter: adapterInfo.description, machine, versions, results }, null, 2));
 process.exit(0);

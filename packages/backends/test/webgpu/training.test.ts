@@ -73,6 +73,34 @@ await describeOn('webgpu', () => {
     model.dispose();
   });
 
+  test('what fails on the GPU amid a step, reported late, moves no weight', async () => {
+    const [model, { x, y }] = [convNet(), batch()];
+    const tuned = finetune(model, []);
+    const optimizer = tuned.optimizer(tf.train.adam(0.01));
+    const { device } = tf.backend() as WebGPUBackend;
+    const step = (fault: () => unknown) =>
+      tuned.minimize(() => {
+        fault();
+        return tf.losses.softmaxCrossEntropy(y, model.apply(x, { training: true }) as tf.Tensor) as tf.Scalar;
+      }, optimizer);
+    step(() => {}).dispose();
+    const before = await valuesOf(model.getWeights());
+    const invalid = () => device.createBuffer({ size: 16, usage: 0xff });
+    expect(() => step(invalid)).toThrow(expect.objectContaining({ code: 'kernel-failed' }));
+    expect(await valuesOf(model.getWeights())).toEqual(before);
+    const outOfMemory = () => {
+      const error = new GPUOutOfMemoryError('no memory');
+      (device as unknown as EventTarget).dispatchEvent(new GPUUncapturedErrorEvent('uncapturederror', { error }));
+    };
+    expect(() => step(outOfMemory)).toThrow(/^\[webgpu\] no memory\. Values computed since then are lost: restore the last saved adapter/);
+    expect(await valuesOf(model.getWeights())).toEqual(before);
+    step(() => {}).dispose();
+    expect(await valuesOf(model.getWeights())).not.toEqual(before);
+    tuned.dispose();
+    tf.dispose([x, y]);
+    model.dispose();
+  });
+
   test('measure gives the pool’s figures beside its own, and an error of memory says what the peak was made of', async () => {
     const [model, { x, y }] = [convNet(), batch()];
     const tuned = finetune(model, []);
