@@ -46,11 +46,12 @@ export function adamWStep(w: tf.Variable, m: tf.Variable, v: tf.Variable, g: tf.
   });
 }
 
-/** What `adamW` of `@leantune/core` looks for: writes into its inputs, and returns the weights. */
+/** What `adamW` of `@leantune/core` looks for: moves weights and moments where they lie. Its root is corrected, and ε stands outside. */
 export const optimizers: KernelMap<TensorflowBackend, tf.TensorInfo> = {
-  AdamW({ w, m, v, g }, attrs) {
-    adamWStep(w as tf.Variable, m as tf.Variable, v as tf.Variable, g as tf.Tensor, attrs as AdamWStep);
-    return w!;
+  AdamWUpdate({ variable, m, v, gradient }, { rate, correction, epsilon, ...rest }) {
+    const step = { ...rest, alpha: rate * correction, epsilon: epsilon * correction } as AdamWStep;
+    adamWStep(variable as tf.Variable, m as tf.Variable, v as tf.Variable, gradient as tf.Tensor, step);
+    return variable!;
   },
 };
 

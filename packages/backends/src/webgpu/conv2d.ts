@@ -40,7 +40,7 @@ export function conv2d(
   filter: tf.TensorInfo,
   c: Window,
   epilogue: Epilogue,
-  tiles = prefersTiles(backend),
+  tiles: boolean = prefersTiles(backend),
 ): tf.TensorInfo {
   const { inChannels, outChannels, outShape } = c;
   if (isPointwise(c)) {
@@ -86,7 +86,7 @@ export function conv2dInputGradient(
   dy: tf.TensorInfo,
   filter: tf.TensorInfo,
   c: Window,
-  tiles = prefersTiles(backend),
+  tiles: boolean = prefersTiles(backend),
 ): tf.TensorInfo {
   const { inChannels, outChannels, inShape, strideHeight, strideWidth } = c;
   if (isPointwise(c)) {
@@ -147,7 +147,7 @@ export function conv2dFilterGradient(
   x: tf.TensorInfo,
   dy: tf.TensorInfo,
   c: Window,
-  tiles = prefersTiles(backend),
+  tiles: boolean = prefersTiles(backend),
 ): tf.TensorInfo {
   const { inChannels, outChannels, filterHeight, filterWidth } = c;
   const shape = [filterHeight, filterWidth, inChannels, outChannels];
@@ -196,7 +196,9 @@ fn stretchOfX(s: u32, z: u32) -> vec2u {
     output: { shape: pieces === 1 ? shape : [pieces, ...shape], dtype: 'float32' as const },
   };
   if (pieces === 1) return multiply(backend, product, tiles);
-  return withTemporaries(backend, (temporary) => sumColumns(backend, temporary(multiply(backend, product, tiles)), 1, pieces, shape));
+  return withTemporaries(backend, (temporary) =>
+    sumColumns(backend, temporary(multiply(backend, product, tiles)), { outer: 1, rows: pieces, shape }),
+  );
 }
 
 const rowsOf = (x: tf.TensorInfo): number => tf.util.sizeFromShape(x.shape.slice(0, -1));

@@ -169,14 +169,14 @@ fn put(m: u32, n: u32, z: u32, sum: vec4f) {
 }`;
 }
 
-const accumulators = Array.from({ length: ROWS }, (_, i) => i);
-/** Adds the outer products of four (or one) columns of a with rows of b. */
-const outer = (a: (j: number, half: number) => string, b: (j: number) => string, steps: number): string =>
-  Array.from({ length: steps }, (_, j) =>
-    accumulators.map((i) => `acc${i} = fma(vec4f(${a(j, i >> 2)}[${i & 3}]), ${b(j)}, acc${i});`).join(' '),
-  ).join('\n      ');
-const declareSums = accumulators.map((i) => `var acc${i} = vec4f();`).join(' ');
-const putAll = accumulators.map((i) => `put(m0 + ${i}, n0, z, acc${i});`).join(' ');
+const accumulators: readonly number[] = Array.from({ length: ROWS }, (_, i) => i);
+/** Adds the outer products of four columns of a with rows of b. `a` names a block of four rows at k + j. */
+const outer = (a: (j: number, block: number) => string, b: (j: number) => string): string =>
+  [0, 1, 2, 3]
+    .map((j) => accumulators.map((i) => `acc${i} = fma(vec4f(${a(j, i >> 2)}[${i & 3}]), ${b(j)}, acc${i});`).join(' '))
+    .join('\n      ');
+const declareSums: string = accumulators.map((i) => `var acc${i} = vec4f();`).join(' ');
+const putAll: string = accumulators.map((i) => `put(m0 + ${i}, n0, z, acc${i});`).join(' ');
 const position = `
   let index = flat(group, groups);
   let tileN = index % u.tilesN; let tileM = (index / u.tilesN) % u.tilesM; let z = index / (u.tilesN * u.tilesM);`;
@@ -186,34 +186,36 @@ const blockRows = (name: string, first: string, rows: string): string =>
 const blockAt = (name: string, rows: string): string => `vec4i(${[0, 1, 2, 3].map((i) => `offset_${name}(${rows}${i}, s)`).join(', ')})`;
 
 function direct({ a, b }: Product): string {
-  const before = `${a.form === 'rows' ? `${blockRows('a', 'm0', 'p')} ${blockRows('a', 'm0 + 4', 'q')}` : ''} ${b.form === 'rows' ? blockRows('b', 'n0', 'r') : ''}`;
-  const atA = a.form === 'rows' ? `let at0 = ${blockAt('a', 'p')}; let at1 = ${blockAt('a', 'q')};` : 'let at0 = place_a(s, z);';
-  const atB = b.form === 'rows' ? `let at2 = ${blockAt('b', 'r')};` : 'let at2 = place_b(s, z);';
-  const loads =
-    (a.form === 'rows'
-      ? 'let a0 = load_a(at0, k, length); let a1 = load_a(at1, k, length);'
-      : 'let a0 = load_a(at0, m0, k, length); let a1 = load_a(at0, m0 + 4, k, length);') +
-    (b.form === 'rows' ? 'let b0 = load_b(at2, k, length);' : 'let b0 = load_b(at2, n0, k, length);');
-  const absent = a.form === 'rows' ? 'if (all(max(at0, at1) < vec4i())) { continue; }' : '';
+  const blocks = accumulators.slice(0, ROWS / 4);
+  const places = a.form === 'rows' ? blocks.map((i) => blockRows('a', `m0 + ${4 * i}`, `a${i}row`)) : [];
+  const atA = a.form === 'rows' ? blocks.map((i) => `let at${i} = ${blockAt('a', `a${i}row`)};`).join(' ') : 'let at = place_a(s, z);';
+  const loadA = blocks.map(
+    (i) => `let a${i} = ${a.form === 'rows' ? `load_a(at${i}, k, length)` : `load_a(at, m0 + ${4 * i}, k, length)`};`,
+  );
+  const atB = b.form === 'rows' ? blockAt('b', 'brow') : 'place_b(s, z)';
+  const loadB = b.form === 'rows' ? 'load_b(atB, k, length)' : 'load_b(atB, n0, k, length)';
+  const absent = blocks.map((i) => `all(at${i} < vec4i())`).join(' && ');
   return `
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   ${position}
   if (z >= u.depth) { return; }
   let m0 = tileM * ${ROWS}; let n0 = (tileN * ${LANES} + local) * ${COLUMNS};
-  ${before}
+  ${places.join('\n  ')}
+  ${b.form === 'rows' ? blockRows('b', 'n0', 'brow') : ''}
   ${declareSums}
   let range = segments(z);
   for (var s = range.x; s < range.y; s++) {
     let length = lengthOf(s, z);
-    ${atA} ${atB}
-    ${absent}
+    ${atA}
+    ${a.form === 'rows' ? `if (${absent}) { continue; }` : ''}
+    let atB = ${atB};
     for (var k = 0u; k < length; k += 4) {
-      ${loads}
+      ${loadA.join(' ')}
+      let b0 = ${loadB};
       ${outer(
-        (j, half) => `a${half}[${j}]`,
+        (j, block) => `a${block}[${j}]`,
         (j) => `b0[${j}]`,
-        4,
       )}
     }
   }
@@ -271,7 +273,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       ${outer(
         (j, half) => `a${j}${half}`,
         (j) => `b${j}`,
-        4,
       )}
       }
       workgroupBarrier();
