@@ -39,7 +39,10 @@ export function matMul(backend: WebGPUBackend, a: tf.TensorInfo, b: tf.TensorInf
   let strides = batchStrides(batch, aBatch, bBatch, m * k, k * n);
   if (!transposeA && tf.util.sizeFromShape(bBatch) === 1) [m, depth, strides] = [m * depth, 1, batchStrides([], [], [], 0, 0)]; // rows of a in one product
   const groups = groupsOf(m, n, tiles) * depth;
-  const splits = bias || (activation && activation !== 'linear') ? 1 : Math.max(1, Math.min(Math.floor(k / SHORTEST), Math.floor(enoughGroups(tiles) / groups)));
+  const splits =
+    bias || (activation && activation !== 'linear')
+      ? 1
+      : Math.max(1, Math.min(Math.floor(k / SHORTEST), Math.floor(enoughGroups(tiles) / groups)));
   const chunk = 4 * Math.ceil(k / splits / 4);
   const pieces = Math.ceil(k / chunk);
   const operand = (tensor: tf.TensorInfo, transposed: boolean, start: string, width: number, inner: string): Operand => ({
@@ -79,7 +82,13 @@ fn batchOf(z: u32) -> vec2u {
   return vec2u(dot(i, vec4u(u.a0, u.a1, u.a2, u.a3)), dot(i, vec4u(u.b0, u.b1, u.b2, u.b3)));
 }`;
 
-function batchStrides(batch: number[], aBatch: number[], bBatch: number[], aSize: number, bSize: number): { readonly [name: string]: Uniform } {
+function batchStrides(
+  batch: number[],
+  aBatch: number[],
+  bBatch: number[],
+  aSize: number,
+  bSize: number,
+): { readonly [name: string]: Uniform } {
   const four = (shape: number[]): number[] => [...Array<number>(Math.max(0, 4 - shape.length)).fill(1), ...shape];
   const stridesOf = (shape: number[], size: number): number[] => {
     let stride = size;

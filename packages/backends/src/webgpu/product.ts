@@ -13,9 +13,9 @@
  * uniform. Sums are in a fixed order in both: the same input gives the same bits.
  */
 import type * as tf from '@tensorflow/tfjs-core';
+import { activate } from './activation.ts';
 import type { WebGPUBackend } from './backend.ts';
 import { dispatch, type Uniform } from './dispatch.ts';
-import { activate } from './activation.ts';
 
 /** The shader sees `row`, what `place` made of m (or n) and z once, and the segment `s`. */
 interface Rows {
@@ -73,7 +73,9 @@ const PITCH = TILE / 4 + 1;
 /** Whether the device is a GPU, and not a program on the CPU. */
 export function prefersTiles({ device }: WebGPUBackend): boolean {
   const { adapterInfo } = device as { adapterInfo?: { isFallbackAdapter?: boolean; description?: string; architecture?: string } };
-  return !(adapterInfo?.isFallbackAdapter || /llvmpipe|swiftshader|software/i.test(`${adapterInfo?.description} ${adapterInfo?.architecture}`));
+  return !(
+    adapterInfo?.isFallbackAdapter || /llvmpipe|swiftshader|software/i.test(`${adapterInfo?.description} ${adapterInfo?.architecture}`)
+  );
 }
 
 /** Work groups that keep the device busy. */
@@ -107,7 +109,14 @@ export function multiply(backend: WebGPUBackend, product: Product, tiles: boolea
       ...uniforms,
     },
     workgroups: tilesM * tilesN * depth,
-    code: () => [product.functions ?? '', operand('a', a, product.exact), operand('b', b, product.exact), shared(product, whole), tiles ? tiled(product) : direct(product)].join('\n'),
+    code: () =>
+      [
+        product.functions ?? '',
+        operand('a', a, product.exact),
+        operand('b', b, product.exact),
+        shared(product, whole),
+        tiles ? tiled(product) : direct(product),
+      ].join('\n'),
   }).c;
 }
 
@@ -121,7 +130,9 @@ function operand(name: 'a' | 'b', { aligned, ...at }: Operand, exact: boolean): 
   if (at.form === 'columns') {
     const run = (j: number): string => {
       const start = `at.x + (${last(j)}) * at.y`;
-      const value = aligned ? at4(`${start} + min(i, ${size} - 4)`) : `vec4f(${each((c) => `${name}[${start} + min(i + ${c}, ${size} - 1)]`)})`;
+      const value = aligned
+        ? at4(`${start} + min(i, ${size} - 4)`)
+        : `vec4f(${each((c) => `${name}[${start} + min(i + ${c}, ${size} - 1)]`)})`;
       return inside(j, value, 'vec4f()');
     };
     return `
@@ -131,9 +142,7 @@ fn load_${name}(at: vec2u, i: u32, k: u32, length: u32) -> mat4x4f { return mat4
   // A row that is not there is read at the buffer's beginning and then zeroed; a row beyond the last repeats it and is not stored.
   const run = (i: number): string => {
     const start = `u32(max(at[${i}], 0))`;
-    const value = aligned
-      ? at4(`${start} + k`)
-      : `vec4f(${each((j) => inside(j, `${name}[${start} + ${last(j)}]`, '0.0'))})`;
+    const value = aligned ? at4(`${start} + k`) : `vec4f(${each((j) => inside(j, `${name}[${start} + ${last(j)}]`, '0.0'))})`;
     return `select(vec4f(), ${value}, at[${i}] >= 0)`;
   };
   return `
@@ -201,7 +210,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     ${absent}
     for (var k = 0u; k < length; k += 4) {
       ${loads}
-      ${outer((j, half) => `a${half}[${j}]`, (j) => `b0[${j}]`, 4)}
+      ${outer(
+        (j, half) => `a${half}[${j}]`,
+        (j) => `b0[${j}]`,
+        4,
+      )}
     }
   }
   ${putAll}
@@ -255,7 +268,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       workgroupBarrier();
       for (var k = 0u; k < ${STEP}; k += 4) {
         ${[0, 1, 2, 3].map((j) => `let a${j}0 = tileA[(k + ${j}) * ${PITCH} + ty * 2]; let a${j}1 = tileA[(k + ${j}) * ${PITCH} + ty * 2 + 1]; let b${j} = tileB[(k + ${j}) * ${PITCH} + tx];`).join('\n        ')}
-      ${outer((j, half) => `a${j}${half}`, (j) => `b${j}`, 4)}
+      ${outer(
+        (j, half) => `a${j}${half}`,
+        (j) => `b${j}`,
+        4,
+      )}
       }
       workgroupBarrier();
     }

@@ -6,12 +6,14 @@
  *
  * Loshchilov & Hutter 2017, arXiv 1711.05101, in the form and with the defaults of torch.optim.AdamW. Different from tf.train.adam:
  * the corrections come from the step count in double precision, so a resumed run repeats an uninterrupted one bit for bit, and
- * temporaries are freed per variable, at most four of its size at a time, where tf.train.adam holds those of all variables at once.
+ * temporaries are freed per variable, at most four of its size at a time, where tf.train.adam holds those of all variables at once. On
+ * a backend with a kernel 'AdamW' the step is made in place, as w ← s w, then Adam with α = η √(1 - β₂ᵗ) / (1 - β₁ᵗ).
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
 import { markState } from '../memory/probe.ts';
 import { dropRows } from './drop-rows.ts';
+import { runInPlace } from './in-place.ts';
 import { checkRanges, fraction, positive, rate } from './ranges.ts';
 import type { Schedule } from './schedules.ts';
 
@@ -101,6 +103,8 @@ export class AdamW extends tf.Optimizer {
     const t = this.iterations + 1;
     const correction = Math.sqrt(1 - beta2 ** t);
     const shrink = decay(variable.name) ? 1 - eta * weightDecay : 1;
+    const folded = { alpha: (eta * correction) / (1 - beta1 ** t), epsilon: epsilon * correction, beta1, beta2, shrink };
+    if (runInPlace('AdamW', { w: variable, m, v, g: gradient }, folded)) return;
     const assign = (target: tf.Variable, value: () => tf.Tensor): void => tf.tidy(() => target.assign(tf.tidy(value)));
     assign(m, () => tf.add(tf.mul(m, beta1), tf.mul(gradient, 1 - beta1)));
     assign(v, () => tf.add(tf.mul(v, beta2), tf.mul(tf.square(gradient), 1 - beta2)));
