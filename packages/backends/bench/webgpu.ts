@@ -73,12 +73,12 @@ async function trainingStep({ title, spec, batch }: (typeof models)[number]) {
     const variables = subjects[engine].weights.filter(({ trainable }) => trainable).map(({ variable }) => variable);
     const [differentiate, loss] = [engine === 'stock' ? tf.variableGrads : valueAndGrads, lossOf(subjects[engine])];
     const { value, grads } = differentiate(loss, variables);
-    (optimizers[engine] as tf.Optimizer).applyGradients(grads as tf.NamedTensorMap);
+    optimizers[engine].applyGradients(Object.entries(grads).map(([name, tensor]) => ({ name, tensor })));
     losses[engine].push((await value.data())[0] as number);
     await (variables.at(-1) as tf.Variable).data();
     tf.dispose([value, grads]);
   };
-  const times = await compare({ stock: step('stock'), leantune: step('leantune') }, 4);
+  const times = await compare({ stock: step('stock'), leantune: step('leantune') }, 2);
   return { title, ...times, losses };
 }
 
@@ -89,21 +89,25 @@ async function product(transposeA: boolean, transposeB: boolean) {
     await y.data();
     y.dispose();
   };
-  const times = await compare({ stock: run, leantune: run }, 8);
+  const times = await compare({ stock: run, leantune: run }, 4);
   tf.dispose([a, b]);
   return { title: `matMul ${transposeA ? 'T' : 'N'}${transposeB ? 'T' : 'N'} 512`, ...times };
 }
 
 const { adapterInfo } = (tf.backend() as WebGPUBackend).device as unknown as { adapterInfo: { description: string } };
 const results: object[] = [];
+const done = (result: object): void => {
+  results.push(result);
+  console.error(JSON.stringify(result)); // as it goes
+};
 for (const [a, b] of [
   [false, false],
   [false, true],
   [true, false],
   [true, true],
 ] as const)
-  results.push(await product(a, b)); // prettier-ignore
-for (const model of models) results.push(await trainingStep(model));
+  done(await product(a, b)); // prettier-ignore
+for (const model of models) done(await trainingStep(model));
 const machine = { cpu: cpus()[0]?.model, cores: cpus().length };
 const versions = { node: process.version, tfjs: tf.version.tfjs };
 console.log(JSON.stringify({ date: new Date().toISOString(), adapter: adapterInfo.description, machine, versions, results }, null, 2));
