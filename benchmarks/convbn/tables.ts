@@ -45,14 +45,14 @@ function axesTable(): string {
     const { rows, batch } = modes(size);
     const [even, tune] = [rowOf(rows, 'Eval'), rowOf(rows, 'Tune')];
     const row = (what: string, key: 'keptBytes' | 'peakAboveWeights') => [
-      `${what}, ${size} px, batch ${batch}`,
+      `${what}, ResNet-50, ${size} px, batch ${batch}`,
       ...[even, tune].map((r) => `${megabytes(r[key])} MB`),
       `×${(tune[key] / even[key]).toFixed(2)}`,
     ];
     return [row('kept for backward', 'keptBytes'), row('peak above weights', 'peakAboveWeights')];
   });
   const time = times().map(({ backend, model, ratio }) => [
-    `time of a step, ${backend}, ${model.size} px`,
+    `time of a step, ResNet-50, ${model.size} px, ${backend}`,
     '1',
     ratio['tuneMode']!.toFixed(2),
     `×${ratio['tuneMode']!.toFixed(2)}`,

@@ -22,7 +22,7 @@ const epochs = quick ? 1 : 2;
 const output = new URL('output/', import.meta.url);
 
 await useBackend('wasm');
-const photos = await cifar10({ size, train: quick ? 64 : 320, test: quick ? 32 : 160 });
+const photos = await cifar10({ size, train: quick ? 64 : 192, test: quick ? 32 : 96 });
 const { labels } = photos.train;
 const [images, testImages] = [photos.train.images, photos.test.images].map(resnet50Input) as [tf.Tensor4D, tf.Tensor4D];
 photos.train.images.dispose();
