@@ -45,8 +45,21 @@ EXPORT(encodeSteps) void encodeSteps(const float* x, Word* out, int n, int bits,
   if (bits == 1 && count == 1) encode(x, out, n, 1, borders, deltas, 1);
   else if (bits == 1) encode(x, out, n, 1, borders, deltas, count);
   else if (bits == 2) encode(x, out, n, 2, borders, deltas, count);
-  else if (bits == 4) encode(x, out, n, 4, borders, deltas, count);
-  else encode(x, out, n, 8, borders, deltas, count);
+  else encode(x, out, n, 4, borders, deltas, count);
+}
+
+/* The same for long tables, of 8 bits, by halving. */
+EXPORT(encodeStepsByHalves) void encodeStepsByHalves(const float* x, Word* out, int n, const float* borders, const int* codes, int count) {
+  zero((float*)out, words(n, 8));
+  for (int i = 0; i < n; i++) {
+    int low = 0, high = count;
+    while (low < high) {
+      int middle = (low + high) / 2;
+      if (x[i] > borders[middle]) low = middle + 1;
+      else high = middle;
+    }
+    out[i / 4] |= (Word)codes[low] << (i % 4 * 8);
+  }
 }
 
 INLINE void decode(const Word* in, const float* dy, float* out, int n, int bits, const float* levels) {

@@ -117,6 +117,8 @@ export interface BackwardRun {
 /** One run of a kernel that is on the tape, and what made its inputs: what a pattern of kernels is found in. */
 export interface TapeOp {
   readonly kernel: string;
+  /** The layer or graph node that ran it, `''` outside a model. */
+  readonly layer: string;
   readonly attrs: { readonly [name: string]: unknown };
   readonly inputs: { readonly [name: string]: TapeValue };
 }
@@ -164,8 +166,8 @@ export interface StepHook {
 
 /**
  * The first `rows` rows of one of the technique's own variables train no more. Core takes them out of the variable, which keeps its name and
- * loses them in its shape, and out of the state that optimizers hold for it; take a copy before. With all rows gone, leave the variable
- * out of `variables`; core has disposed what optimizers held for it.
+ * loses them in its shape, and out of the state that optimizers hold for it; take a copy before. With all rows it disposes the variable,
+ * which then must not be among `variables`.
  */
 export interface FrozenRows {
   readonly variable: tf.Variable;

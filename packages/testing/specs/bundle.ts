@@ -49,7 +49,8 @@ export async function bundleSpecs(backend: BackendName, ours = true): Promise<st
   return file;
 }
 
-const replaceGradients: Plugin = {
+/** tfjs-core's gradients are ours. */
+export const replaceGradients: Plugin = {
   name: 'replace-gradients',
   setup({ onResolve }) {
     onResolve({ filter: /(^|\/)gradients(\.js)?$/ }, ({ importer }) =>
@@ -58,7 +59,8 @@ const replaceGradients: Plugin = {
   },
 };
 
-const startBackend = (backend: BackendName): Plugin => ({
+/** The entry starts `backend`. */
+export const startBackend = (backend: BackendName): Plugin => ({
   name: 'start-backend',
   setup({ onResolve }) {
     onResolve({ filter: /^\.\/start\/cpu\.ts$/ }, () => ({ path: join(here, 'start', `${backend}.ts`) }));

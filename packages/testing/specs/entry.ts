@@ -19,7 +19,7 @@ export const declareSpecs: SpecBundle['declareSpecs'] = async (include) => {
   countStockCalls();
   await start(OURS);
   if (OURS) await import('./tape.ts');
-  setTestEnvs([{ name: BACKEND, backendName: BACKEND, isDataSync: true }]);
+  setTestEnvs([{ name: BACKEND, backendName: BACKEND, isDataSync: BACKEND !== 'webgpu' }]);
   setupTestFilters([], include);
   await import('@tensorflow/tfjs-core/dist/tests.js');
 };

@@ -1,8 +1,7 @@
 /** TensorFlow's own C library, through @tensorflow/tfjs-node or its build for CUDA, with our kernels and errors for want of memory. */
 import type { BringUp } from '../bring-up.ts';
 import { importPackage } from '../import-package.ts';
-import { guardMemory, registerTensorflowKernels } from './index.ts';
-import { shimNode } from './node-shim.ts';
+import { guardMemory, registerTensorflowKernels, shimNode } from './index.ts';
 
 const packages = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'] as const;
 

@@ -10,6 +10,21 @@ import { pools } from './pool.ts';
 import { rounds } from './round.ts';
 import { zeros } from './zeros.ts';
 
+export { type AdamWStep, adamWStep } from './adamw.ts';
+export { type AllocatorStats, allocatorStats, resetPeak } from './allocator.ts';
+export { isCarrier, makeCarrier, readCarrier } from './carrier.ts';
+export {
+  type ConvHalfOptions,
+  conv2dHalf,
+  conv2dHalfFilterGradient,
+  conv2dHalfInputGradient,
+  decodeHalf,
+  encodeHalf,
+  type HalfType,
+  type MatMulHalfOptions,
+  matMulHalf,
+} from './half.ts';
+export { decodeNibbles, packNibbles, unpackNibbles } from './nibbles.ts';
 export { shimNode } from './node-shim.ts';
 export { guardMemory } from './out-of-memory.ts';
 

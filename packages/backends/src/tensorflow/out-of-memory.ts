@@ -1,6 +1,6 @@
 /** TensorFlow's "out of memory" as an error that says what to do. An op that fails has changed nothing: weights and optimizer are intact. */
 import { BackendError } from '../errors.ts';
-import type { TensorflowBackend } from './binding.ts';
+import type { Binding, TensorflowBackend } from './binding.ts';
 
 const guarded = new WeakSet<object>();
 
@@ -8,15 +8,16 @@ const guarded = new WeakSet<object>();
 export function guardMemory(backend: object): void {
   const { binding } = backend as TensorflowBackend;
   if (guarded.has(binding)) return;
-  guarded.add(binding);
-  const { executeOp } = binding;
-  binding.executeOp = (name, attrs, inputs, outputs) => {
+  const executeOp: Binding['executeOp'] = (name, attrs, inputs, outputs) => {
     try {
-      return executeOp(name, attrs, inputs, outputs);
+      return binding.executeOp(name, attrs, inputs, outputs);
     } catch (error) {
       throw /Invalid TF_Status: 8\b|\bOOM\b/.test(String(error)) ? outOfMemory(name, error as Error) : error;
     }
   };
+  const ours = Object.create(binding, { executeOp: { value: executeOp } }) as Binding; // the addon's own properties are read-only
+  guarded.add(ours);
+  Object.assign(backend, { binding: ours });
 }
 
 function outOfMemory(op: string, cause: Error): BackendError {

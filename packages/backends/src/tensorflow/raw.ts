@@ -9,7 +9,7 @@ import { DType, type Handle, type TensorflowBackend } from './binding.ts';
 
 /** One attribute of an op: `{ T: type(DType.half), strides: int([1, 1]) }`. */
 export interface Attr {
-  readonly kind: 'TYPE' | 'INT' | 'FLOAT' | 'BOOL' | 'STRING';
+  readonly kind: 'TYPE' | 'INT' | 'FLOAT' | 'BOOL' | 'STRING' | 'SHAPE';
   readonly value: unknown;
 }
 export const type = (value: number): Attr => ({ kind: 'TYPE', value });
@@ -17,6 +17,7 @@ export const int = (value: number | readonly number[]): Attr => ({ kind: 'INT', 
 export const float = (value: number | readonly number[]): Attr => ({ kind: 'FLOAT', value });
 export const bool = (value: boolean): Attr => ({ kind: 'BOOL', value });
 export const text = (value: string): Attr => ({ kind: 'STRING', value });
+export const shape = (value: readonly number[]): Attr => ({ kind: 'SHAPE', value });
 
 /** A tensor of tfjs, or a handle made by an op before. */
 export type Operand = tf.TensorInfo | Handle;

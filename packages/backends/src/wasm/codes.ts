@@ -21,6 +21,11 @@ const encodeSteps: WasmKernel = (inputs, { borders, codes, bits }, backend) => {
   assertFloat('EncodeSteps', inputs);
   const x = input(inputs, 'x');
   const out = backend.makeOutput([stepWords(size(x), bits)], 'int32');
+  if (bits === 8) {
+    const tables = setTables(backend, borders, codes);
+    native(backend).encodeStepsByHalves(offset(backend, x), offset(backend, out), size(x), ...tables, borders.length);
+    return out;
+  }
   const tables = setTables(backend, borders, deltasOf(codes));
   native(backend).encodeSteps(offset(backend, x), offset(backend, out), size(x), bits, ...tables, borders.length);
   return out;

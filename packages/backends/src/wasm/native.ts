@@ -61,6 +61,7 @@ interface Exports {
   not(a: Pointer, out: Pointer, n: number): void;
   where(mask: Pointer, a: Pointer, b: Pointer, out: Pointer, n: number): void;
   encodeSteps(x: Pointer, out: Pointer, n: number, bits: number, borders: Pointer, deltas: Pointer, count: number): void;
+  encodeStepsByHalves(x: Pointer, out: Pointer, n: number, borders: Pointer, codes: Pointer, count: number): void;
   decodeSteps(codes: Pointer, dy: Pointer, out: Pointer, n: number, bits: number, levels: Pointer): void;
   quantizeRows(x: Pointer, out: Pointer, n: number, group: number, bits: number, seed: number): void;
   dequantizeRows(codes: Pointer, out: Pointer, n: number, group: number, bits: number): void;

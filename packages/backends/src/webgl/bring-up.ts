@@ -3,6 +3,8 @@ import type { BringUp, Reason } from '../bring-up.ts';
 import { BackendError } from '../errors.ts';
 import { importPackage, isPage } from '../import-package.ts';
 import { isSoftwareGpu } from '../software-gpu.ts';
+import { setFloatPrecision } from './float-precision.ts';
+import { registerWebglKernels } from './index.ts';
 
 const packages = ['@tensorflow/tfjs-backend-webgl'] as const;
 const setUp = 'Needs a browser page with WebGL 2; in Node ask for tensorflow, webgpu or wasm';
@@ -13,6 +15,10 @@ export const webgl: BringUp = {
   async prepare() {
     if (isPage() && !context()) throw new BackendError('not-available', 'useBackend', 'there is no WebGL 2', { fix: setUp });
     await importPackage('webgl', packages);
+    registerWebglKernels();
+  },
+  async start(backend) {
+    setFloatPrecision(backend);
   },
   async passOver(): Promise<Reason | undefined> {
     const gl = context();

@@ -5,8 +5,8 @@ import { findAdapter, openDevice } from './device.ts';
 import { registerWebgpuKernels } from './index.ts';
 
 export const webgpu: BringUp = {
-  packages: ['@tensorflow/tfjs-backend-webgpu'],
-  setUp: 'Needs a WebGPU adapter: a browser that has WebGPU, and a driver for Vulkan, Metal or Direct3D 12',
+  packages: ['@tensorflow/tfjs-backend-webgpu', 'webgpu'],
+  setUp: 'Needs an adapter: a browser with WebGPU, or in Node the package webgpu; and a driver for Vulkan, Metal or Direct3D 12',
   options: ['maxBytes'],
   async prepare({ maxBytes }) {
     await openDevice(maxBytes);
@@ -14,9 +14,9 @@ export const webgpu: BringUp = {
   },
   async passOver(): Promise<Reason | undefined> {
     const { info } = await findAdapter();
-    if (!(info.isFallbackAdapter || isSoftwareGpu(info.device, info.description))) return undefined;
+    if (!info.isFallbackAdapter && !isSoftwareGpu(info.architecture, info.device, info.description)) return undefined;
     return {
-      why: `its adapter, ${info.description || info.device || 'a fallback'}, imitates a GPU on the processor, where wasm is faster`,
+      why: `its adapter, ${info.description || info.device || info.architecture || 'a fallback'}, imitates a GPU on the processor, where wasm is faster`,
       fix: "Install the GPU's own driver, or ask for webgpu by name",
     };
   },

@@ -1,4 +1,5 @@
 /** tfjs-backend-webgpu, made fit to train: a device with all that the adapter can do, and kernels for what tfjs does badly there. */
+import { avgPoolGradients } from '../avg-pool-gradients.ts';
 import { registerKernels } from '../kernels.ts';
 import type { Kernels, Stock } from './backend.ts';
 import { cumulatives } from './cumulative.ts';
@@ -9,7 +10,7 @@ export { dispatch, type Input, type Output, type Program, type Uniform } from '.
 export { type PoolUse, poolUse, trimPool } from './pool.ts';
 
 const alone: readonly Kernels[] = [cumulatives];
-const beside: readonly ((stock: Stock) => Kernels)[] = [prods];
+const beside: readonly ((stock: Stock) => Kernels)[] = [prods, avgPoolGradients];
 
 /**
  * Registers the kernels for the backend `webgpu`, in place of tfjs's where those exist; a second call does nothing.

@@ -37,8 +37,8 @@ export class Fusing {
   }
 
   /** The pattern that ends with this run of a kernel, if all its inputs can be read. */
-  find(kernel: string, inputs: Tensors, attrs: TapeOp['attrs']): Found | undefined {
-    const op: TapeOp = { kernel, attrs, inputs: {} };
+  find(kernel: string, inputs: Tensors, attrs: TapeOp['attrs'], layer: string): Found | undefined {
+    const op: TapeOp = { kernel, layer, attrs, inputs: {} };
     for (const name in inputs) (op.inputs as { [name: string]: TapeValue })[name] = this.#value(inputs[name]!, name, op);
     this.#op = op;
     this.#through = undefined;

@@ -34,7 +34,7 @@ export interface LayerSite extends ReplaceableSite {
 
 export function layerSite(name: string, layer: Layer, power: Switch): LayerSite {
   const type = layer.getClassName();
-  const [kind, kernel = ''] = kinds[type] ?? [activation.test(type) ? 'activation' : 'other'];
+  const [kind, kernel = ''] = layer.siteKind ?? kinds[type] ?? [activation.test(type) ? 'activation' : 'other'];
   const read = (property: string) => (layer as unknown as { [property: string]: LayerVariable | undefined })[property]?.read();
   const all = layer.weights.map((w) => ({ name: `${name}/${lastName(w, layer.weights)}`, variable: () => w.read(), w }));
   // By declaration: tf.sequential resets the trainable flags of weights at every compile.

@@ -22,7 +22,7 @@ export class Trained {
 
   /** Now or before, each at the position it had first: stock optimizers find their slots by position. */
   get known(): readonly tf.Variable[] {
-    this.#known = [...new Set([...this.#known, ...this.variables])];
+    this.#known = [...new Set([...this.#known, ...this.variables])].filter((v) => !v.isDisposed);
     return this.#known;
   }
 
@@ -32,7 +32,7 @@ export class Trained {
     for (const { variable, rows } of this.#attachments.flatMap((a) => a.step?.freezes?.() ?? [])) {
       for (const optimizer of optimizers) dropSlotRows(optimizer, variable, this.known.indexOf(variable), rows);
       if (rows < variable.shape[0]!) dropRows(variable, rows);
-      else this.#known = this.#known.filter((v) => v !== variable);
+      else variable.dispose();
     }
   }
 
