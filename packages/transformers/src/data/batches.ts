@@ -6,13 +6,13 @@ import { seededRandom } from '../generation/sampling.ts';
 import { type Example, IGNORED, labelsOf } from './example.ts';
 import type { Row } from './pack.ts';
 
-/** A batch as `fitDataset` of a loss model takes it. */
-export interface LanguageBatch {
+/** A batch as `fitDataset` of a loss model takes it. (A type, since only those are containers of tensors to TypeScript.) */
+export type LanguageBatch = {
   /** What the model reads, by the names of its inputs: int32 [n, T] each. */
   readonly xs: { [input: string]: tf.Tensor2D };
   /** Zeros [n, 2]: the losses are an output. */
   readonly ys: tf.Tensor2D;
-}
+};
 
 export interface BatchOptions {
   readonly batchSize: number;

@@ -22,11 +22,8 @@ export function chatTemplate(
     const advice = 'Use a checkpoint that was taught to chat, or write the prompt as text.';
     throw new FinetuneError('bad-model', 'transformers', `${source}: has no chat template. ${advice}`);
   }
-  const raise = (message: string) => {
-    throw new Error(message);
-  };
   try {
-    return parse(named).render({ ...values, raise_exception: raise });
+    return parse(named).render({ ...values });
   } catch (cause) {
     throw new FinetuneError(
       'bad-option',
