@@ -20,6 +20,8 @@ export interface PretrainedOptions {
    * @default ids for a language model; ids and mask for an encoder of text; pixels for one of images
    */
   readonly inputs?: readonly InputName[];
+  /** Reads `model.<variant>.safetensors`, as in `save_pretrained(…, variant='fp16')`. @default `model.safetensors` */
+  readonly variant?: string;
 }
 
 /**
@@ -51,6 +53,7 @@ export async function fromPretrained(source: string | Source, options: Pretraine
   try {
     const isHead = (name: string) => !name.startsWith(architecture.prefix) || name.includes('pooler.');
     const missing = await fillWeights(model, files, {
+      variant: options.variant,
       prefix: architecture.prefix,
       unread: new RegExp(`${architecture.unread.source}|${headOf[task] ?? '^(pre_)?classifier\\.|^score\\.'}`),
       optional: (name) => options.labels !== undefined && task.endsWith('classification') && isHead(name),

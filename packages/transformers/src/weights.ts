@@ -22,6 +22,7 @@ function storedOf(layer: layers.Layer): readonly StoredWeight[] {
 }
 
 export interface FillOptions {
+  readonly variant: string | undefined;
   /** What names of the base model begin with under a head; a checkpoint may have it or not. */
   readonly prefix: string;
   /** Tensors that are passed over on purpose. */
@@ -39,7 +40,7 @@ export interface FillOptions {
  */
 export async function fillWeights(model: LayersModel, source: Source, options: FillOptions): Promise<readonly string[]> {
   const slots = slotsOf(model);
-  const files = await filesOf(source);
+  const files = await filesOf(source, options.variant);
   const fit = new Fit(slots, options, source.name);
   if (files.length > 1) {
     for (const file of files) {
@@ -122,9 +123,10 @@ class Fit {
   }
 }
 
-async function filesOf(source: Source): Promise<readonly string[]> {
-  const index = await readJson(source, 'model.safetensors.index.json');
-  if (!index) return ['model.safetensors'];
+async function filesOf(source: Source, variant: string | undefined): Promise<readonly string[]> {
+  const infix = variant === undefined ? '' : `.${variant}`;
+  const index = await readJson(source, `model.safetensors.index${infix}.json`);
+  if (!index) return [`model${infix}.safetensors`];
   const map = index['weight_map'];
   const files = typeof map === 'object' && map !== null ? [...new Set(Object.values(map))] : [];
   // A name with a path in it would leave the checkpoint.
