@@ -5,6 +5,7 @@ import { input, type LayersModel, model as makeModel } from '@tensorflow/tfjs-la
 import type { Architecture, InputName, Inputs } from './architectures/architecture.ts';
 import { labelsOf, type RawConfig, readConfig, type Task } from './architectures/config.ts';
 import { architectureOf, taskOf } from './architectures/table.ts';
+import type { Storage } from './layers/index.ts';
 import { own } from './references.ts';
 import { resolveSource } from './sources/resolve.ts';
 import { readJson, type Source } from './sources/source.ts';
@@ -20,6 +21,11 @@ export interface PretrainedOptions {
    * @default ids for a language model; ids and mask for an encoder of text; pixels for one of images
    */
   readonly inputs?: readonly InputName[];
+  /**
+   * How linear layers and tables of tokens are held: `'nf4'` freezes them in 4 bits a value (0.5625 bytes with scales), which suits a base
+   * under adapters. For language models, on backends whose tensors are in memory: cpu, wasm, tensorflow. @default 'float32'
+   */
+  readonly storage?: Storage;
   /** Reads `model.<variant>.safetensors`, as in `save_pretrained(…, variant='fp16')`. @default `model.safetensors` */
   readonly variant?: string;
 }
@@ -85,6 +91,11 @@ export function fromConfig(raw: RawConfig, options: PretrainedOptions = {}): Lay
       `got task "${task}" for "${config.type}"; expected one of ${architecture.tasks.join(', ')}.`,
     );
   }
+  const storage = options.storage ?? 'float32';
+  if (!architecture.storages.includes(storage)) {
+    const expected = architecture.storages.join(', ');
+    throw new FinetuneError('bad-option', 'transformers', `got storage "${storage}" for "${config.type}"; expected one of ${expected}.`);
+  }
   const labels = options.labels ?? labelsOf(raw) ?? 2;
   if (!Number.isInteger(labels) || labels < 1)
     throw new FinetuneError('bad-option', 'transformers', `got labels ${labels}; expected a whole number above 0.`);
@@ -95,7 +106,7 @@ export function fromConfig(raw: RawConfig, options: PretrainedOptions = {}): Lay
       return [name, input({ name, shape: isImage ? architecture.imageShape!(config) : [null], dtype: isImage ? 'float32' : 'int32' })];
     }),
   );
-  const outputs = architecture.build({ config, task, inputs, labels });
+  const outputs = architecture.build({ config, task, inputs, labels, storage });
   return own(makeModel({ inputs: Object.values(inputs), outputs, name: config.type }));
 }
 

@@ -1,6 +1,18 @@
 export type { InputName } from './architectures/architecture.ts';
 export type { Task } from './architectures/config.ts';
-export * from './blocks/index.ts';
+export {
+  type AttentionAttrs,
+  attention,
+  gelu,
+  layerNorm,
+  linearCrossEntropy,
+  type PackedTable,
+  packedMatMul,
+  type RopeAttrs,
+  rmsNorm,
+  rope,
+  swiglu,
+} from './blocks/index.ts';
 export { type BatchOptions, byLength, type LanguageBatch, languageBatches } from './data/batches.ts';
 export { type Example, IGNORED, promptAndAnswer } from './data/example.ts';
 export { type PackOptions, pack, type Row } from './data/pack.ts';

@@ -103,9 +103,9 @@ class Fit {
         if (!unread.test(tensor)) this.#faults.push(`${tensor} belongs to no layer of this model`);
         continue;
       }
-      const { weight, layout } = this.#slots.get(name)!;
-      const expected = inCheckpoint[layout](weight.shape as number[]);
-      const fits = tf.util.arraysEqual(expected, shape as number[]);
+      const { weight, layout, pack } = this.#slots.get(name)!;
+      const expected = pack?.shape ?? inCheckpoint[layout](weight.shape as number[]);
+      const fits = tf.util.arraysEqual([...expected], [...shape]);
       if (!fits && optional(name)) continue;
       if (!fits) this.#faults.push(`${tensor} is [${shape}], expected [${expected}]`);
       if (!/^(F32|F16|BF16)$/.test(dtype)) this.#faults.push(`${tensor} is ${dtype}, expected F32, F16 or BF16`);
@@ -145,7 +145,11 @@ async function open(source: Source, file: string): Promise<SourceFile> {
   throw new FinetuneError('bad-file', 'transformers', `${source.name}: has no ${file}; expected the weights there. ${advice}`);
 }
 
-function assign({ weight, layout }: StoredWeight, tensor: StoredTensor): void {
+function assign({ weight, layout, pack }: StoredWeight, tensor: StoredTensor): void {
+  if (pack) {
+    pack.fill(floatsOf(tensor));
+    return;
+  }
   tf.tidy(() => {
     const value = tf.tensor(floatsOf(tensor), [...tensor.shape]);
     const order = axes[layout];
