@@ -32,7 +32,8 @@ interface Manifest {
 
 const tfjsCore = '@tensorflow/tfjs-core';
 const core = '@leantune/core';
-const coreEntries = [core, `${core}/safetensors`];
+// What several techniques share, and none of them is, stands in core under a name of its own: siblings never import each other.
+const coreEntries = [core, `${core}/low-rank`, `${core}/safetensors`];
 const techniques = ['convbn', 'lamda', 'lora', 'mixed-precision', 's2a'];
 const backendOf = /^@tensorflow\/tfjs-(backend-\w+|node|node-gpu)(\/|$)|^webgpu$/;
 
@@ -256,7 +257,10 @@ test('the public names are these', async () => {
       "backends ./webgpu": "dispatch poolUse registerWebgpuKernels trimPool",
       "convbn .": "deployMode evalMode fold foldWeights pairsOf trainMode tuneMode",
       "core .": "FinetuneError adamW checkpoint clipByGlobalNorm constantSchedule cosineSchedule explain finetune gradcheck gradients joinSchedules linearSchedule measure registerGradientRule restore setLearningRate trackMemory valueAndGrads warmupCosine warmupSchedule",
+      "core ./low-rank": "FactorAdapter adaptersOf asMatrix checkRanges count decompose denseSites dropped firstColumns fraction join likeKernel lowRankSites matrixShape narrow offRecord ownVariable positive rebind svdOf truncatedSvd widen",
       "core ./safetensors": "floatsOf readSafetensors readSafetensorsHeader writeSafetensors",
+      "lamda .": "allocateRanks explainRanks frozenRows lamda lamdaPlusPlus updatesOf",
+      "lora .": "exportPeft importPeft lora",
       "transformers .": "IGNORED attention byLength fromConfig fromPretrained gelu generate hubRepository languageBatches layerNorm linearCrossEntropy loadTokenizer localFolder lossModel meanLoss pack promptAndAnswer rmsNorm rope swiglu webFolder",
     }
   `);
