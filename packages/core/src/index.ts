@@ -1,6 +1,7 @@
 export { checkpoint } from './autograd/checkpoint.ts';
 export { type GradcheckOptions, type GradcheckReport, gradcheck } from './autograd/gradcheck.ts';
 export { gradients, valueAndGrads } from './autograd/gradients.ts';
+export { registerGradientRule } from './autograd/kernel-rules.ts';
 export { FinetuneError, type FinetuneErrorCode } from './errors.ts';
 export { type Measured, type MemoryReport, measure, type Tracker, type TrackOptions, trackMemory } from './memory/measure.ts';
 export type { TunableModel } from './models/read-model.ts';

@@ -1,8 +1,8 @@
 /**
  * How a filter names places in a model.
  *
- * A string names a site by its whole path or by its last segments ('query' finds 'block_3/attention/query'), a RegExp is tested
- * on the path, a list is the union of its entries, each of which must match, and a function decides itself.
+ * A string names a site by its whole path or by its last segments ('query' finds 'block_3/attention/query' and, as PyTorch writes
+ * paths, 'layers.3.attention.query'), a RegExp is tested on the path, a list is the union of its entries, each of which must match, and a function decides itself.
  */
 import { FinetuneError } from './errors.ts';
 import type { Site, SiteFilter, SiteWeight } from './technique.ts';
@@ -36,7 +36,11 @@ export function selectWeights(sites: readonly Site[], filter: SiteFilter, who: s
 }
 
 const named = <T extends Named>(pattern: string | RegExp, items: readonly T[]): T[] =>
-  items.filter(({ name }) => (typeof pattern === 'string' ? name === pattern || name.endsWith(`/${pattern}`) : name.search(pattern) >= 0));
+  items.filter(({ name }) =>
+    typeof pattern === 'string'
+      ? name === pattern || name.endsWith(`/${pattern}`) || name.endsWith(`.${pattern}`)
+      : name.search(pattern) >= 0,
+  );
 
 const sitesOf = (entry: Entry, sites: readonly Site[]): Site[] => (typeof entry === 'function' ? sites.filter(entry) : named(entry, sites));
 

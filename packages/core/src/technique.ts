@@ -17,7 +17,7 @@ export interface Technique {
 }
 
 export interface Attachment {
-  /** 1 What trains, beside what `trainable` selects. Owned by the technique; saved by `variable.name`. */
+  /** 1 What trains, beside what `trainable` selects. Owned by the technique; saved by `variable.name`. May be a getter: it is read at each step. */
   readonly variables?: readonly tf.Variable[];
   /** 2 How kernels are differentiated. First answer in array order wins over core's own rules. */
   readonly gradients?: GradientRules;
@@ -29,10 +29,22 @@ export interface Attachment {
   readonly step?: StepHook;
   /** What attaching did and what it had to leave out, a line each: shown by `tuned.summary()`. */
   readonly notes?: readonly string[];
+  /** The technique's options as they turned out on this model, for files. @default `technique.options` */
+  readonly options?: Json;
+  /** What files hold for the technique, where that is not `variables`: rows that are frozen, a projection that was computed. */
+  readonly saved?: SavedState;
   /** 5 Folds the technique into the base weights. Absent: `tuned.merge()` drops a technique without variables, and throws for one with. */
   merge?(): void;
   /** Leaves the model bit for bit as it was, and disposes what the technique made. */
   detach(): void;
+}
+
+/** Names and shapes are the same in every run: a file is checked against them before anything is written. */
+export interface SavedState {
+  /** New tensors, owned by the caller. */
+  read(): tf.NamedTensorMap;
+  /** Borrows tensors of the names and shapes that `read` gives. */
+  write(tensors: tf.NamedTensorMap): void;
 }
 
 /** Stores a value until backward reads it. `encode` borrows `x`, is not recorded, and should make no temporaries of x's size. */
@@ -148,6 +160,18 @@ export interface StepHook {
   onGradients?(gradients: NamedGradients): NamedGradients | 'skip';
   /** After weights and optimizer have moved; `step` counts from 1. */
   afterStep?(step: number): void;
+  /** Asked after `afterStep`: what trains no more. */
+  freezes?(): readonly FrozenRows[];
+}
+
+/**
+ * The first `rows` rows of one of the technique's own variables train no more. Core takes them out of the variable, which keeps its name and
+ * loses them in its shape, and out of the state that optimizers hold for it; take a copy before. With all rows it disposes the variable,
+ * which then must not be among `variables`.
+ */
+export interface FrozenRows {
+  readonly variable: tf.Variable;
+  readonly rows: number;
 }
 
 export type SiteKind =
@@ -166,6 +190,10 @@ export type SiteKind =
 
 /** The linear map of a site with its bias and without its activation. */
 export type Forward = (x: tf.Tensor) => tf.Tensor;
+/** The linear map of a site with another kernel, which may have another last dimension, and without its bias: same strides, padding, batching. */
+export type Linear = (x: tf.Tensor, kernel: tf.Tensor) => tf.Tensor;
+/** What runs in place of a site. */
+export type Replacement = (x: tf.Tensor, next: Forward, linear: Linear) => tf.Tensor;
 export type Undo = () => void;
 
 /** A place a technique can hold on to, the same for the three kinds of model. */
@@ -185,7 +213,7 @@ export interface Site {
   /** True if something else runs in place of the site now. */
   readonly replaced: boolean;
   /** Runs `forward` instead. Two on one site nest like middleware: the last one is outermost. */
-  replace(forward: (x: tf.Tensor, next: Forward) => tf.Tensor): Undo;
+  replace(forward: Replacement): Undo;
   /** Adds `delta`, of the kernel's shape, into the kernel (borrows it). */
   addToKernel(delta: tf.Tensor): void;
 }

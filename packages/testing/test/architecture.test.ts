@@ -32,6 +32,7 @@ interface Manifest {
 
 const tfjsCore = '@tensorflow/tfjs-core';
 const core = '@leantune/core';
+const coreEntries = [core, `${core}/safetensors`];
 const techniques = ['convbn', 'lamda', 'lora', 'mixed-precision', 's2a'];
 const backendOf = /^@tensorflow\/tfjs-(backend-\w+|node|node-gpu)(\/|$)|^webgpu$/;
 
@@ -39,9 +40,15 @@ const backendOf = /^@tensorflow\/tfjs-(backend-\w+|node|node-gpu)(\/|$)|^webgpu$
 const arrows: Readonly<Record<string, (name: string) => boolean>> = {
   backends: (name) => name === tfjsCore || backendOf.test(name),
   core: (name) => name === tfjsCore,
-  transformers: (name) => [tfjsCore, core, ...techniques.map((technique) => `@leantune/${technique}`)].includes(name),
+  // Its models are LayersModels, whose classes only tfjs-layers has; clients of Hugging Face load when they are used.
+  transformers: (name) =>
+    name === tfjsCore ||
+    name === '@tensorflow/tfjs-layers' ||
+    coreEntries.includes(name) ||
+    techniques.some((technique) => name === `@leantune/${technique}`) ||
+    name.startsWith('@huggingface/'),
 };
-const techniqueArrow = (name: string): boolean => [tfjsCore, core].includes(name);
+const techniqueArrow = (name: string): boolean => name === tfjsCore || coreEntries.includes(name);
 
 const root = join(import.meta.dirname, '../../..');
 const show = (path: string): string => relative(root, path).split(sep).join('/');
@@ -210,8 +217,8 @@ describe('habits', () => {
     expect(offenders(sources, ({ ast }) => (ast.statements.some(isDefault) ? ['has a default export'] : []))).toEqual([]);
   });
 
-  test('classes extend Error and tf.Optimizer alone: a technique is composed, not inherited', () => {
-    const allowed = ['Error', 'tf.Optimizer'];
+  test("classes extend Error, tf.Optimizer and tfjs-layers' Layer alone: a technique is composed, not inherited", () => {
+    const allowed = ['Error', 'tf.Optimizer', 'layers.Layer'];
     const found = offenders(publishedSources, ({ ast }) =>
       nodes(ast)
         .filter((node) => ts.isClassLike(node))
@@ -239,8 +246,11 @@ test('the public names are these', async () => {
       "backends .": "BackendError useBackend",
       "backends ./cpu": "registerCpuKernels",
       "backends ./wasm": "guardHeap heapUse registerWasmKernels",
+      "backends ./webgpu": "dispatch poolUse registerWebgpuKernels trimPool",
       "convbn .": "deployMode evalMode fold foldWeights pairsOf trainMode tuneMode",
-      "core .": "FinetuneError adamW checkpoint clipByGlobalNorm constantSchedule cosineSchedule explain finetune gradcheck gradients joinSchedules linearSchedule measure restore setLearningRate trackMemory valueAndGrads warmupCosine warmupSchedule",
+      "core .": "FinetuneError adamW checkpoint clipByGlobalNorm constantSchedule cosineSchedule explain finetune gradcheck gradients joinSchedules linearSchedule measure registerGradientRule restore setLearningRate trackMemory valueAndGrads warmupCosine warmupSchedule",
+      "core ./safetensors": "floatsOf readSafetensors readSafetensorsHeader writeSafetensors",
+      "transformers .": "attention fromConfig fromPretrained gelu hubRepository layerNorm linearCrossEntropy localFolder lossModel meanLoss rmsNorm rope swiglu webFolder",
     }
   `);
 });

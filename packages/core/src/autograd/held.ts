@@ -33,6 +33,14 @@ export function view(t: tf.Tensor, shape: number[] = t.shape): tf.Tensor {
   return engine.makeTensorFromTensorInfo({ dataId: t.dataId, shape, dtype: t.dtype }, backend);
 }
 
+/** Gives a variable another value, which may have another shape. Borrows it. */
+export function rebind(variable: tf.Variable, { dataId, shape, size, strides }: tf.Tensor): void {
+  const engine = tf.engine();
+  engine.disposeTensor(variable);
+  Object.assign(variable, { dataId, shape, size, strides });
+  engine.incRef(variable, null as never);
+}
+
 /** Runs `f` unrecorded. */
 export function offRecord<T>(f: () => T): T {
   const { state } = tf.engine();

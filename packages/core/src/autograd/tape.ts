@@ -10,6 +10,7 @@ import type { GradientRule, Kept } from '../technique.ts';
 import { derivative, outputName, roleOf } from './derivative.ts';
 import { Fusing } from './fusing.ts';
 import { type Held, offRecord, Store, view } from './held.ts';
+import { kernelRule } from './kernel-rules.ts';
 import { constant } from './reads.ts';
 import type { CustomGradient, Recorder, Recording, Tensors } from './recorder.ts';
 import { type Attrs, broadcasts, spreads } from './rules.ts';
@@ -94,7 +95,7 @@ export class Tape implements Recorder {
     const run = fused
       ? { ...fused, outputs, attrs, wanted: Object.keys(fused.inputs).filter((name) => this.#slots.has(fused.inputs[name]!.id)), layer }
       : { kernel, inputs, outputs, attrs, wanted, layer };
-    const rule = fused?.rule ?? first(this.extra.gradients ?? [], (gradients) => gradients[kernel]);
+    const rule = fused?.rule ?? first(this.extra.gradients ?? [], (gradients) => gradients[kernel]) ?? kernelRule(kernel);
     const [held, pull, values] = rule ? this.#byRule(rule, run) : this.#byInput(run);
     const node = this.#push(run.kernel, run.inputs, outputs, held, pull, !rule, values);
     this.#fusing?.add(node, outputs);
@@ -121,7 +122,10 @@ export class Tape implements Recorder {
   #byRule(rule: GradientRule, run: KernelRun): Recorded {
     const { kernel, attrs, wanted } = run;
     const parametric = this.#isParametric(run);
-    const kept = Object.entries(rule.keep(run)).map(([name, value]) => [name, this.hold(kernel, name, value, parametric)] as const);
+    const role = (name: string, value: unknown) => (value === run.inputs[name] ? `inputs.${name}` : name);
+    const kept = Object.entries(rule.keep(run)).map(
+      ([name, value]) => [name, this.hold(kernel, role(name, value), value, parametric)] as const,
+    );
     const inputs = mapValues(run.inputs, ({ shape, dtype }) => ({ shape, dtype }));
     return [
       kept.map(([, held]) => held),

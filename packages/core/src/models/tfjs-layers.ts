@@ -1,5 +1,6 @@
 /** The parts of tfjs-layers 4.22 that the reader of LayersModels touches, as it is loaded by the user and not by core. */
 import type * as tf from '@tensorflow/tfjs-core';
+import type { SiteKind } from '../technique.ts';
 
 export interface LayerVariable {
   readonly originalName: string;
@@ -35,6 +36,8 @@ export interface Layer {
   readonly layer?: Layer;
   /** Of ReLU. */
   readonly maxValue?: number;
+  /** How a layer class of another package says what it is: the kind of site, and the property that holds the kernel. */
+  readonly siteKind?: readonly [kind: SiteKind, kernel?: string];
   activation?: Activation | null;
   gamma?: LayerVariable | null;
   beta?: LayerVariable | null;

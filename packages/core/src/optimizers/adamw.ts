@@ -11,6 +11,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
 import { markState } from '../memory/probe.ts';
+import { dropRows } from './drop-rows.ts';
 import { checkRanges, fraction, positive, rate } from './ranges.ts';
 import type { Schedule } from './schedules.ts';
 
@@ -109,6 +110,18 @@ export class AdamW extends tf.Optimizer {
       denominator.dispose();
       return tf.sub(tf.mul(variable, shrink), step);
     });
+  }
+
+  /** Forgets the first `rows` rows of what is held for a variable; with all of them, the variable. */
+  dropRows(variable: tf.Variable, rows: number): void {
+    const moments = this.#moments.get(variable.name);
+    if (!moments) return;
+    const { m, v } = moments;
+    if (rows < m.shape[0]!) for (const slot of [m, v]) dropRows(slot, rows);
+    else {
+      tf.dispose([m, v]);
+      this.#moments.delete(variable.name);
+    }
   }
 
   #momentsOf(variable: tf.Variable): Moments {

@@ -1,0 +1,36 @@
+/** Writes the safetensors format. */
+import { encodeFloats, type FloatDtype } from './dtypes.ts';
+
+export interface TensorValues {
+  readonly shape: readonly number[];
+  readonly values: Float32Array;
+}
+
+export interface WriteOptions {
+  /** How values are stored; F16 and BF16 round to nearest. @default 'F32' */
+  readonly dtype?: FloatDtype;
+  /** Kept in the header. peft and transformers want `{ format: 'pt' }`. */
+  readonly metadata?: { readonly [key: string]: string };
+}
+
+/** A file that holds `tensors`, in their order. The reference implementation reads it. */
+export function writeSafetensors(
+  tensors: { readonly [name: string]: TensorValues },
+  { dtype = 'F32', metadata }: WriteOptions = {},
+): Uint8Array<ArrayBuffer> {
+  let at = 0;
+  const stored = Object.entries(tensors).map(([name, { shape, values }]) => {
+    const bytes = encodeFloats(values, dtype);
+    const begin = at;
+    at += bytes.length;
+    return { name, bytes, begin, entry: { dtype, shape, data_offsets: [begin, at] } };
+  });
+  const entries = Object.fromEntries(stored.map(({ name, entry }) => [name, entry]));
+  const json = new TextEncoder().encode(JSON.stringify(metadata ? { __metadata__: metadata, ...entries } : entries));
+  const length = Math.ceil(json.length / 8) * 8; // values begin at a multiple of 8; spaces fill
+  const file = new Uint8Array(8 + length + at);
+  new DataView(file.buffer).setBigUint64(0, BigInt(length), true);
+  file.fill(0x20, 8, 8 + length).set(json, 8);
+  for (const { bytes, begin } of stored) file.set(bytes, 8 + length + begin);
+  return file;
+}

@@ -1,0 +1,37 @@
+/** Tests on backends that must be set up first: skipped in plain sight where one is absent, failed where CI is set. */
+import { type BackendName, useBackend } from '@leantune/backends';
+import { describe, test } from 'vitest';
+
+/** Those of `backends` that run here. For each absent one it declares a test that is skipped, or fails where CI is set, and says why. */
+export async function available<Name extends BackendName>(backends: readonly Name[]): Promise<Name[]> {
+  const found: Name[] = [];
+  for (const backend of backends) {
+    const why = await whyAbsent(backend);
+    if (why === undefined) found.push(backend);
+    else if (process.env['CI'])
+      test(`on ${backend}`, () => {
+        throw new Error(`${why} (CI is set: every backend must be there)`);
+      });
+    else test.skip(`on ${backend} (skipped: ${why})`);
+  }
+  return found;
+}
+
+/**
+ * `describe` for a backend that may be absent.
+ *
+ * @example
+ * await describeOn('webgpu', () => test('…', () => …));
+ */
+export async function describeOn(backend: BackendName, tests: () => void): Promise<void> {
+  describe.each(await available([backend]))('on %s', tests);
+}
+
+async function whyAbsent(backend: BackendName): Promise<string | undefined> {
+  try {
+    await useBackend(backend);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}

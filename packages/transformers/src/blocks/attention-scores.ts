@@ -1,0 +1,74 @@
+/** The blocks that attention goes by, and the scores of one: which keys a query may see. */
+import * as tf from '@tensorflow/tfjs-core';
+import { ofGroups } from './heads.ts';
+
+export interface AttentionAttrs {
+  readonly heads: number;
+  /** Heads of keys and values, a divisor of `heads`. */
+  readonly kvHeads: number;
+  readonly scale: number;
+  /** A query sees no later key. */
+  readonly causal: boolean;
+  /** A query sees the last `window` keys, itself included; 0 sees all. Only together with `causal`. */
+  readonly window: number;
+  /** Whether `mask` says anything. */
+  readonly masked: boolean;
+}
+
+/** A block of queries and the keys that any of them sees. */
+export interface Part {
+  readonly start: number;
+  readonly rows: number;
+  /** The key at the first query. */
+  readonly first: number;
+  /** The first key that any of them sees. */
+  readonly from: number;
+  readonly keys: number;
+}
+
+/** Scores in memory at a time: 1 MiB, of which a block of backward has some eight copies. */
+const MAX_SCORES = 2 ** 18;
+/** What hides a key: e to this power is 0, and unlike infinity it leaves a number where all keys are hidden. */
+const HIDDEN = -1e9;
+
+export function parts(q: tf.Tensor, k: tf.Tensor, { heads, causal, window }: AttentionAttrs): Part[] {
+  const [n, length] = q.shape as [number, number];
+  const total = k.shape[1]!;
+  const most = Math.max(1, Math.min(length, Math.floor(MAX_SCORES / (n * heads * total))));
+  const found: Part[] = [];
+  for (let start = 0; start < length; start += most) {
+    const rows = Math.min(most, length - start);
+    const first = total - length + start;
+    const from = causal && window > 0 ? Math.max(0, first - window + 1) : 0;
+    found.push({ start, rows, first, from, keys: (causal ? first + rows : total) - from });
+  }
+  return found;
+}
+
+/** queries [n, kvHeads, group · rows, d], keys [n, kvHeads, keys, d] -> [n, heads, rows, keys]. */
+export function scoresOf(queries: tf.Tensor, keys: tf.Tensor, mask: tf.Tensor, part: Part, attrs: AttentionAttrs): tf.Tensor {
+  let scores = ofGroups(tf.matMul(tf.mul(queries, attrs.scale), keys, false, true), attrs);
+  if (attrs.causal && part.rows + attrs.window > 1) scores = tf.add(scores, futureOf(part, attrs));
+  if (attrs.masked) scores = tf.add(scores, otherDocuments(mask, part));
+  return scores;
+}
+
+/** [rows, keys]: hides what is later, or longer ago than the window. */
+function futureOf({ rows, keys, first, from }: Part, { window }: AttentionAttrs): tf.Tensor {
+  const hidden = new Float32Array(rows * keys);
+  for (let row = 0; row < rows; row++) {
+    const at = first - from + row;
+    hidden.fill(HIDDEN, row * keys + at + 1, (row + 1) * keys);
+    if (window > 0) hidden.fill(HIDDEN, row * keys, row * keys + Math.max(0, at - window + 1));
+  }
+  return tf.tensor2d(hidden, [rows, keys]);
+}
+
+/** [n, 1, rows, keys]: hides padding and keys of other documents. A query that is padding sees every document, as nobody reads it. */
+function otherDocuments(mask: tf.Tensor, { first, from, keys, rows }: Part): tf.Tensor {
+  const key = tf.expandDims(tf.expandDims(tf.slice(mask, [0, from], [-1, keys]), 1), 1);
+  const query = tf.reshape(tf.slice(mask, [0, first], [-1, rows]), [-1, 1, rows, 1]);
+  const same = tf.logicalOr(tf.equal(query, key), tf.equal(query, 0));
+  const seen = tf.logicalAnd(same, tf.notEqual(key, 0));
+  return tf.mul(tf.sub(1, tf.cast(seen, 'float32')), HIDDEN);
+}

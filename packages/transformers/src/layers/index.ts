@@ -1,0 +1,10 @@
+export { Gelu, SwiGlu } from './activations.ts';
+export { Attention, type AttentionConfig } from './attention.ts';
+export { Decoding } from './decoding.ts';
+export { Embedding } from './embedding.ts';
+export { Linear } from './linear.ts';
+export { LayerNorm, RmsNorm } from './norms.ts';
+export { PatchPositions } from './patch-positions.ts';
+export { FirstToken, MeanPooling } from './pooling.ts';
+export type { RopeConfig, RopeScaling } from './rotary.ts';
+export { VocabularyHead } from './vocabulary.ts';
