@@ -1,0 +1,13 @@
+import { useBackend } from '@leantune/backends';
+import { finetune, measure } from '@leantune/core';
+import { fourBit } from '@leantune/s2a';
+import * as tf from '@tensorflow/tfjs';
+await useBackend('cpu');
+const model = tf.sequential({ layers: [1,2,3].map((i) => tf.layers.dense({ inputShape: [32], units: 32, activation: 'gelu' as any, name: `d${i}` })) });
+const x = tf.randomNormal([64, 32]);
+const tuned = finetune(model, fourBit());
+const step = () => tf.dispose(Object.values(tuned.valueAndGrads(() => tf.tidy(() => tf.sum(model.apply(x, { training: true }) as any))) as any));
+step();
+const { memory } = measure(step, { model });
+console.log(memory.keptBytes, memory.kept);
+console.log(memory.timeline.map((p: any) => JSON.stringify(p)).slice(0, 80).join('\n'));
