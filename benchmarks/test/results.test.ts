@@ -50,9 +50,13 @@ describe.each(results.map((result) => [result.experiment, result] as const))('%s
     }
   });
 
-  test('has equal losses, weights and gradients on both engines', () => {
-    for (const { lever, equality } of result.rows)
-      expect([lever, equality.gradientsBitEqual, equality.stepsBitEqual]).toEqual([lever, true, true]);
+  test('has equal losses, weights and gradients on both engines: to the bit on cpu and wasm, up to rounding where a backend has kernels for gradients', () => {
+    const bits = result.backend === 'cpu' || result.backend === 'wasm';
+    for (const { lever, equality } of result.rows) {
+      const { gradientsBitEqual, stepsBitEqual, maxRelativeDifference } = equality;
+      if (bits) expect([lever, gradientsBitEqual, stepsBitEqual]).toEqual([lever, true, true]);
+      expect(maxRelativeDifference).toBeLessThan(1e-5);
+    }
   });
 });
 

@@ -44,11 +44,12 @@ export const rowSums = (stock: StockKernel<TensorflowBackend, tf.TensorInfo>): K
       const axes = tf.util.parseAxisParam(attrs['axis'], x.shape);
       const columns = x.shape.at(-1) ?? 0;
       const size = tf.util.sizeFromShape(x.shape);
-      const leading = x.shape.length > 1 && axes.length === x.shape.length - 1 && !axes.includes(x.shape.length - 1);
+      const last = x.shape.length - 1;
+      const leading = last > 0 && axes.length === last && new Set(axes).size === last && !axes.includes(last);
       if (!leading || x.dtype !== 'float32' || size === 0) return any(inputs, attrs, backend);
       return withOps(backend, (ops) => {
         const sum = finish(ops, sumRows(ops, x), size / columns);
-        const shape = attrs['keepDims'] ? x.shape.map((_, i) => (i === x.shape.length - 1 ? columns : 1)) : [columns];
+        const shape = attrs['keepDims'] ? x.shape.map((_, i) => (i === last ? columns : 1)) : [columns];
         return ops.leave(ops.reshape(sum, DType.float, shape), 'float32');
       });
     };
