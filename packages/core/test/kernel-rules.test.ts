@@ -20,7 +20,7 @@ test('a registered rule differentiates its kernel, keep rules see what it keeps 
   registerGradientRule('SquareAndTriple', rule);
   registerGradientRule('SquareAndTriple', rule); // the same again is no conflict
   const before = tf.memory().numTensors;
-  const x = tf.variable(tf.tensor1d([1, 2, 3]), true, 'x');
+  const x = tf.tidy(() => tf.variable(tf.tensor1d([1, 2, 3]), true, 'x'));
   const loss = () => tf.sum(both(tf.mul(x, 1))[0]!) as tf.Scalar;
   const { value, grads } = gradients(loss, [x]);
   expect([...grads[0]!.dataSync()]).toEqual([2, 4, 6]);
