@@ -15,18 +15,38 @@ interface Ceiling {
 
 /** By entry, and for core by what a page imports from it; what it loads later, on demand, is not counted there. */
 const ceilings: Readonly<Record<string, Ceiling>> = {
-  '@leantune/core': { bytes: 29_500, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
+  '@leantune/core': { bytes: 30_500, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
   '@leantune/core { valueAndGrads, checkpoint }': {
     bytes: 8_000,
     because: 'the autograd alone; 0.6 kB of it for variables that a loss assigns, and gradients that nest',
   },
-  '@leantune/core { finetune }': { bytes: 18_000, because: 'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md' },
+  '@leantune/core { finetune }': {
+    bytes: 18_800,
+    because:
+      'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md; 0.5 kB of it for variables that shrink as rows freeze, another kernel at a site, and state that files hold',
+  },
   '@leantune/core { measure }': { bytes: 5_500, because: 'the tracker with its table and its page' },
+  '@leantune/backends': { bytes: 49_500, because: 'every backend at once; a page loads the part of the one it uses, on demand' },
+  '@leantune/backends/tensorflow': { bytes: 6_500, because: 'kernels, raw ops and the allocator; it is for Node and never on a page' },
   '@leantune/core/safetensors': { bytes: 3_000, because: 'reader with all its checks, writer, and two half precisions' },
-  '@leantune/transformers': { bytes: 19_000, because: 'seven architectures, their blocks, four sources, generation and data; each is small' },
-  '@leantune/backends': { bytes: 43_000, because: 'every backend at once; a page loads the part of the one it uses, on demand' },
+  '@leantune/transformers': {
+    bytes: 19_000,
+    because: 'seven architectures, their blocks, four sources, generation and data; each is small',
+  },
   '@leantune/backends/cpu': { bytes: 1_500, because: 'corrections only; tfjs has the kernels' },
   '@leantune/backends/wasm': { bytes: 41_000, because: 'two native modules, with and without SIMD, of which a page loads one' },
+  '@leantune/backends/webgpu': {
+    bytes: 14_500,
+    because: 'dispatch, the pool, and the WGSL of the kernels; the device is brought up by useBackend',
+  },
+  '@leantune/backends/webgl': { bytes: 2_000, because: 'corrections only; tfjs has the kernels' },
+  leantune: { bytes: 6_000, because: 'a program for Node, which no page loads; it is here so that it stays small' },
+  '@leantune/core/low-rank': {
+    bytes: 21_000,
+    because: 'bundled by itself, as here, two thirds are the readers of models and the recording, which a page has from core',
+  },
+  '@leantune/lamda': { bytes: 4_800, because: 'the path, its freezing, the allocation of ranks and the page that shows it' },
+  '@leantune/lora': { bytes: 5_800, because: "LoRA and its kin, a third of it for peft's names and files" },
   '@leantune/convbn': { bytes: 6_000, because: 'two readers of models, four modes and the export' },
 };
 
@@ -43,7 +63,7 @@ async function gzippedSize(entry: string, names?: string): Promise<number> {
     target: 'es2022',
     platform: 'browser',
     conditions: ['@leantune/source'],
-    external: ['@tensorflow/*', '@leantune/*', '@huggingface/*', 'node:*'],
+    external: ['@tensorflow/*', '@leantune/*', '@huggingface/*', 'webgpu', 'node:*'],
     loader: { '.wasm': 'binary' },
     logLevel: 'error',
     metafile: true,

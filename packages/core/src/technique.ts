@@ -17,20 +17,34 @@ export interface Technique {
 }
 
 export interface Attachment {
-  /** 1 What trains, beside what `trainable` selects. Owned by the technique; saved by `variable.name`. */
+  /** 1 What trains, beside what `trainable` selects. Owned by the technique; saved by `variable.name`. May be a getter: it is read at each step. */
   readonly variables?: readonly tf.Variable[];
   /** 2 How kernels are differentiated. First answer in array order wins over core's own rules. */
   readonly gradients?: GradientRules;
   /** 3 How any other value waits for backward. First answer wins; `undefined` keeps the value as it is. */
   readonly keep?: KeepRule;
+  /** Runs of several kernels that are differentiated as one. First answer wins. */
+  readonly fusions?: readonly Fusion[];
   /** 4 What happens around an optimizer step. */
   readonly step?: StepHook;
   /** What attaching did and what it had to leave out, a line each: shown by `tuned.summary()`. */
   readonly notes?: readonly string[];
+  /** The technique's options as they turned out on this model, for files. @default `technique.options` */
+  readonly options?: Json;
+  /** What files hold for the technique, where that is not `variables`: rows that are frozen, a projection that was computed. */
+  readonly saved?: SavedState;
   /** 5 Folds the technique into the base weights. Absent: `tuned.merge()` drops a technique without variables, and throws for one with. */
   merge?(): void;
   /** Leaves the model bit for bit as it was, and disposes what the technique made. */
   detach(): void;
+}
+
+/** Names and shapes are the same in every run: a file is checked against them before anything is written. */
+export interface SavedState {
+  /** New tensors, owned by the caller. */
+  read(): tf.NamedTensorMap;
+  /** Borrows tensors of the names and shapes that `read` gives. */
+  write(tensors: tf.NamedTensorMap): void;
 }
 
 /** Stores a value until backward reads it. `encode` borrows `x`, is not recorded, and should make no temporaries of x's size. */
@@ -55,6 +69,8 @@ export interface SavedValue {
   readonly role: string;
   /** The layer or graph node that ran the kernel, `''` outside a model. */
   readonly layer: string;
+  /** True if the kernel also reads a weight, whose gradient then is what this waits for. */
+  readonly parametric?: boolean;
 }
 
 export type KeepRule = (value: SavedValue) => Codec | undefined;
@@ -70,16 +86,19 @@ export interface KernelRun {
   readonly attrs: { readonly [name: string]: unknown };
   /** The inputs whose gradient is wanted. */
   readonly wanted: readonly string[];
+  /** The layer or graph node that ran it, `''` outside a model. */
+  readonly layer?: string;
 }
 
 /**
  * How a kernel is differentiated. `keep` names the values that the gradients of `wanted` inputs read: tensors wait under the
- * keep rules, a `Kept` waits as it is (its bytes are counted; it is disposed after its last use).
+ * keep rules, a `Kept` waits as it is (its bytes are counted; it is disposed after its last use). A function that returns a `Kept` is
+ * called at once, off the record, and the buffers that it leaves are counted as kept.
  * `backward` gets `dy` per output (undefined: not reached) and the kept values decoded, and returns a gradient per wanted input.
  * It borrows all of them; what it returns belongs to the tape. The whole call runs in a tidy.
  */
 export interface GradientRule {
-  keep(run: KernelRun): { readonly [name: string]: tf.Tensor | Kept };
+  keep(run: KernelRun): { readonly [name: string]: tf.Tensor | Kept | (() => Kept) };
   backward(
     dys: readonly (tf.Tensor | undefined)[],
     kept: { readonly [name: string]: tf.Tensor },
@@ -95,6 +114,42 @@ export interface BackwardRun {
   readonly wanted: readonly string[];
 }
 
+/** One run of a kernel that is on the tape, and what made its inputs: what a pattern of kernels is found in. */
+export interface TapeOp {
+  readonly kernel: string;
+  /** The layer or graph node that ran it, `''` outside a model. */
+  readonly layer: string;
+  readonly attrs: { readonly [name: string]: unknown };
+  readonly inputs: { readonly [name: string]: TapeValue };
+}
+
+export interface TapeValue {
+  readonly shape: readonly number[];
+  /** Equal for two handles on one value. */
+  readonly id: object;
+  /** What made it; undefined for constants, and for variables that train. */
+  readonly from?: TapeOp | undefined;
+  /** The number, for a constant of one element. */
+  readonly number?: number | undefined;
+  /** True if no gradient is wanted of it. */
+  readonly constant: boolean;
+  /** Borrows the value, while its tensor lives or the tape keeps it as it is. */
+  read(): tf.Tensor | undefined;
+}
+
+/** Several runs of kernels that are differentiated as one: from `inputs` to the output of the last one. */
+export interface Fused {
+  /** In reports: `'Gelu'`. */
+  readonly kernel: string;
+  readonly inputs: { readonly [name: string]: TapeValue };
+  /** The runs in between. What they keep goes as soon as nothing else can read what they made. */
+  readonly through: readonly TapeOp[];
+  readonly rule: GradientRule;
+}
+
+/** Asked of each run that is recorded, as the last of its pattern. */
+export type Fusion = (last: TapeOp) => Fused | undefined;
+
 export type NamedGradients = { [name: string]: tf.Tensor };
 
 /** Hooks may run in a tidy: `tf.keep` a tensor that outlives the call, such as a norm that is stored. */
@@ -105,6 +160,18 @@ export interface StepHook {
   onGradients?(gradients: NamedGradients): NamedGradients | 'skip';
   /** After weights and optimizer have moved; `step` counts from 1. */
   afterStep?(step: number): void;
+  /** Asked after `afterStep`: what trains no more. */
+  freezes?(): readonly FrozenRows[];
+}
+
+/**
+ * The first `rows` rows of one of the technique's own variables train no more. Core takes them out of the variable, which keeps its name and
+ * loses them in its shape, and out of the state that optimizers hold for it; take a copy before. With all rows it disposes the variable,
+ * which then must not be among `variables`.
+ */
+export interface FrozenRows {
+  readonly variable: tf.Variable;
+  readonly rows: number;
 }
 
 export type SiteKind =
@@ -123,6 +190,10 @@ export type SiteKind =
 
 /** The linear map of a site with its bias and without its activation. */
 export type Forward = (x: tf.Tensor) => tf.Tensor;
+/** The linear map of a site with another kernel, which may have another last dimension, and without its bias: same strides, padding, batching. */
+export type Linear = (x: tf.Tensor, kernel: tf.Tensor) => tf.Tensor;
+/** What runs in place of a site. */
+export type Replacement = (x: tf.Tensor, next: Forward, linear: Linear) => tf.Tensor;
 export type Undo = () => void;
 
 /** A place a technique can hold on to, the same for the three kinds of model. */
@@ -142,7 +213,7 @@ export interface Site {
   /** True if something else runs in place of the site now. */
   readonly replaced: boolean;
   /** Runs `forward` instead. Two on one site nest like middleware: the last one is outermost. */
-  replace(forward: (x: tf.Tensor, next: Forward) => tf.Tensor): Undo;
+  replace(forward: Replacement): Undo;
   /** Adds `delta`, of the kernel's shape, into the kernel (borrows it). */
   addToKernel(delta: tf.Tensor): void;
 }

@@ -32,7 +32,8 @@ function wrap(who: string, what: string, error: unknown): FinetuneError {
   return FinetuneError.is(error) ? error : bad(who, `${what}: ${error instanceof Error ? error.message : error}`, error);
 }
 
-function handlerFor(who: 'save' | 'load', where: string | tf.io.IOHandler): tf.io.IOHandler {
+/** @throws FinetuneError `bad-file` for a place that cannot do it */
+export function handlerFor(who: 'save' | 'load', where: string | tf.io.IOHandler): tf.io.IOHandler {
   const find = (url: string): tf.io.IOHandler | undefined => {
     const fs = url.startsWith('file://') && nodeFileSystem();
     return fs ? fileHandler(url.slice('file://'.length), fs) : tf.io[who === 'save' ? 'getSaveHandlers' : 'getLoadHandlers'](url)[0];

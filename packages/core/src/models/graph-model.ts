@@ -9,12 +9,11 @@ import * as tf from '@tensorflow/tfjs-core';
 import { recording } from '../autograd/gradients.ts';
 import { FinetuneError } from '../errors.ts';
 import { override } from '../override.ts';
-import type { Undo } from '../technique.ts';
+import type { Replacement, Undo } from '../technique.ts';
 import { constantsOf } from './graph-constants.ts';
 import { type GraphSite, graphSite } from './graph-site.ts';
 import { intercept, operands } from './intercept.ts';
 import { type ModelReader, makeReader } from './model-reader.ts';
-import type { Replacement } from './replaceable-site.ts';
 import { type Executor, type GraphNode, nodesOf } from './tfjs-converter.ts';
 
 export function readGraphModel(model: GraphModel): ModelReader {
@@ -77,9 +76,9 @@ function followerOf(sites: readonly GraphSite[]) {
     find(kernel: string | undefined): Replacement | undefined {
       const site = replaced();
       if (!site || !standsFor(site, kernel)) return undefined;
-      return (x, next) => {
+      return (...args) => {
         state.gradientDepth = depth!;
-        return site.run(x, next);
+        return site.run(...args);
       };
     },
   };

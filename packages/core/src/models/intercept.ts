@@ -8,8 +8,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { inLayer } from '../autograd/tape.ts';
 import { override } from '../override.ts';
-import type { Forward, Undo } from '../technique.ts';
-import type { Replacement } from './replaceable-site.ts';
+import type { Forward, Linear, Replacement, Undo } from '../technique.ts';
 
 type Tensors = { readonly [name: string]: tf.Tensor };
 type Attrs = { readonly [name: string]: unknown };
@@ -97,14 +96,23 @@ function replaced(
   plain: (inputs: Tensors, attrs: Attrs) => tf.Tensor,
 ): tf.Tensor {
   const { activation, ...rest } = attrs;
-  const { preluActivationWeights: slope, ...linear } = inputs;
-  const data = operands[kernel]?.[0] ?? Object.keys(inputs)[0]!;
+  const { preluActivationWeights: slope, ...own } = inputs;
+  const [data, weight] = operands[kernel] ?? [Object.keys(inputs)[0]!, ''];
   const x = inputs[data]!;
-  const run = (given: tf.Tensor) => plain({ ...linear, [data]: given }, activation ? { ...rest, activation: 'linear' } : attrs);
+  const linearly = activation ? { ...rest, activation: 'linear' } : attrs;
+  const run = (given: tf.Tensor) => plain({ ...own, [data]: given }, linearly);
+  const other: Linear = (given, value) => plain({ [data]: given, [weight]: value }, linearly);
   // The fused matmul runs in 3-D, and gives its result its own shape later.
   const flat = kernel === '_FusedMatMul' && x.shape[0] === 1 && inputs['b']!.shape[0] === 1;
   const first = (t: tf.Tensor) => tf.squeeze(t, [0]);
-  const y = flat ? forward(first(x), (given) => first(run(tf.expandDims(given, 0)))) : forward(x, run);
+  const batch = (t: tf.Tensor) => tf.expandDims(t, 0);
+  const y = flat
+    ? forward(
+        first(x),
+        (given) => first(run(batch(given))),
+        (given, value) => first(other(batch(given), batch(value))),
+      )
+    : forward(x, run, other);
   if (activation === 'prelu') return tf.prelu(y, slope!);
   if (activation === 'leakyrelu') return tf.leakyRelu(y, attrs['leakyreluAlpha'] as number);
   return activations[activation as string]?.(y) ?? y;

@@ -1,6 +1,7 @@
 /** A layer of a LayersModel as a site: `next` is the layer's own `call` with its activation taken off and put back afterwards. */
 import * as tf from '@tensorflow/tfjs-core';
-import type { SiteKind, SiteWeight } from '../technique.ts';
+import { override } from '../override.ts';
+import type { Linear, SiteKind, SiteWeight } from '../technique.ts';
 import { makeSite, type ReplaceableSite, type Switch } from './replaceable-site.ts';
 import { type Activation, type Kwargs, type Layer, type LayerVariable, type Tensors, toList } from './tfjs-layers.ts';
 
@@ -27,6 +28,8 @@ export interface LayerSite extends ReplaceableSite {
   readonly layer: Layer;
   /** Moving statistics and the like. */
   readonly state: readonly SiteWeight[];
+  /** The property that holds the kernel, '' if there is none. */
+  readonly kernelProperty: string;
 }
 
 export function layerSite(name: string, layer: Layer, power: Switch): LayerSite {
@@ -47,24 +50,38 @@ export function layerSite(name: string, layer: Layer, power: Switch): LayerSite 
     bias: () => read('bias'),
     assign: (value) => read(kernel)!.assign(value),
   });
-  return Object.assign(site, { layer, state: all.filter(moves) });
+  return Object.assign(site, { layer, state: all.filter(moves), kernelProperty: kernel });
 }
 
 /** The layer's forward with what replaces it. */
-export function forward({ layer, kind, replaced, run }: LayerSite, inputs: Tensors, kwargs: Kwargs, call: Layer['call']): Tensors {
-  if (!replaced) return call(inputs, kwargs);
+export function forward(site: LayerSite, inputs: Tensors, kwargs: Kwargs, call: Layer['call']): Tensors {
+  if (!site.replaced) return call(inputs, kwargs);
+  const { layer, kind } = site;
   const own = activated.test(kind) ? layer.activation : undefined;
+  const called = (x: tf.Tensor, parts: object) => {
+    const undo = override(layer, own ? { ...parts, activation: linear } : parts);
+    try {
+      return toList(call(Array.isArray(inputs) ? [x] : x, kwargs))[0]!;
+    } finally {
+      undo();
+    }
+  };
+  const withKernel: Linear = (x, kernel) => {
+    // Layers give their results the width that they were made for; these two need no call.
+    if (kind === 'dense' && kernel.rank === 2) return product(x, kernel as tf.Tensor2D);
+    if (layer.getClassName() === 'Embedding') return tf.gather(kernel, tf.cast(x, 'int32'));
+    return called(x, { [site.kernelProperty]: { read: () => kernel }, bias: null, useBias: false });
+  };
   return tf.tidy(() => {
-    const y = run(toList(inputs)[0]!, (x) => {
-      if (own) layer.activation = linear;
-      try {
-        return toList(call(Array.isArray(inputs) ? [x] : x, kwargs))[0]!;
-      } finally {
-        if (own) layer.activation = own;
-      }
-    });
+    const y = site.run(toList(inputs)[0]!, (x) => called(x, {}), withKernel);
     return own ? own.apply(y) : y;
   });
+}
+
+/** x·kernel over the last axis. */
+function product(x: tf.Tensor, kernel: tf.Tensor2D): tf.Tensor {
+  const rows = tf.reshape(x, [-1, kernel.shape[0]]) as tf.Tensor2D;
+  return tf.reshape(tf.matMul(rows, kernel), [...x.shape.slice(0, -1), kernel.shape[1]]);
 }
 
 /** 'kernel', or 'forward_lstm/kernel' where a layer has two of that name. */

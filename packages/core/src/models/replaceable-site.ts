@@ -1,18 +1,16 @@
 /** What the sites of all kinds of model share: a stack of forwards that replace their own, and a kernel to add to. */
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
-import type { Forward, Site } from '../technique.ts';
+import type { Forward, Linear, Replacement, Site } from '../technique.ts';
 
 /** Turns the replacements of all sites of a model off while `disabled` runs. */
 export interface Switch {
   off: boolean;
 }
 
-export type Replacement = (x: tf.Tensor, next: Forward) => tf.Tensor;
-
 export interface ReplaceableSite extends Site {
   /** Runs what replaces `base`, the last replacement outermost. */
-  run(x: tf.Tensor, base: Forward): tf.Tensor;
+  run(x: tf.Tensor, base: Forward, linear: Linear): tf.Tensor;
 }
 
 interface Parts extends Pick<Site, 'name' | 'kind' | 'type' | 'weights'> {
@@ -41,10 +39,10 @@ export function makeSite({ power, replaceable, kernel, bias, assign, ...named }:
     get replaced() {
       return replacements.size > 0 && !power.off;
     },
-    run: (x, base) => [...replacements].reduce<Forward>((next, forward) => (value) => forward(value, next), base)(x),
+    run: (x, base, linear) => [...replacements].reduce<Forward>((next, forward) => (value) => forward(value, next, linear), base)(x),
     replace(forward) {
       if (!replaceable()) refuse('replace', 'a layer or node with a kernel, or with one input and one output');
-      const own: Replacement = (x, next) => forward(x, next); // the same function may be added twice
+      const own: Replacement = (...args) => forward(...args); // the same function may be added twice
       replacements.add(own);
       return () => void replacements.delete(own);
     },

@@ -22,6 +22,7 @@ export interface StepOptions {
 }
 
 export interface Stepper {
+  /** What trains or has trained, each at the position that it always has. */
   readonly variables: readonly tf.Variable[];
   /** Computes a pass, or throws with weights and state as they were. */
   pass(loss: () => tf.Scalar): Pass;

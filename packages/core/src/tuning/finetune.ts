@@ -4,13 +4,16 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { TensorSpec } from '../adapters/adapter-fit.ts';
 import { differentiate, recording } from '../autograd/gradients.ts';
-import type { Recording } from '../autograd/tape.ts';
+import type { Recording } from '../autograd/recorder.ts';
 import { FinetuneError } from '../errors.ts';
 import type { ModelReader } from '../models/model-reader.ts';
 import { readModel, type TunableModel } from '../models/read-model.ts';
 import type { Attachment, Technique } from '../technique.ts';
 import { FinetuneOptimizer, type StepOptions } from './finetune-optimizer.ts';
+import { FiniteLoss } from './finite-loss.ts';
 import { type Pass, runPass } from './pass.ts';
+import { nameIn, Saved } from './saved.ts';
+import { Trained } from './trained.ts';
 import type { FinetuneOptions, Summary, Tuned } from './tuned.ts';
 
 const tuning = new WeakSet<object>();
@@ -44,14 +47,15 @@ export function finetune<M extends TunableModel>(
 
 class Tuning<M extends TunableModel> implements Tuned<M> {
   readonly model: M;
-  readonly variables: readonly tf.Variable[];
   readonly #techniques: readonly Technique[];
   readonly #reader: ModelReader;
   readonly #attachments: Attachment[] = [];
-  readonly #own: readonly tf.Variable[];
+  readonly #trained: Trained;
+  readonly #saved: Saved;
   readonly #uninstall: (keep?: boolean) => void;
   readonly #recording: Recording;
   readonly #optimizers: FinetuneOptimizer[] = [];
+  readonly #finiteLoss = new FiniteLoss();
   #stepping = false;
   #left = false;
 
@@ -62,10 +66,16 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
     try {
       for (const technique of techniques) this.#attachments.push(technique.attach(this.#reader));
       const added = this.#attachments.flatMap((a) => a.variables ?? []);
-      this.#own =
-        trainable === undefined && added.length > 0 ? [] : this.#reader.trainable(trainable, 'finetune').filter((v) => !added.includes(v));
-      this.variables = [...this.#own, ...added];
-      this.#refuseConflicts();
+      const selected = trainable === undefined && added.length > 0 ? [] : this.#reader.trainable(trainable, 'finetune');
+      this.#trained = new Trained(
+        selected.filter((v) => !added.includes(v)),
+        this.#attachments,
+      );
+      this.#trained.check(techniques);
+      this.#saved = new Saved(
+        techniques.map((technique, i) => ({ technique, attachment: this.#attachments[i]! })),
+        { variables: () => [...this.#trained.own, ...this.#reader.state()], nameOf: (v) => this.#nameOf(v) },
+      );
       this.#uninstall = this.#reader.install(new Set(this.variables), checkpoint);
     } catch (error) {
       for (const a of [...this.#attachments].reverse()) a.detach();
@@ -77,30 +87,15 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
     this.#recording = {
       gradients: this.#attachments.flatMap((a) => (a.gradients ? [a.gradients] : [])),
       keep: this.#attachments.flatMap((a) => a.keep ?? []),
+      fusions: this.#attachments.flatMap((a) => a.fusions ?? []),
       isWeight,
     };
     for (const w of this.#reader.weights) if (!(w instanceof tf.Variable)) frozen.add(w.dataId);
     tuning.add(model);
   }
 
-  #refuseConflicts(): void {
-    const owners = new Map<tf.Variable, string[]>();
-    this.#attachments.forEach((a, i) => {
-      for (const v of a.variables ?? []) owners.set(v, [...(owners.get(v) ?? []), this.#techniques[i]!.name]);
-    });
-    const faults = [...owners].filter(([, names]) => names.length > 1).map(([v, names]) => `${v.name} (${names.join(', ')})`);
-    if (faults.length > 0)
-      throw new FinetuneError(
-        'conflict',
-        'finetune',
-        `variables that more than one technique trains: ${faults.join('; ')}. Give the techniques different targets.`,
-      );
-    if (this.variables.length === 0)
-      throw new FinetuneError(
-        'no-match',
-        'finetune',
-        'nothing trains: the model has no trainable weights. Select some with { trainable }, or add a technique that brings its own.',
-      );
+  get variables(): readonly tf.Variable[] {
+    return this.#trained.variables;
   }
 
   optimizer(inner: tf.Optimizer, options: StepOptions = {}): tf.Optimizer {
@@ -111,11 +106,19 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
         'optimizer',
         'got an optimizer that finetune made already; expected one of tf.train, or adamW.',
       );
-    const optimizer = new FinetuneOptimizer(
-      inner,
-      { variables: this.variables, pass: (loss) => this.#pass(loss), moved: (step) => this.#moved(step) },
-      options,
-    );
+    const trained = this.#trained;
+    const stepper = {
+      get variables() {
+        return trained.known;
+      },
+      pass: (loss: () => tf.Scalar) => this.#pass(loss),
+      moved: (step: number) =>
+        trained.moved(
+          step,
+          this.#optimizers.map((one) => one.inner),
+        ),
+    };
+    const optimizer = new FinetuneOptimizer(inner, stepper, options);
     this.#optimizers.push(optimizer);
     return optimizer;
   }
@@ -161,25 +164,14 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
         `the loss does not depend on ${unreached.join(', ')}. Leave them out with { trainable }, or use them in the loss.`,
       );
     }
-    // Reading back stalls a GPU queue; there, techniques that scale the loss look at the gradients instead.
-    if (tf.getBackend() !== 'webgpu' && !Number.isFinite(loss.dataSync()[0])) {
-      throw new FinetuneError(
-        'not-finite',
-        'minimize',
-        `the loss is ${loss.dataSync()[0]}. Weights and optimizer are as they were. Lower the learning rate, clip with { clipNorm }, or look at the batch.`,
-      );
-    }
-  }
-
-  #moved(step: number): void {
-    for (const a of this.#attachments) a.step?.afterStep?.(step);
+    this.#finiteLoss.check(loss);
   }
 
   #nameOf(v: tf.Variable): string {
     const own = this.#reader.nameOf(v);
     if (own !== undefined) return own;
     const i = this.#attachments.findIndex((a) => a.variables?.includes(v));
-    return `${this.#techniques[i]!.name}:${v.name.replace(/#\d+$/, '')}`;
+    return nameIn(this.#techniques[i]!, v);
   }
 
   summary(): Summary {
@@ -197,25 +189,17 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
   }
 
   #identity() {
-    const spec = (name: string, { shape, dtype }: tf.Tensor): TensorSpec => ({ name, shape, dtype });
     return {
-      techniques: this.#techniques.map(({ name, options }) => ({ name, options })),
+      techniques: this.#techniques.map(({ name, options }, i) => ({ name, options: this.#attachments[i]!.options ?? options })),
       base: this.#reader.fingerprint(),
-      trained: this.#own.map((v) => this.#nameOf(v)),
-      variables: Object.entries(this.#saved()).map(([name, v]) => spec(name, v)),
+      trained: this.#trained.own.map((v) => this.#nameOf(v)),
     };
-  }
-
-  /** What a file holds, by name: what trains, and the moving statistics that follow it. */
-  #saved(): { [name: string]: tf.Variable } {
-    return Object.fromEntries([...this.variables, ...this.#reader.state()].map((v) => [this.#nameOf(v), v]));
   }
 
   async save(to: string | tf.io.IOHandler, { optimizer }: { optimizer?: tf.Optimizer } = {}): Promise<tf.io.SaveResult> {
     this.#alive();
     const { writeAdapter } = await import('../adapters/adapter-file.ts');
-    const { variables: _, ...header } = this.#identity();
-    return writeAdapter(to, header, this.#saved(), optimizer);
+    return this.#saved.with((tensors) => writeAdapter(to, this.#identity(), tensors, optimizer));
   }
 
   async load(from: string | tf.io.IOHandler, { optimizer }: { optimizer?: tf.Optimizer } = {}): Promise<void> {
@@ -224,9 +208,11 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
     const { checkAdapter } = await import('../adapters/adapter-fit.ts');
     const adapter = await readAdapter(from);
     try {
-      checkAdapter(adapter.header, adapter.tensors, this.#identity());
+      await this.#saved.with((tensors) =>
+        checkAdapter(adapter.header, adapter.tensors, { ...this.#identity(), variables: specs(tensors) }),
+      );
       if (optimizer) await restoreOptimizer(optimizer, adapter);
-      for (const [name, v] of Object.entries(this.#saved())) v.assign(adapter.tensors[name]!);
+      this.#saved.write(adapter.tensors);
     } finally {
       tf.dispose([adapter.tensors, adapter.optimizer.map(({ tensor }) => tensor)]);
     }
@@ -293,3 +279,6 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
       throw new FinetuneError('disposed', 'finetune', 'this tuning has ended by merge(), detach() or dispose(). Call finetune again.');
   }
 }
+
+const specs = (tensors: tf.NamedTensorMap): TensorSpec[] =>
+  Object.entries(tensors).map(([name, { shape, dtype }]) => ({ name, shape, dtype }));

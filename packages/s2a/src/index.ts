@@ -1,0 +1,1 @@
+export { type FourBitOptions, fourBit } from './four-bit.ts';
