@@ -36,7 +36,7 @@ const tests = byLength(questions.test.texts.map(tokensOf), { batchSize: 20 });
 
 // The same layers, ending in losses: what it learns, `model` speaks.
 const trainer = lossModel(model);
-const tuned = finetune(trainer, [], { trainable: /^model\.layers\.[45]\./ });
+const tuned = finetune(trainer, [], { trainable: /^model\.(layers|norm)/ });
 console.log(`${tuned.summary()}\n${questions.train.texts.length} questions in ${rows.length} rows of 64 tokens\n`);
 
 console.log(`Before: perplexity of other questions ${perplexity().toFixed(0)}`);
@@ -45,7 +45,7 @@ await ask();
 const epochs = quick ? 2 : 3;
 const batches = Array.from({ length: Math.ceil(rows.length / batchSize) }, (_, i) => rows.slice(i * batchSize, (i + 1) * batchSize));
 const bar = progressBar(`Learning, ${epochs} epoch(s)`, epochs * batches.length);
-trainer.compile({ optimizer: tuned.optimizer(adamW({ learningRate: 3e-4 })), loss: meanLoss });
+trainer.compile({ optimizer: tuned.optimizer(adamW({ learningRate: 5e-4 })), loss: meanLoss });
 const data = tf.data.generator(() => languageBatches(trainer, batches)) as tf.data.Dataset<any>;
 let done = 0;
 const onBatchEnd = async (_: number, logs?: tf.Logs) => bar.update(++done, `loss ${logs!['loss']!.toFixed(2)}`);
