@@ -253,7 +253,7 @@ test('the public names are these', async () => {
       "core ./safetensors": "floatsOf readSafetensors readSafetensorsHeader writeSafetensors",
       "lamda .": "allocateRanks explainRanks frozenRows lamda lamdaPlusPlus updatesOf",
       "lora .": "exportPeft importPeft lora",
-      "transformers .": "IGNORED attention byLength fromConfig fromPretrained gelu generate hubRepository languageBatches layerNorm linearCrossEntropy loadTokenizer localFolder lossModel meanLoss pack promptAndAnswer rmsNorm rope swiglu webFolder",
+      "transformers .": "IGNORED attention byLength fromConfig fromPretrained gelu generate hubRepository languageBatches layerNorm linearCrossEntropy loadTokenizer localFolder lossModel meanLoss pack packedMatMul promptAndAnswer rmsNorm rope swiglu webFolder",
     }
   `);
 });
