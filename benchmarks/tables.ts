@@ -1,38 +1,27 @@
 /**
- * Writes the tables of README.md and benchmarks/README.md from `results/`, between their markers. `--check` writes nothing and
- * fails if a table is not what the results say.
+ * Writes the tables of all documents from result files, between their markers. `--check` writes nothing and fails if a table is not
+ * what the results say.
  */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { tables as convbn } from './convbn/tables.ts';
+import { at, line, megabytes, readJson, staleDocuments, type Table } from './documents.ts';
 import { type Lever, levers, type Result, type Row } from './experiment.ts';
 
-/** Documents, the marker in each, and the table between `<!-- marker:start -->` and `<!-- marker:end -->`. */
-const tables = [
-  { file: '../README.md', marker: 'levers', table: leverTable },
-  { file: 'README.md', marker: 'results', table: resultsTable },
-] as const;
+/** Of this folder, and of each technique that has its own. */
+export const allTables: readonly Table[] = [
+  { file: '../README.md', marker: 'levers', text: () => leverTable(readResults()) },
+  { file: 'README.md', marker: 'results', text: () => resultsTable(readResults()) },
+  ...convbn,
+];
 
 /** The models of the README's table, in order; all on the embedded default backend. */
 const shown = ['mlp', 'mobilenet-v2', 'resnet-50', 'encoder'];
 
-const at = (path: string): URL => new URL(path, import.meta.url);
-
 /** All results, by name of the experiment. */
 export function readResults(): Result[] {
   const names = readdirSync(at('results/')).map((file) => file.replace(/\.json$/, ''));
-  return names.sort().map((name) => JSON.parse(readFileSync(at(`results/${name}.json`), 'utf8')) as Result);
-}
-
-/** Names of the documents whose tables are stale; their text as it should be. */
-export function staleTables(results: readonly Result[]): { readonly file: string; readonly text: string }[] {
-  return tables.flatMap(({ file, marker, table }) => {
-    const before = readFileSync(at(file), 'utf8');
-    const [start, end] = [`<!-- ${marker}:start -->`, `<!-- ${marker}:end -->`];
-    const [from, to] = [before.indexOf(start), before.indexOf(end)];
-    if (from < 0 || to < from) throw new Error(`[tables] ${file} has no ${start} … ${end}. Put both where the table belongs.`);
-    const text = `${before.slice(0, from + start.length)}\n${table(results)}\n${before.slice(to)}`;
-    return text === before ? [] : [{ file, text }];
-  });
+  return names.sort().map((name) => readJson<Result>(`results/${name}.json`));
 }
 
 /** Rows: what trains. Columns: models. Cells: peak above weights, stock to LeanTune. */
@@ -109,20 +98,10 @@ function provenance(results: readonly Result[]): string {
   ].join(' ');
 }
 
-const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-
-/** Three significant digits. */
-function megabytes(bytes: number): string {
-  const value = bytes / 1e6;
-  return value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2);
-}
-
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const stale = staleTables(readResults());
+  const stale = staleDocuments(allTables);
   if (process.argv.includes('--check') && stale.length > 0) {
-    console.error(
-      `[tables] ${stale.map(({ file }) => file).join(', ')}: not what benchmarks/results says. Run: npm run tables -w benchmarks`,
-    );
+    console.error(`[tables] ${stale.map(({ file }) => file).join(', ')}: not what the results say. Run: npm run tables -w benchmarks`);
     process.exitCode = 1;
   } else {
     for (const { file, text } of stale) writeFileSync(at(file), text);

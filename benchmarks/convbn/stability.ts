@@ -26,6 +26,18 @@ const { values } = parseArgs({
 const [rate, steps, seed] = [values.rate, values.steps, values.seed].map(Number) as [number, number, number];
 const [size, batch] = [64, 16];
 
+export interface StabilityResult {
+  readonly model: string;
+  readonly data: string;
+  readonly size: number;
+  readonly batch: number;
+  readonly optimizer: string;
+  readonly seed: number;
+  readonly backend: string;
+  readonly date: string;
+  readonly curves: readonly Curve[];
+}
+
 interface Curve {
   readonly mode: string;
   /** One a step; shorter than `steps` if the loss was no longer finite. */
@@ -47,7 +59,7 @@ for (const mode of modes) {
   );
 }
 if (values.write) {
-  const result = {
+  const result: StabilityResult = {
     model: values.model,
     data: 'CIFAR-10',
     size,
@@ -58,7 +70,7 @@ if (values.write) {
     date: new Date().toISOString(),
     curves,
   };
-  writeFileSync(new URL('results/stability.json', import.meta.url), `${JSON.stringify(result, null, 1)}\n`);
+  writeFileSync(new URL(`results/stability-${rate}.json`, import.meta.url), `${JSON.stringify(result, null, 1)}\n`);
 }
 
 /** [n, size, size, 3] -> [n, features] */

@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { staleDocuments } from '../documents.ts';
 import { type Experiment, levers, type Result, type Side } from '../experiment.ts';
-import { readResults, staleTables } from '../tables.ts';
+import { allTables, readResults } from '../tables.ts';
 
 const results = readResults();
 const names = readdirSync(new URL('../experiments/', import.meta.url)).map((file) => file.replace(/\.json$/, ''));
@@ -14,7 +15,7 @@ test('every experiment has a result and every result an experiment', () => {
 });
 
 test('the tables of the documents are what the results say', () => {
-  expect(staleTables(results).map(({ file }) => file)).toEqual([]);
+  expect(staleDocuments(allTables).map(({ file }) => file)).toEqual([]);
 });
 
 describe.each(results.map((result) => [result.experiment, result] as const))('%s', (name, result) => {
@@ -66,6 +67,15 @@ describe.each(results.filter(({ backend }) => backend === 'wasm').map((result) =
     test('trains its head in at most 1.15 of the peak of predict', () => {
       const head = rowOf(result, 'head');
       expect((head?.leantune.peakAboveWeights ?? Number.NaN) / (head?.predict.peakAboveWeights ?? Number.NaN)).toBeLessThanOrEqual(1.15);
+    });
+  },
+);
+
+describe.each(results.filter(({ backend }) => backend === 'tensorflow').map((result) => [result.experiment, result] as const))(
+  '%s on tensorflow',
+  (_, result) => {
+    test('takes at most 0.45 of what TensorFlow’s own allocator held for stock', () => {
+      for (const { stock, leantune } of result.rows) expect(leantune.allocatorPeak! / stock.allocatorPeak!).toBeLessThanOrEqual(0.45);
     });
   },
 );

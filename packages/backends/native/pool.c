@@ -73,6 +73,43 @@ EXPORT(maxPoolGradient) void maxPoolGradient(const float* x, const float* dy, fl
   }
 }
 
+/* The place in its window of the element that has the gradient, as codes of `bits` bits: all that waits for backward. 2-D. */
+EXPORT(maxPoolIndex) void maxPoolIndex(const float* x, unsigned* out, int bits, Scratch* scratch) {
+  const Window* s = &scratch->window;
+  float* best = scratch->packA;
+  int* arg = (int*)scratch->packB;
+  int per = 32 / bits, n = s->batch * s->outH * s->outW * s->inC, i = 0;
+  zero((float*)out, (n + per - 1) / per);
+  EACH_OUTPUT(s) {
+    for (int c0 = 0; c0 < s->inC; c0 += MC * KC) {
+      int channels = min(MC * KC, s->inC - c0), first = 1;
+      for (int tap = 0; tap < s->kH * s->kW; tap++) {
+        int h = oh * s->strideH - s->padH + tap / s->kW, w = ow * s->strideW - s->padW + tap % s->kW;
+        if (h < 0 || h >= s->inH || w < 0 || w >= s->inW) continue;
+        const float* from = x + ((b * s->inH + h) * s->inW + w) * s->inC + c0;
+        /* arg counts taps here, so no element is looked up by it */
+        if (first) challenge(from, best, arg, tap, channels, 1, 0);
+        else challenge(from, best, arg, tap, channels, 0, 0);
+        first = 0;
+      }
+      for (int c = 0; c < channels; c++, i++) out[i / per] |= (unsigned)(first ? 0 : arg[c]) << (i % per * bits);
+    }
+  }
+}
+
+EXPORT(maxPoolIndexGradient) void maxPoolIndexGradient(const unsigned* codes, const float* dy, float* dx, int bits, const Scratch* scratch) {
+  const Window* s = &scratch->window;
+  int per = 32 / bits, i = 0;
+  unsigned mask = (1u << bits) - 1;
+  zero(dx, s->batch * s->inH * s->inW * s->inC);
+  EACH_OUTPUT(s)
+    for (int c = 0; c < s->inC; c++, i++) {
+      int tap = (codes[i / per] >> (i % per * bits)) & mask;
+      int h = oh * s->strideH - s->padH + tap / s->kW, w = ow * s->strideW - s->padW + tap % s->kW;
+      if (h >= 0 && h < s->inH && w >= 0 && w < s->inW) dx[((b * s->inH + h) * s->inW + w) * s->inC + c] += dy[i];
+    }
+}
+
 EXPORT(avgPoolGradient) void avgPoolGradient(const float* dy, float* dx, int countAll, const Scratch* scratch) {
   const Window* s = &scratch->window;
   zero(dx, s->batch * s->inD * s->inH * s->inW * s->inC);

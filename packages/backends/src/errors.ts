@@ -1,5 +1,10 @@
 /** What went wrong, for programs; the message says it for people. */
-export type BackendErrorCode = 'not-installed' | 'not-available' | 'bad-option' | 'out-of-memory';
+export type BackendErrorCode = 'not-installed' | 'not-available' | 'bad-option' | 'out-of-memory' | 'device-lost' | 'kernel-failed';
+
+export interface BackendErrorOptions extends ErrorOptions {
+  /** What to do about it: one line, which ends the message too. */
+  readonly fix?: string;
+}
 
 /**
  * The error of this package. `message` starts with `[who]`; `code` is stable between versions.
@@ -12,9 +17,12 @@ export type BackendErrorCode = 'not-installed' | 'not-available' | 'bad-option' 
 export class BackendError extends Error {
   override readonly name = 'BackendError';
   readonly code: BackendErrorCode;
+  /** What to do about it, where that is one thing. */
+  readonly fix: string | undefined;
 
-  constructor(code: BackendErrorCode, who: string, message: string, options?: ErrorOptions) {
-    super(`[${who}] ${message}`, options);
+  constructor(code: BackendErrorCode, who: string, message: string, { fix, ...options }: BackendErrorOptions = {}) {
+    super(`[${who}] ${message}${fix ? `. ${fix}` : ''}`, options);
     this.code = code;
+    this.fix = fix;
   }
 }

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { importPackage } from '../src/import-package.ts';
 import { BackendError, useBackend } from '../src/index.ts';
 import { heapUse, registerWasmKernels } from '../src/wasm/index.ts';
 
@@ -17,7 +18,7 @@ async function codeOf(f: () => unknown): Promise<string> {
 
 describe('useBackend', () => {
   it('finds and sets wasm by name, however often it is called', async () => {
-    expect(await useBackend('wasm')).toEqual({ name: 'wasm', why: 'asked for by name' });
+    expect(await useBackend('wasm')).toEqual({ name: 'wasm', why: 'asked for by name', passed: [] });
     const kernel = tf.getKernel('BatchMatMul', 'wasm').kernelFunc;
     await useBackend('wasm');
     await registerWasmKernels();
@@ -26,9 +27,13 @@ describe('useBackend', () => {
   });
 
   it('picks wasm by itself where nothing faster is installed, and says why', async () => {
-    const { name, why } = await useBackend('auto');
+    const { name, why, passed } = await useBackend('auto', { maxBytes: 2 ** 30 });
     expect(name).toBe(tf.getBackend());
-    if (name === 'wasm') expect(why).toMatch(/^tensorflow: .*; webgpu: .*; wasm runs everywhere$/);
+    expect(why).not.toBe('');
+    const order = ['tensorflow', 'webgpu', 'wasm'];
+    expect(passed.map((other) => other.name)).toEqual(order.slice(0, order.indexOf(name)));
+    for (const other of passed)
+      expect({ ...other }).toEqual({ name: other.name, why: expect.stringMatching(/\S/), fix: expect.stringMatching(/\S/) });
   });
 
   it('sets cpu with the right gradient of average pooling', async () => {
@@ -47,7 +52,11 @@ describe('useBackend', () => {
   });
 
   it('names the package to install for a backend that is missing', async () => {
-    await expect(useBackend('webgpu')).rejects.toThrow('npm install @tensorflow/tfjs-backend-webgpu');
+    const error = await importPackage('webgl', ['@tensorflow/tfjs-absent']).catch((thrown: BackendError) => thrown);
+    expect(error).toMatchObject({ code: 'not-installed', fix: 'Run: npm install @tensorflow/tfjs-absent@^4.22' });
+    expect((error as Error).message).toBe(
+      '[useBackend] "webgl" needs the package @tensorflow/tfjs-absent. Run: npm install @tensorflow/tfjs-absent@^4.22',
+    );
   });
 });
 

@@ -6,11 +6,11 @@
  * As cheap as it gets, and unstable: one SGD step in Eval or Tune mode moves the effective kernel by −η k² dw', this one by −η dw',
  * so channels of small k take steps that are 1/k² larger. You et al. 2023, arXiv 2305.11624. Here to be compared with Tune mode.
  */
-import type { ModelView, Technique } from '@leantune/core';
+import type { Attachment, ModelView, Technique } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { type ConvBnWeights, foldBias, scaleOf } from './fold-weights.ts';
 import { foldedNow } from './folded.ts';
-import { freezeNorm, type Notes, type SitedPair, sitedPlan } from './fuse.ts';
+import { freezeNorm, type SitedPair, type SitedPlan, sitedPlan } from './fuse.ts';
 import { type ModeOptions, optionsOf } from './norms.ts';
 import { type Folded, type Pair, replacePair } from './pair.ts';
 import { describe } from './pairs-of.ts';
@@ -21,23 +21,31 @@ interface Deployed extends SitedPair {
   readonly bias: tf.Variable;
 }
 
+/** Layers that run folded weights in place of their own. */
+const running = new WeakSet<object>();
+export const isDeployed = (layer: object): boolean => running.has(layer);
+
 let made = 0;
 
 /**
  * Trains the folded weights, and whatever else of the model trains by its own flags. Pairs whose weights are all frozen are folded and
  * stay frozen. `tuned.merge()` puts the folded weights into the convolution and makes its norm neutral.
  *
- * @throws FinetuneError when attached: `no-match`, `bad-option`, `bad-model` (plain variables, a graph that is folded)
+ * @throws FinetuneError when attached: `no-match`, `bad-option`, `bad-model` (plain variables, a graph that is folded),
+ *   `conflict` (another mode of the same norm)
  */
 export function deployMode(options: ModeOptions = {}): Technique {
   return {
     name: 'deployMode',
     options: optionsOf(options),
-    attach(model): Notes {
-      const { pairs, left } = withoutPadding(sitedPlan(model, options, 'deployMode'));
+    attach(model): Attachment {
+      const plan = withoutPadding(sitedPlan(model, options, 'deployMode'));
+      const { pairs, left } = plan;
       const trained = new Set(model.kind === 'layers' ? trainableOf(model.model as Container) : undefined);
       const frozen = ({ pair }: SitedPair) => model.kind === 'layers' && !tensorsOf(pair).some((w) => trained.has(w as tf.Variable));
       const deployed = pairs.filter((sited) => !frozen(sited)).map(deploy);
+      const layers = deployed.flatMap(({ conv }) => (conv.layer as object | undefined) ?? []);
+      for (const layer of layers) running.add(layer);
       const undos = [
         ...deployed.map((one) => replace(one, () => one)),
         ...pairs.filter(frozen).map((one) => replace(one, () => foldedNow(one.pair))),
@@ -45,10 +53,11 @@ export function deployMode(options: ModeOptions = {}): Technique {
       ];
       return {
         variables: [...deployed.flatMap(({ kernel, bias }) => [kernel, bias]), ...others(model, pairs, trained)],
-        notes: describe({ pairs: pairs.map(({ pair }) => pair), left }),
+        notes: describe(plan),
         merge: () => tf.tidy(() => deployed.forEach(absorb)),
         detach() {
           undos.forEach((undo) => undo());
+          for (const layer of layers) running.delete(layer);
           tf.dispose(deployed.flatMap(({ kernel, bias }) => [kernel, bias]));
         },
       };
@@ -56,13 +65,11 @@ export function deployMode(options: ModeOptions = {}): Technique {
   };
 }
 
-type SitedPlan = ReturnType<typeof sitedPlan>;
-
 /** With zeros between there is a constant beside w' and b', which does not fold. */
-function withoutPadding({ pairs, left }: SitedPlan): SitedPlan {
+function withoutPadding({ pairs, left, folded }: SitedPlan): SitedPlan {
   const padded = pairs.filter(({ pair }) => pair.padded);
   const more = padded.map(({ norm }) => ({ norm: norm.name, reason: 'zero padding comes between', site: norm }));
-  return { pairs: pairs.filter(({ pair }) => !pair.padded), left: [...left, ...more] };
+  return { pairs: pairs.filter(({ pair }) => !pair.padded), left: [...left, ...more], folded };
 }
 
 const tensorsOf = (pair: Pair): readonly unknown[] => Object.values(pair.weights());

@@ -6,6 +6,7 @@
 import { FinetuneError } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { isDeployed } from './deploy-mode.ts';
 import { foldWeights } from './fold-weights.ts';
 import type { LayersPair } from './layers-pair.ts';
 import { layersPlan } from './layers-pairs.ts';
@@ -19,11 +20,11 @@ export interface FoldOptions {
 
 /**
  * A plain LayersModel of the same outputs in inference, which stock tfjs saves and loads. `model` stays as it is; may be called
- * while it is fine-tuned in Tune, Eval or Train mode.
+ * while it is fine-tuned in Tune, Eval or Train mode; in Deploy mode after `tuned.merge()`. Folded layers have no constraints any more.
  *
  * @returns a model of its own weights, not compiled; dispose of it as of any other
  * @throws FinetuneError `bad-model` (no LayersModel; batch norms that cannot be folded, each with the reason, unless `partial`),
- *   `no-match` (no batch norm)
+ *   `no-match` (no batch norm), `conflict` (deployMode trains folded weights now, which the layers do not have)
  *
  * @example
  * await fold(tuned.merge()).save('file://exported');
@@ -36,6 +37,12 @@ export function fold(model: LayersModel, { partial = false }: FoldOptions = {}):
   const stay = [...left, ...pairs.filter(({ padded }) => padded).map(({ norm }) => ({ norm, reason: 'zero padding comes between' }))];
   if (pairs.length + left.length === 0)
     throw new FinetuneError('no-match', 'fold', 'found no batch norm in this model; expected at least one. Use the model as it is.');
+  if (pairs.some(({ convLayer }) => isDeployed(convLayer)))
+    throw new FinetuneError(
+      'conflict',
+      'fold',
+      'got a model that trains in Deploy mode, whose layers lack what was trained. Call tuned.merge() first.',
+    );
   if (stay.length > 0 && !partial)
     throw new FinetuneError(
       'bad-model',
@@ -67,7 +74,7 @@ class Copies {
 
   #plain(layer: Layer): Layer {
     const made = layer.constructor as unknown as LayerClass;
-    return made.fromConfig(made, { ...layer.getConfig(), ...(this.#convs.has(layer) && { useBias: true }) });
+    return made.fromConfig(made, this.#convs.has(layer) ? foldedConfig(layer.getConfig()) : layer.getConfig());
   }
 
   #container(container: Container): Layer {
@@ -105,4 +112,10 @@ class Copies {
     const kernels = own.filter((w) => w !== weights.bias); // two of a separable convolution
     return [...kernels.map((w) => (w === weights.kernel ? kernel : w)), bias];
   }
+}
+
+/** With a bias, and without what would change the folded weights: a constraint is for the original ones, and is applied as they are set. */
+function foldedConfig(config: { [option: string]: unknown }): { [option: string]: unknown } {
+  const free = Object.keys(config).filter((option) => option.endsWith('Constraint'));
+  return { ...config, useBias: true, ...Object.fromEntries(free.map((option) => [option, null])) };
 }

@@ -1,7 +1,7 @@
 /** What the convolution of a pair runs with, and how the folded kernel waits for backward: not at all. */
 import type { KeepRule } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { foldBias, foldKernel, foldWeights, scaleOf } from './fold-weights.ts';
+import { foldBias, foldKernel, scaleOf } from './fold-weights.ts';
 import type { Folded, Pair } from './pair.ts';
 
 /** w' and b' of the weights as they are now, but for what `pair` adds elsewhere. */
@@ -31,7 +31,7 @@ export function recipes(): Recipes {
     keep({ tensor }) {
       const pair = pairs.get(tensor.dataId);
       if (!pair) return undefined;
-      const decode = () => foldWeights(pair.weights(), pair.channels).kernel;
+      const decode = () => foldKernel(pair.weights(), pair.channels, scaleOf(pair.weights()));
       return { name: 'refold', encode: () => ({ bytes: 0, decode, dispose() {} }) };
     },
   };

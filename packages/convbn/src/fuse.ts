@@ -1,5 +1,5 @@
 /** Puts what was found in a model in place: pairs as one convolution each, all other norms with frozen statistics. */
-import type { Attachment, ModelView, Site, Undo } from '@leantune/core';
+import type { ModelView, Site, Undo } from '@leantune/core';
 import { type ModeOptions, normsOf } from './norms.ts';
 import type { Pair } from './pair.ts';
 import { type LeftNorm, type Plan, planOf } from './pairs-of.ts';
@@ -15,12 +15,13 @@ export interface SitedPair {
 export interface SitedPlan {
   readonly pairs: readonly SitedPair[];
   readonly left: readonly (LeftNorm & { readonly site: Site })[];
+  readonly folded: Plan['folded'];
 }
 
 /** The pairs whose norms `targets` select, and the selected norms that are in none. @throws as `normsOf` and `planOf` */
 export function sitedPlan(model: ModelView, { targets }: ModeOptions, who: string): SitedPlan {
   const sites = model.sites();
-  const plan: Plan = model.kind === 'variables' ? { pairs: [], left: [] } : planOf(model.model as never, who, sites);
+  const plan: Plan = model.kind === 'variables' ? { pairs: [], left: [], folded: [] } : planOf(model.model as never, who, sites);
   const chosen = new Set(normsOf(model, targets, who).map(({ name }) => name));
   const byName = new Map(sites.map((site) => [site.name, site]));
   return {
@@ -28,6 +29,7 @@ export function sitedPlan(model: ModelView, { targets }: ModeOptions, who: strin
       .filter(({ norm }) => chosen.has(norm))
       .map((pair) => ({ pair, conv: byName.get(pair.conv)!, norm: byName.get(pair.norm)! })),
     left: plan.left.filter(({ norm }) => chosen.has(norm)).map((one) => ({ ...one, site: byName.get(one.norm)! })),
+    folded: plan.folded,
   };
 }
 
@@ -35,9 +37,4 @@ export function sitedPlan(model: ModelView, { targets }: ModeOptions, who: strin
 export function freezeNorm(site: Site): Undo {
   const norm = site.layer as Norm | undefined;
   return norm ? site.replace((x) => runFrozen(norm, x)) : () => {};
-}
-
-/** What `summary` may show beside the technique's name. */
-export interface Notes extends Attachment {
-  readonly notes: readonly string[];
 }

@@ -1,8 +1,8 @@
 /**
  * The pairs of a GraphModel: FusedBatchNorm behind Conv2D or DepthwiseConv2dNative, fused with a bias or not, or with an addition of
- * a bias between. The converter folds batch norms itself unless told not to; such graphs are refused, as only what is folded could train.
+ * a bias between. The converter folds batch norms itself where it can; a graph of which it has left none is refused, as only what is
+ * folded could train.
  */
-
 import { FinetuneError, type Site } from '@leantune/core';
 import type { GraphModel } from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
@@ -44,17 +44,23 @@ interface Found {
 export function graphPlan(model: GraphModel, who: string, sites: readonly Site[] = []): Plan {
   const { executor } = model as unknown as { readonly executor: Executor };
   const nodes = nodesOf(executor._outputs);
-  refuseFolded(nodes, who);
   const readers = new Map<GraphNode, number>();
   for (const node of [...nodes.flatMap(({ inputs }) => inputs), ...executor._outputs]) readers.set(node, (readers.get(node) ?? 0) + 1);
   const plan = { pairs: [] as Pair[], left: [] as LeftNorm[] };
+  const paired = new Set<GraphNode>();
   for (const node of nodes) {
     if (!norm.test(node.op)) continue;
     const found = before(node, readers);
     if (typeof found === 'string') plan.left.push({ norm: node.name, reason: found });
-    else plan.pairs.push(graphPair(found, node, executor, sites));
+    else {
+      plan.pairs.push(graphPair(found, node, executor, sites));
+      paired.add(found.conv);
+    }
   }
-  return plan;
+  const biased = (node: GraphNode) => convolution.test(node.op) && fusedOps(node)[0] === 'biasadd' && !paired.has(node);
+  const folded = nodes.filter(biased).map(({ name }) => name);
+  if (folded.length > 0 && plan.pairs.length + plan.left.length === 0) refuseFolded(folded, who);
+  return { ...plan, folded };
 }
 
 /** All nodes that lead to `outputs`, inputs before those who read them. */
@@ -69,13 +75,11 @@ function nodesOf(outputs: readonly GraphNode[]): readonly GraphNode[] {
   return [...seen];
 }
 
-function refuseFolded(nodes: readonly GraphNode[], who: string): void {
-  const folded = nodes.filter((node) => convolution.test(node.op) && fusedOps(node)[0] === 'biasadd');
-  if (folded.length === 0 || nodes.some(({ op }) => norm.test(op))) return;
+function refuseFolded(folded: readonly string[], who: string): never {
   throw new FinetuneError(
     'bad-model',
     who,
-    `got a graph without batch norms, whose ${folded.length} convolutions have a bias inside ("${folded[0]!.name}" is the first): the converter has folded them. ` +
+    `got a graph without batch norms, whose ${folded.length} convolutions have a bias inside ("${folded[0]}" is the first): if it had any, the converter has folded them. ` +
       'What is folded trains as in Deploy mode, by finetune(model) alone. For Tune mode convert the model as a LayersModel (--output_format tfjs_layers_model).',
   );
 }

@@ -26,7 +26,7 @@ interface Found {
 export function layersPlan(root: Container): Plan<LayersPair> {
   const names = namesOf(root);
   const calls = callsOf([root, ...names.keys()].filter(isContainer));
-  const plan = { pairs: [] as LayersPair[], left: [] as LeftNorm[] };
+  const plan = { pairs: [] as LayersPair[], left: [] as LeftNorm[], folded: [] };
   for (const [norm, name] of names) {
     if (!isNorm(norm)) continue;
     const found = search(norm, calls);

@@ -6,7 +6,12 @@ export interface ModeOptions {
   readonly targets?: string | readonly string[];
 }
 
-/** Sites of batch norms. @throws FinetuneError `no-match`, `bad-option` (targets that are no batch norms), `bad-model` */
+/**
+ * Sites of batch norms.
+ *
+ * @throws FinetuneError `no-match`, `bad-option` (targets that are no batch norms), `bad-model`, `conflict` (norms that a technique
+ *   before this one runs: neither would know what the other has folded)
+ */
 export function normsOf(model: ModelView, targets: ModeOptions['targets'], who: string): readonly Site[] {
   if (model.kind === 'variables')
     throw new FinetuneError(
@@ -20,6 +25,13 @@ export function normsOf(model: ModelView, targets: ModeOptions['targets'], who: 
     throw new FinetuneError('bad-option', who, `targets select ${others.join(', ')}; expected batch norms alone. Name those.`);
   if (chosen.length === 0)
     throw new FinetuneError('no-match', who, 'found no batch norm in this model; expected at least one. Leave the technique out.');
+  const taken = chosen.filter(({ replaced }) => replaced).map(({ name }) => `"${name}"`);
+  if (taken.length > 0)
+    throw new FinetuneError(
+      'conflict',
+      who,
+      `another technique runs ${taken.length} of these batch norms already (${taken.slice(0, 3).join(', ')}${taken.length > 3 ? ', …' : ''}). Give each norm one mode, and put modes before other techniques.`,
+    );
   return chosen;
 }
 

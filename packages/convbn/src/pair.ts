@@ -46,7 +46,7 @@ export function replacePair(pair: Pair, conv: Site, norm: Site, folded: () => Fo
   const isShared = (): boolean => {
     if (shared === undefined) {
       undoConv();
-      shared = (conv as Site & { readonly replaced?: boolean }).replaced === true;
+      shared = conv.replaced;
       undoConv = conv.replace(fused);
     }
     return shared;

@@ -16,12 +16,16 @@ export interface LeftNorm {
 export interface Plan<P extends Pair = Pair> {
   readonly pairs: readonly P[];
   readonly left: readonly LeftNorm[];
+  /** Convolutions of a graph with a bias inside and no norm behind: what the converter makes of a pair. */
+  readonly folded: readonly string[];
 }
 
 /** Which batch norms of a model fold into the layer before, and why the others do not. `String(report)` lists them. */
 export interface PairReport {
   readonly pairs: readonly { readonly conv: string; readonly norm: string }[];
   readonly left: readonly LeftNorm[];
+  /** Convolutions into which the converter of a graph has folded their norms; empty for a LayersModel. */
+  readonly folded: readonly string[];
   toString(): string;
 }
 
@@ -36,12 +40,18 @@ export function planOf(model: LayersModel | GraphModel, who: string, sites: read
  * @throws FinetuneError `bad-model` for a graph whose batch norms are folded already
  */
 export function pairsOf(model: LayersModel | GraphModel): PairReport {
-  const { pairs, left } = planOf(model, 'pairsOf');
-  return { pairs: pairs.map(({ conv, norm }) => ({ conv, norm })), left, toString: () => describe({ pairs, left }).join('\n') };
+  const plan = planOf(model, 'pairsOf');
+  const { left, folded } = plan;
+  return { pairs: plan.pairs.map(({ conv, norm }) => ({ conv, norm })), left, folded, toString: () => describe(plan).join('\n') };
 }
 
-/** One line for those that fold, one for each that does not. */
-export function describe({ pairs, left }: Plan): readonly string[] {
-  const total = pairs.length + left.length;
-  return [`${pairs.length} of ${total} batch norms fused`, ...left.map(({ norm, reason }) => `${norm} not fused: ${reason}`)];
+/** One line for those that fold, one for each that does not, and one for those that somebody else has folded. */
+export function describe({
+  pairs,
+  left,
+  folded,
+}: Pick<Plan, 'left' | 'folded'> & { readonly pairs: readonly unknown[] }): readonly string[] {
+  const fused = `${pairs.length} of ${pairs.length + left.length} batch norms fused`;
+  const before = `${folded.length} convolutions with a bias inside ("${folded[0]}" is the first), as the converter folds batch norms: what is folded trains as in Deploy mode`;
+  return [fused, ...left.map(({ norm, reason }) => `${norm} not fused: ${reason}`), ...(folded.length > 0 ? [before] : [])];
 }

@@ -6,16 +6,15 @@
  * It is what `fit` of tfjs and `finetune` without a technique do, so it puts nothing in place: it says so in files and summaries,
  * and refuses models that cannot. A batch norm none of whose weights train has frozen statistics under `finetune`, here as well.
  */
-import { FinetuneError, type Technique } from '@leantune/core';
-import type { Notes } from './fuse.ts';
+import { type Attachment, FinetuneError, type Technique } from '@leantune/core';
 import { normsOf } from './norms.ts';
 
-/** @throws FinetuneError when attached: `no-match`, `bad-model` (a GraphModel, plain variables) */
+/** @throws FinetuneError when attached: `no-match`, `bad-model` (a GraphModel, plain variables), `conflict` (another mode) */
 export function trainMode(): Technique {
   return {
     name: 'trainMode',
     options: {},
-    attach(model): Notes {
+    attach(model): Attachment {
       if (model.kind === 'graph')
         throw new FinetuneError(
           'bad-model',

@@ -7,9 +7,9 @@
  * w∗x, of the size of z; this keeps x. You, Qin, Bao, Cao, Huang, Shan, Long 2023, arXiv 2305.11624. Different here: w' does not
  * wait either, it is folded again when dx is computed; pairs with zero padding between fold too, with the rest of the norm behind.
  */
-import type { Technique } from '@leantune/core';
+import type { Attachment, Technique } from '@leantune/core';
 import { recipes } from './folded.ts';
-import { freezeNorm, type Notes, sitedPlan } from './fuse.ts';
+import { freezeNorm, sitedPlan } from './fuse.ts';
 import { type ModeOptions, optionsOf } from './norms.ts';
 import { replacePair } from './pair.ts';
 import { describe } from './pairs-of.ts';
@@ -18,7 +18,7 @@ import { describe } from './pairs-of.ts';
  * Every pair of a convolution or dense layer and a batch norm as one convolution; the other batch norms in Eval mode.
  *
  * @throws FinetuneError when attached: `no-match` (no batch norm), `bad-option` (targets that are none), `bad-model` (plain
- *   variables, a graph that is folded)
+ *   variables, a graph that is folded), `conflict` (another mode of the same norm)
  *
  * @example
  * const tuned = finetune(model, tuneMode());
@@ -27,7 +27,7 @@ export function tuneMode(options: ModeOptions = {}): Technique {
   return {
     name: 'tuneMode',
     options: optionsOf(options),
-    attach(model): Notes {
+    attach(model): Attachment {
       const plan = sitedPlan(model, options, 'tuneMode');
       const { folded, keep } = recipes();
       const undos = [
@@ -36,7 +36,7 @@ export function tuneMode(options: ModeOptions = {}): Technique {
       ];
       return {
         keep,
-        notes: describe({ pairs: plan.pairs.map(({ pair }) => pair), left: plan.left }),
+        notes: describe(plan),
         detach: () => undos.forEach((undo) => undo()),
       };
     },

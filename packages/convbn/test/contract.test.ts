@@ -16,7 +16,7 @@ function refusals(others: { readonly [model: string]: string } = {}): { readonly
 const folding = { rel: 1e-5, because: 'the same product in another order, in float32' };
 const expectedOne = (who: string) => `[${who}] found no batch norm in this model; expected at least one. Leave the technique out.`;
 const folded = (who: string) =>
-  `[${who}] got a graph without batch norms, whose 2 convolutions have a bias inside ("conv/Fused" is the first): the converter has folded them. ` +
+  `[${who}] got a graph without batch norms, whose 2 convolutions have a bias inside ("conv/Fused" is the first): if it had any, the converter has folded them. ` +
   'What is folded trains as in Deploy mode, by finetune(model) alone. For Tune mode convert the model as a LayersModel (--output_format tfjs_layers_model).';
 
 const faultsOf = (make: (options?: { targets: string | string[] }) => ReturnType<typeof tuneMode>, who: string): Subject['faults'] => [

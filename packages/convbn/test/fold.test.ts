@@ -3,7 +3,7 @@ import { memoryFile } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { type FoldOptions, fold, foldWeights, tuneMode } from '../src/index.ts';
+import { deployMode, type FoldOptions, fold, foldWeights, tuneMode } from '../src/index.ts';
 import { type Case, cases, disposeModel, modelOf, seedWeights, twoLayers } from './models.ts';
 
 beforeAll(async () => {
@@ -107,6 +107,42 @@ test('what cannot be folded is an error that names each, or stays if asked to', 
   expect(received!).toBeClose(expected!, { rel: 1e-5, because });
   for (const m of [model, copy]) disposeModel(m);
   tf.dispose([x, expected!, received!]);
+});
+
+test.each(['unitNorm', 'nonNeg'] as const)(
+  'a constraint (%s) is for the weights that train, not for what they fold to',
+  async (kernelConstraint) => {
+    const constrained = tf.layers.dense({ inputShape: [4], units: 3, kernelConstraint, biasConstraint: 'nonNeg', name: 'dense' });
+    const model = tf.sequential({ layers: [constrained, tf.layers.batchNormalization({ name: 'bn' })] });
+    seedWeights(model, 17);
+    const x = tf.randomNormal([2, 4], 0, 1, 'float32', 18);
+    const copy = folded(model);
+    const file = memoryFile();
+    await copy.save(file);
+    const loaded = await tf.loadLayersModel(file);
+    const [expected, received, again] = [model, copy, loaded].map((m) => m.predict(x) as tf.Tensor);
+    expect(received!).toBeClose(expected!, { rel: 1e-5, because });
+    expect(again!).toBeBitEqual(received!);
+    for (const m of [model, copy, loaded]) disposeModel(m);
+    tf.dispose([x, expected!, received!, again!]);
+  },
+);
+
+test('in Deploy mode the layers lack what was trained, until it is merged', () => {
+  const model = branched();
+  const x = tf.randomNormal([2, 4, 4, 3], 0, 1, 'float32', 14);
+  const tuned = finetune(model, deployMode());
+  tf.tidy(() => tuned.variables.forEach((v) => v.assign(tf.add(v, 0.1))));
+  expect(() => folded(model)).toThrow(
+    '[fold] got a model that trains in Deploy mode, whose layers lack what was trained. Call tuned.merge() first.',
+  );
+  const expected = tf.tidy(() => model.predict(x) as tf.Tensor);
+  tuned.merge();
+  const copy = folded(model);
+  const received = copy.predict(x) as tf.Tensor;
+  expect(received).toBeClose(expected, { rel: 1e-5, because });
+  for (const m of [model, copy]) disposeModel(m);
+  tf.dispose([x, expected, received]);
 });
 
 test('fold says what it takes', () => {

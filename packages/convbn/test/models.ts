@@ -22,6 +22,24 @@ export const cases: { readonly [name: string]: Case } = {
   'a Conv2D': { inputShape: image, conv: conv2d },
   'a Conv2D without bias': { inputShape: image, conv: conv2d, convOptions: { useBias: false, padding: 'same', strides: 2 } },
   'a Conv2D with channels first': { inputShape: [3, 6, 5], conv: conv2d, convOptions: { dataFormat: 'channelsFirst' }, norm: { axis: 1 } },
+  'a DepthwiseConv2D with channels first': {
+    inputShape: [3, 6, 5],
+    conv: (layers, options) => layers.depthwiseConv2d({ kernelSize: 3, depthMultiplier: 2, ...options }),
+    convOptions: { dataFormat: 'channelsFirst' },
+    norm: { axis: 1 },
+  },
+  'a Conv2DTranspose with channels first': {
+    inputShape: [3, 6, 5],
+    conv: (layers, options) => layers.conv2dTranspose({ ...sizes, ...options }),
+    convOptions: { dataFormat: 'channelsFirst' },
+    norm: { axis: 1 },
+  },
+  'a Conv3D with channels first': {
+    inputShape: [2, 4, 3, 3],
+    conv: (layers, options) => layers.conv3d({ ...sizes, ...options }),
+    convOptions: { dataFormat: 'channelsFirst' },
+    norm: { axis: 1 },
+  },
   'a norm without scale': { inputShape: image, conv: conv2d, norm: { scale: false } },
   'a norm without center': { inputShape: image, conv: conv2d, norm: { center: false } },
   'neither scale, center nor bias': {
@@ -63,6 +81,13 @@ export const cases: { readonly [name: string]: Case } = {
     conv: conv2d,
     convOptions: { useBias: false },
     between: (layers) => layers.zeroPadding2d(),
+  },
+  'zero padding between, with channels first': {
+    inputShape: [3, 6, 5],
+    conv: conv2d,
+    convOptions: { dataFormat: 'channelsFirst' },
+    norm: { axis: 1 },
+    between: (layers) => layers.zeroPadding2d({ dataFormat: 'channelsFirst' }),
   },
   'a linear activation between': { inputShape: image, conv: conv2d, between: (layers) => layers.activation({ activation: 'linear' }) },
 };

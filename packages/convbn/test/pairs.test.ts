@@ -1,8 +1,8 @@
-import { FinetuneError, finetune } from '@leantune/core';
+import { FinetuneError, finetune, measure } from '@leantune/core';
 import { attribute, convGraph, fusedGraph, GraphBuilder } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { evalMode, pairsOf, tuneMode } from '../src/index.ts';
+import { deployMode, evalMode, pairsOf, tuneMode } from '../src/index.ts';
 import { disposeModel, seedWeights, variablesOf } from './models.ts';
 
 beforeAll(async () => {
@@ -126,10 +126,14 @@ interface GraphCase {
   readonly beside?: boolean;
 }
 
-/** Convolution, what is between, FusedBatchNormV3, ReLU. */
-async function graphOf({ depthwise = false, explicit = false, between, beside = false }: GraphCase): Promise<tf.GraphModel> {
+async function graphOf(options: GraphCase): Promise<tf.GraphModel> {
   const graph = new GraphBuilder();
-  const x = graph.placeholder('x', [-1, 5, 5, 2]);
+  addPair(graph, graph.placeholder('x', [-1, 5, 5, 2]), options);
+  return graph.load();
+}
+
+/** Convolution, what is between, FusedBatchNormV3, ReLU. */
+function addPair(graph: GraphBuilder, x: string, { depthwise = false, explicit = false, between, beside = false }: GraphCase): void {
   const kernel = graph.constant('conv/kernel', normal([3, 3, 2, depthwise ? 2 : 4], 20));
   const pads = explicit ? { padding: text('EXPLICIT'), explicit_paddings: integers(0, 0, 1, 2, 0, 1, 0, 0) } : { padding: text('SAME') };
   const convolved = graph.node('conv', depthwise ? 'DepthwiseConv2dNative' : 'Conv2D', [x, kernel], { ...same, ...pads });
@@ -143,7 +147,6 @@ async function graphOf({ depthwise = false, explicit = false, between, beside = 
   });
   const out = graph.node('relu', 'Relu', [normed]);
   if (beside) graph.node('sum', 'AddV2', [out, convolved]);
-  return graph.load();
 }
 
 const withBias = (graph: GraphBuilder, name: string) =>
@@ -190,6 +193,43 @@ describe('a graph', () => {
     expect(await reasons({ between: relu })).toEqual(['"early" (Relu) comes before it']);
   });
 
+  test('keeps of each pair what the norm is followed by, and no gradient of a frozen filter is computed', async () => {
+    const model = await graphOf({});
+    const x = tf.randomNormal([2, 5, 5, 2], 0, 1, 'float32', 40);
+    const [map, vector] = [4 * 2 * 5 * 5 * 4, 4 * 4];
+    const run = async (technique: ReturnType<typeof tuneMode>, trainable?: string[]) => {
+      const tuned = finetune(model, technique, trainable ? { trainable } : {});
+      const step = () => tf.dispose(Object.values(tuned.valueAndGrads(() => tf.sum(model.predict(x) as tf.Tensor) as tf.Scalar)));
+      const { memory } = measure(step);
+      const { kernelNames } = await tf.profile(step as never);
+      tuned.dispose();
+      return { kept: memory.keptBytes, filters: kernelNames.filter((name) => name === 'Conv2DBackpropFilter').length };
+    };
+    expect(await run(evalMode())).toEqual({ kept: 2 * map, filters: 1 });
+    expect(await run(tuneMode())).toEqual({ kept: map + 2 * vector, filters: 1 }); // what ReLU reads, k and 1/√(σ² + ε)
+    expect(await run(tuneMode(), ['bn/beta'])).toEqual({ kept: map, filters: 0 });
+    model.dispose();
+    x.dispose();
+  });
+
+  test('some of whose batch norms the converter has folded says which', async () => {
+    const graph = new GraphBuilder();
+    const [kernel, bias] = [graph.constant('early/kernel', normal([3, 3, 2, 2], 40)), graph.constant('early/bias', normal([2], 41))];
+    const early = graph.node('early', '_FusedConv2D', [graph.placeholder('x', [-1, 5, 5, 2]), kernel, bias], {
+      ...same,
+      padding: text('SAME'),
+      fused_ops: attribute.texts('BiasAdd', 'Relu'),
+      num_args: attribute.integer(1),
+    });
+    addPair(graph, early, {});
+    const model = await graph.load();
+    expect(String(pairsOf(model)).split('\n')).toEqual([
+      '1 of 1 batch norms fused',
+      '1 convolutions with a bias inside ("early" is the first), as the converter folds batch norms: what is folded trains as in Deploy mode',
+    ]);
+    model.dispose();
+  });
+
   test('whose batch norms the converter has folded is told apart', async () => {
     const [open, folded] = [await convGraph(), await fusedGraph()];
     expect(String(pairsOf(open.model))).toBe('1 of 1 batch norms fused');
@@ -205,21 +245,29 @@ describe('a graph', () => {
   });
 });
 
-test('the technique says what it fused and what it left', () => {
+test('the summary says what is fused and what is left', () => {
   const model = tf.sequential({ layers: [conv('conv', { inputShape: shape }), norm(), layers.reLU({ name: 'relu' }), norm('late')] });
   const lines = ['1 of 2 batch norms fused', 'late not fused: "relu" (ReLU) comes before it'];
   expect(String(pairsOf(model)).split('\n')).toEqual(lines);
-  const technique = tuneMode();
-  let notes: unknown;
-  const seen = {
-    ...technique,
-    attach: (view: Parameters<typeof technique.attach>[0]) => {
-      const attachment = technique.attach(view);
-      notes = (attachment as { notes?: unknown }).notes;
-      return attachment;
-    },
-  };
-  finetune(model, seen).dispose();
-  expect(notes).toEqual(lines);
+  const tuned = finetune(model, tuneMode());
+  expect(String(tuned.summary()).split('\n').slice(1)).toEqual(lines);
+  tuned.dispose();
   disposeModel(model);
+});
+
+describe('two modes on one norm are refused, as each would run it', () => {
+  const modes = { tuneMode, evalMode, deployMode };
+  const names = Object.keys(modes) as (keyof typeof modes)[];
+  test.each(names.flatMap((first) => names.map((second) => [first, second] as const)))('%s, %s', (first, second) => {
+    const model = tf.sequential({ layers: [conv('conv', { inputShape: shape }), norm(), layers.reLU(), norm('late')] });
+    const message = `[${second}] another technique runs 2 of these batch norms already ("bn", "late"). Give each norm one mode, and put modes before other techniques.`;
+    expect(() => finetune(model, [modes[first](), modes[second]()])).toThrow(message);
+    disposeModel(model);
+  });
+
+  test('each norm may have its own', () => {
+    const model = tf.sequential({ layers: [conv('conv', { inputShape: shape }), norm(), layers.reLU(), norm('late')] });
+    finetune(model, [tuneMode({ targets: 'bn' }), evalMode({ targets: 'late' })]).dispose();
+    disposeModel(model);
+  });
 });

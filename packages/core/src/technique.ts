@@ -23,6 +23,8 @@ export interface Attachment {
   readonly gradients?: GradientRules;
   /** 3 How any other value waits for backward. First answer wins; `undefined` keeps the value as it is. */
   readonly keep?: KeepRule;
+  /** Runs of several kernels that are differentiated as one. First answer wins. */
+  readonly fusions?: readonly Fusion[];
   /** 4 What happens around an optimizer step. */
   readonly step?: StepHook;
   /** What attaching did and what it had to leave out, a line each: shown by `tuned.summary()`. */
@@ -67,6 +69,8 @@ export interface SavedValue {
   readonly role: string;
   /** The layer or graph node that ran the kernel, `''` outside a model. */
   readonly layer: string;
+  /** True if the kernel also reads a weight, whose gradient then is what this waits for. */
+  readonly parametric?: boolean;
 }
 
 export type KeepRule = (value: SavedValue) => Codec | undefined;
@@ -82,16 +86,19 @@ export interface KernelRun {
   readonly attrs: { readonly [name: string]: unknown };
   /** The inputs whose gradient is wanted. */
   readonly wanted: readonly string[];
+  /** The layer or graph node that ran it, `''` outside a model. */
+  readonly layer?: string;
 }
 
 /**
  * How a kernel is differentiated. `keep` names the values that the gradients of `wanted` inputs read: tensors wait under the
- * keep rules, a `Kept` waits as it is (its bytes are counted; it is disposed after its last use).
+ * keep rules, a `Kept` waits as it is (its bytes are counted; it is disposed after its last use). A function that returns a `Kept` is
+ * called at once, off the record, and the buffers that it leaves are counted as kept.
  * `backward` gets `dy` per output (undefined: not reached) and the kept values decoded, and returns a gradient per wanted input.
  * It borrows all of them; what it returns belongs to the tape. The whole call runs in a tidy.
  */
 export interface GradientRule {
-  keep(run: KernelRun): { readonly [name: string]: tf.Tensor | Kept };
+  keep(run: KernelRun): { readonly [name: string]: tf.Tensor | Kept | (() => Kept) };
   backward(
     dys: readonly (tf.Tensor | undefined)[],
     kept: { readonly [name: string]: tf.Tensor },
@@ -106,6 +113,42 @@ export interface BackwardRun {
   readonly attrs: { readonly [name: string]: unknown };
   readonly wanted: readonly string[];
 }
+
+/** One run of a kernel that is on the tape, and what made its inputs: what a pattern of kernels is found in. */
+export interface TapeOp {
+  readonly kernel: string;
+  /** The layer or graph node that ran it, `''` outside a model. */
+  readonly layer: string;
+  readonly attrs: { readonly [name: string]: unknown };
+  readonly inputs: { readonly [name: string]: TapeValue };
+}
+
+export interface TapeValue {
+  readonly shape: readonly number[];
+  /** Equal for two handles on one value. */
+  readonly id: object;
+  /** What made it; undefined for constants, and for variables that train. */
+  readonly from?: TapeOp | undefined;
+  /** The number, for a constant of one element. */
+  readonly number?: number | undefined;
+  /** True if no gradient is wanted of it. */
+  readonly constant: boolean;
+  /** Borrows the value, while its tensor lives or the tape keeps it as it is. */
+  read(): tf.Tensor | undefined;
+}
+
+/** Several runs of kernels that are differentiated as one: from `inputs` to the output of the last one. */
+export interface Fused {
+  /** In reports: `'Gelu'`. */
+  readonly kernel: string;
+  readonly inputs: { readonly [name: string]: TapeValue };
+  /** The runs in between. What they keep goes as soon as nothing else can read what they made. */
+  readonly through: readonly TapeOp[];
+  readonly rule: GradientRule;
+}
+
+/** Asked of each run that is recorded, as the last of its pattern. */
+export type Fusion = (last: TapeOp) => Fused | undefined;
 
 export type NamedGradients = { [name: string]: tf.Tensor };
 

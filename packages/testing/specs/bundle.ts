@@ -11,7 +11,7 @@ import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
-import type { BackendName } from './tape-seam.ts';
+import { type BackendName, specBackends } from './backends.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, '../../..');
@@ -19,6 +19,7 @@ const require = createRequire(import.meta.url);
 
 /** Path of the bundle; built when its inputs have changed. `ours: false` keeps tfjs's own gradients and kernels. */
 export async function bundleSpecs(backend: BackendName, ours = true): Promise<string> {
+  const { define, external = [], plugins = [] } = specBackends[backend];
   const folder = join(root, 'node_modules/.cache/leantune-specs');
   const prefix = `${backend}-${ours ? 'ours' : 'stock'}-`;
   const file = join(folder, `${prefix}${contentKey(backend, ours)}.cjs`);
@@ -33,10 +34,10 @@ export async function bundleSpecs(backend: BackendName, ours = true): Promise<st
     format: 'cjs',
     mainFields: ['module', 'main'],
     conditions: ['@leantune/source'],
-    external: ['jasmine-core', 'node-fetch'],
+    external: ['jasmine-core', 'node-fetch', ...external],
     ignoreAnnotations: true,
-    define: { BACKEND: JSON.stringify(backend), OURS: String(ours), WASM_PATH: JSON.stringify(wasmPath()) },
-    plugins: ours ? [replaceGradients] : [],
+    define: { BACKEND: JSON.stringify(backend), OURS: String(ours), ...define?.() },
+    plugins: [startBackend(backend), ...(ours ? [replaceGradients] : []), ...plugins],
     logLevel: 'error',
   });
   await Promise.all(
@@ -48,7 +49,8 @@ export async function bundleSpecs(backend: BackendName, ours = true): Promise<st
   return file;
 }
 
-const replaceGradients: Plugin = {
+/** tfjs-core's gradients are ours. */
+export const replaceGradients: Plugin = {
   name: 'replace-gradients',
   setup({ onResolve }) {
     onResolve({ filter: /(^|\/)gradients(\.js)?$/ }, ({ importer }) =>
@@ -57,14 +59,18 @@ const replaceGradients: Plugin = {
   },
 };
 
-function wasmPath(): string {
-  return join(dirname(require.resolve('@tensorflow/tfjs-backend-wasm/package.json')), 'wasm-out/');
-}
+/** The entry starts `backend`. */
+export const startBackend = (backend: string): Plugin => ({
+  name: 'start-backend',
+  setup({ onResolve }) {
+    onResolve({ filter: /^\.\/start\/cpu\.ts$/ }, () => ({ path: join(here, 'start', `${backend}.ts`) }));
+  },
+});
 
 /** Our sources by content, npm packages by version. */
 function contentKey(backend: BackendName, ours: boolean): string {
   const hash = createHash('sha256').update(process.version);
-  for (const name of ['@tensorflow/tfjs-core', `@tensorflow/tfjs-backend-${backend}`, 'esbuild'])
+  for (const name of ['@tensorflow/tfjs-core', specBackends[backend].package, 'esbuild'])
     hash.update(require(`${name}/package.json`).version);
   const folders = ['packages/testing/specs', ...(ours ? ['packages/core/src', 'packages/backends/src'] : [])].filter((f) =>
     existsSync(join(root, f)),

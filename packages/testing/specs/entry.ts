@@ -3,9 +3,11 @@ import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-core/dist/public/chained_ops/register_all_chained_ops.js';
 import '@tensorflow/tfjs-core/dist/register_all_gradients.js';
 import { setTestEnvs, setupTestFilters } from '@tensorflow/tfjs-core/dist/jasmine_util.js';
-import type { BackendName, SpecBundle } from './tape-seam.ts';
+// One of start/*.ts: bundle.ts puts the file of the backend in its place.
+import { start } from './start/cpu.ts';
+import type { SpecBundle } from './tape-seam.ts';
 
-declare const BACKEND: BackendName;
+declare const BACKEND: string;
 declare const OURS: boolean;
 
 let stock = 0;
@@ -15,10 +17,9 @@ export { calls } from './gradients.ts';
 
 export const declareSpecs: SpecBundle['declareSpecs'] = async (include) => {
   countStockCalls();
-  if (BACKEND === 'wasm') await import('./wasm.ts').then(({ prepareWasm }) => prepareWasm(OURS));
-  else await import('@tensorflow/tfjs-backend-cpu');
+  await start(OURS);
   if (OURS) await import('./tape.ts');
-  setTestEnvs([{ name: BACKEND, backendName: BACKEND, isDataSync: true }]);
+  setTestEnvs([{ name: BACKEND, backendName: BACKEND, isDataSync: BACKEND !== 'webgpu' }]);
   setupTestFilters([], include);
   await import('@tensorflow/tfjs-core/dist/tests.js');
 };

@@ -7,8 +7,9 @@
  */
 import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
+import { type BackendName, specBackends } from './backends.ts';
 import { bundleSpecs } from './bundle.ts';
-import type { BackendName, SpecBundle, TapeCalls } from './tape-seam.ts';
+import type { SpecBundle, TapeCalls } from './tape-seam.ts';
 
 export interface SpecSummary {
   readonly backend: BackendName;
@@ -72,10 +73,14 @@ async function runSpecs(backend: BackendName, filter: string, ours: boolean): Pr
   };
 }
 
+function isBackend(name: string): name is BackendName {
+  return Object.hasOwn(specBackends, name);
+}
+
 const { positionals, values } = parseArgs({ allowPositionals: true, options: { stock: { type: 'boolean', default: false } } });
 const [backend = 'cpu', filter = ''] = positionals;
-if (backend !== 'cpu' && backend !== 'wasm')
-  throw new Error(`[specs] got backend "${backend}"; expected cpu or wasm; give one of them first.`);
+if (!isBackend(backend))
+  throw new Error(`[specs] got backend "${backend}"; expected one of ${Object.keys(specBackends).join(', ')}; give one of them first.`);
 const print = console.log;
 console.log = console.info = console.warn = () => {};
 const summary = await runSpecs(backend, filter, !values.stock);

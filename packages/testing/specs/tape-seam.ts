@@ -16,9 +16,6 @@ export type TapeCalls = {
   customGrad: number;
 };
 
-/** The part of a backend that the entry needs. */
-export type BackendName = 'cpu' | 'wasm';
-
 /** What the bundle exports. */
 export interface SpecBundle {
   /** Declares the specs whose full name `include` accepts; jasmine's globals must exist. */

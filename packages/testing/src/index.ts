@@ -1,6 +1,7 @@
 import './matchers.ts';
 
 export { all } from './all.ts';
+export { available, describeOn } from './backends.ts';
 export { type ContractOptions, laws, testTechnique } from './contract.ts';
 export { composes, refuses, sameOnBackend } from './laws/combine.ts';
 export { explainsFault } from './laws/errors.ts';

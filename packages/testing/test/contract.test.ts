@@ -1,6 +1,5 @@
 /** The contract passes for techniques that keep it; broken.test.ts shows that it fails for those that do not. */
-import { useBackend } from '@leantune/backends';
-import { all, testTechnique } from '../src/index.ts';
+import { all, available, testTechnique } from '../src/index.ts';
 
-await useBackend('wasm');
-for (const [name, subject] of Object.entries(all)) testTechnique(name, subject, { backends: ['wasm'] });
+const backends = await available(['wasm', 'tensorflow', 'webgpu']);
+for (const [name, subject] of Object.entries(all)) testTechnique(name, subject, { backends });

@@ -3,19 +3,21 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
+import type { BackendName } from '../specs/backends.ts';
 import type { SpecSummary } from '../specs/run.ts';
+import { available } from '../src/index.ts';
 
 const program = fileURLToPath(new URL('../specs/run.ts', import.meta.url));
 
-async function runSpecs(backend: 'cpu' | 'wasm', filter: string): Promise<SpecSummary> {
+async function runSpecs(backend: BackendName, filter: string): Promise<SpecSummary> {
   const options = ['--import', 'tsx', '--conditions=@leantune/source'];
   const run = promisify(execFile)(process.execPath, [...options, program, backend, filter], { maxBuffer: 1 << 26 });
   const { stdout } = await run.catch((failed: { stdout: string }) => failed); // the exit code says that specs failed
   return JSON.parse(stdout);
 }
 
-describe.each(['cpu', 'wasm'] as const)('on %s', (backend) => {
-  test('tfjs-core’s 541 gradient specs pass, each through our tape', { timeout: 180_000 }, async () => {
+describe.each(await available(['cpu', 'wasm', 'tensorflow', 'webgpu']))('on %s', (backend) => {
+  test('tfjs-core’s 541 gradient specs pass, each through our tape', { timeout: 600_000 }, async () => {
     const summary = await runSpecs(backend, 'grad|deriv');
     expect(summary.failures.slice(0, 5)).toEqual([]);
     expect(summary).toMatchObject({ passed: 541, failed: 0, skipped: 1 });

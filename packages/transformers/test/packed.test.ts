@@ -4,23 +4,28 @@ import { useBackend } from '@leantune/backends';
 import { measure, valueAndGrads } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { groupOf, packTable, unpackTable } from '../src/blocks/normal-float.ts';
+import { type Bits, groupOf, packTable, unpackTable } from '../src/blocks/packed-table.ts';
 import { fromConfig, fromPretrained, linearCrossEntropy, lossModel, meanLoss, packedMatMul } from '../src/index.ts';
 import { farthest, fixtures } from './fixture.ts';
 
 const random = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed);
 
 /** A packed table and the values that it stands for. */
-function tableOf(rows: number, columns: number, seed: number) {
+function tableOf(rows: number, columns: number, seed: number, bits: Bits) {
   const values = tf.tidy(() => random([rows, columns], seed).dataSync()) as Float32Array;
-  const group = groupOf(columns)!;
-  const { packed, scale } = packTable(values, group);
-  const table = { packed: tf.tensor(packed, [rows, columns / 8], 'int32'), scale: tf.tensor(scale, [rows, columns / group]) };
+  const group = groupOf(columns, bits)!;
+  const { packed, scale } = packTable(values, group, bits);
+  const table = {
+    packed: tf.tensor(packed, [rows, (columns * bits) / 32], 'int32'),
+    scale: tf.tensor(scale, [rows, columns / group]),
+    bits,
+  };
   return { values, table, plain: unpackTable(table) };
 }
 
 test('groups divide rows, and are as long as they may be', () => {
-  expect([64, 128, 288, 768, 48, 8, 24, 40, 12].map(groupOf)).toEqual([64, 64, 48, 64, 48, 8, 24, 40, undefined]);
+  expect([64, 128, 288, 768, 48, 8, 24, 40, 12].map((columns) => groupOf(columns, 4))).toEqual([64, 64, 48, 64, 48, 8, 24, 40, undefined]);
+  expect([12, 10].map((columns) => groupOf(columns, 8))).toEqual([12, undefined]);
 });
 
 test('every value becomes the nearest of the 16 levels that bitsandbytes has, times the scale of its group; zeros stay', () => {
@@ -28,7 +33,7 @@ test('every value becomes the nearest of the 16 levels that bitsandbytes has, ti
     -1, -0.6961928, -0.52507305, -0.3949175, -0.28444138, -0.18477343, -0.09105004, 0, 0.0795803, 0.1609302, 0.2461123, 0.33791524,
     0.44070983, 0.562617, 0.72295684, 1,
   ];
-  const { values, table, plain } = tableOf(6, 64, 1);
+  const { values, table, plain } = tableOf(6, 64, 1, 4);
   const [got, scales] = [plain.dataSync(), table.scale.dataSync()];
   for (const [i, value] of values.entries()) {
     const scale = scales[Math.floor(i / 64)]!;
@@ -38,21 +43,28 @@ test('every value becomes the nearest of the 16 levels that bitsandbytes has, ti
     );
     expect(Math.abs(got[i]! - nearest)).toBeLessThan(1e-6);
   }
-  const zeros = packTable(new Float32Array(64), 64);
+  const zeros = packTable(new Float32Array(64), 64, 4);
   expect([...zeros.scale]).toEqual([0]);
-  const none = { packed: tf.tensor(zeros.packed, [1, 8], 'int32'), scale: tf.tensor(zeros.scale, [1, 1]) };
+  const none = { packed: tf.tensor(zeros.packed, [1, 8], 'int32'), scale: tf.tensor(zeros.scale, [1, 1]), bits: 4 as const };
   const back = unpackTable(none);
   expect(back.dataSync().every((value: number) => Math.abs(value) === 0)).toBe(true);
   tf.dispose([plain, back, table, none] as tf.TensorContainer);
 });
 
+test('8 bits are equal steps: no value is farther from its own than half of one', () => {
+  const { values, table, plain } = tableOf(6, 64, 1, 8);
+  const [got, scales] = [plain.dataSync(), table.scale.dataSync()];
+  for (const [i, value] of values.entries()) expect(Math.abs(got[i]! - value)).toBeLessThan((0.5001 / 127) * scales[Math.floor(i / 64)]!);
+  tf.dispose([plain, table] as tf.TensorContainer);
+});
+
 describe.each(['cpu', 'wasm'] as const)('%s', (backend) => {
   beforeAll(() => useBackend(backend));
 
-  test('products and losses are those of the unpacked table, and so are their gradients', () => {
+  test.each([4, 8] as const)('in %i bits, products and losses are those of the unpacked table, and so are their gradients', (bits) => {
     const before = tf.memory().numTensors;
     tf.tidy(() => {
-      const { table, plain } = tableOf(11, 32, 2);
+      const { table, plain } = tableOf(11, 32, 2, bits);
       const x = tf.variable(random([5, 32], 3));
       const labels = tf.tensor1d([0, 10, -100, 4, 4], 'int32');
       const dy = random([5, 11], 4);
@@ -126,7 +138,7 @@ describe('a model', () => {
         packed?: { packed: tf.LayerVariable; scale: tf.LayerVariable };
       };
       if (!table.packed) continue;
-      const rounded = unpackTable({ packed: table.packed.packed.read(), scale: table.packed.scale.read() });
+      const rounded = unpackTable({ packed: table.packed.packed.read(), scale: table.packed.scale.read(), bits: 4 });
       const isLinear = layer.getClassName() === 'Linear';
       layer.setWeights([isLinear ? tf.transpose(rounded) : rounded, ...layer.getWeights().slice(1)]);
     }

@@ -4,32 +4,9 @@
  * padding given per side it stays that way here too, because a spec of tfjs-core demands those numbers.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { covered, type PoolInfo, poolInfo } from '../pool-window.ts';
 
-type Info = tf.backend_util.Conv3DInfo;
-
-function poolInfo(shape: readonly number[], attrs: tf.NamedAttrMap): Info {
-  const { filterSize, strides, pad, dimRoundingMode } = attrs as unknown as tf.AvgPool3DGradAttrs & { filterSize: number; strides: number };
-  if (shape.length === 5)
-    return tf.backend_util.computePool3DInfo(
-      shape as [number, number, number, number, number],
-      filterSize,
-      strides,
-      1,
-      pad,
-      dimRoundingMode,
-    );
-  const flat = tf.backend_util.computePool2DInfo(shape as [number, number, number, number], filterSize, strides, 1, pad, dimRoundingMode);
-  const depth = { inDepth: 1, outDepth: 1, strideDepth: 1, dilationDepth: 1, filterDepth: 1, effectiveFilterDepth: 1 };
-  return { ...flat, ...depth, padInfo: { ...flat.padInfo, front: 0, back: 0 } } as unknown as Info;
-}
-
-/** The input positions under output position `out` along one axis. */
-function covered(out: number, stride: number, pad: number, window: number, size: number): number[] {
-  const start = out * stride - pad;
-  return Array.from({ length: window }, (_, i) => start + i).filter((at) => at >= 0 && at < size);
-}
-
-function avgPoolGradient(x: tf.TensorInfo, dy: ArrayLike<number>, s: Info): Float32Array {
+function avgPoolGradient(x: tf.TensorInfo, dy: ArrayLike<number>, s: PoolInfo): Float32Array {
   const dx = new Float32Array(tf.util.sizeFromShape(x.shape));
   const channels = s.inChannels;
   const whole = s.filterDepth * s.filterHeight * s.filterWidth;

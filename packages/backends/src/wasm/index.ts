@@ -2,11 +2,12 @@
  * tfjs-backend-wasm, made able to train: the kernels that gradients need and it lacks, right ones for those that are wrong
  * there, fast ones for those that are scalar loops, and an error before its heap overflows.
  */
-import * as tf from '@tensorflow/tfjs-core';
-import type { Attrs, Kernels, Stock, WasmBackend } from './backend.ts';
+import { registerKernels } from '../kernels.ts';
+import type { Kernels, Stock } from './backend.ts';
 import { batchNorms } from './batch-norm.ts';
 import { binaries } from './binary.ts';
 import { clips } from './clip.ts';
+import { codes } from './codes.ts';
 import { conv2dGradients } from './conv2d-gradients.ts';
 import { conv3d } from './conv3d.ts';
 import { depthwiseGradients } from './depthwise-gradients.ts';
@@ -26,7 +27,7 @@ import { transposes } from './transpose.ts';
 
 export { guardHeap, type HeapUse, heapUse } from './heap-guard.ts';
 
-const alone: readonly Kernels[] = [conv2dGradients, conv3d, depthwiseGradients, poolGradients, dilation2dGradients, einsums];
+const alone: readonly Kernels[] = [conv2dGradients, conv3d, depthwiseGradients, poolGradients, dilation2dGradients, einsums, codes];
 const beside: readonly ((stock: Stock) => Kernels)[] = [
   identities,
   transposes,
@@ -41,7 +42,6 @@ const beside: readonly ((stock: Stock) => Kernels)[] = [
   clips,
   oneHots,
 ];
-const ours = new WeakSet<tf.KernelFunc>();
 
 /**
  * Registers the kernels for the backend `wasm`, in place of tfjs's where those exist. Resolves once they can run; a second
@@ -49,28 +49,5 @@ const ours = new WeakSet<tf.KernelFunc>();
  */
 export async function registerWasmKernels(): Promise<void> {
   await loadNative();
-  const stockOf = new Map((tf.getKernelsForBackend('wasm') ?? []).map((config) => [config.kernelName, config]));
-  const first = stockOf.get(tf.BatchMatMul);
-  if (first && ours.has(first.kernelFunc)) return;
-  const stock: Stock = (kernel) => {
-    const config = stockOf.get(kernel);
-    if (!config)
-      throw new Error(
-        `[wasm] tfjs's kernel ${kernel} is missing; import '@tensorflow/tfjs-backend-wasm' (^4.22) before registerWasmKernels()`,
-      );
-    return (inputs, attrs, backend) => config.kernelFunc({ inputs, attrs: attrs as tf.NamedAttrMap, backend }) as tf.TensorInfo;
-  };
-  for (const [kernelName, kernel] of Object.entries(Object.assign({}, ...alone, ...beside.map((make) => make(stock))) as Kernels)) {
-    const { setupFunc, disposeFunc } = stockOf.get(kernelName) ?? {};
-    const kernelFunc: tf.KernelFunc = ({ inputs, attrs, backend }) => kernel(inputs, (attrs ?? {}) as Attrs, backend as WasmBackend);
-    ours.add(kernelFunc);
-    if (stockOf.has(kernelName)) tf.unregisterKernel(kernelName, 'wasm');
-    tf.registerKernel({
-      kernelName,
-      backendName: 'wasm',
-      kernelFunc,
-      ...(setupFunc && { setupFunc }),
-      ...(disposeFunc && { disposeFunc }),
-    });
-  }
+  registerKernels('wasm', alone, beside);
 }

@@ -49,6 +49,8 @@ interface Exports {
   exp: Unary;
   tanh: Unary;
   erf: Unary;
+  gelu: Unary;
+  geluTanh: Unary;
   maximum: Compare;
   minimum: Compare;
   equal: Compare;
@@ -60,10 +62,29 @@ interface Exports {
   and(a: Pointer, b: Pointer, out: Pointer, n: number): void;
   not(a: Pointer, out: Pointer, n: number): void;
   where(mask: Pointer, a: Pointer, b: Pointer, out: Pointer, n: number): void;
+  encodeSteps(x: Pointer, out: Pointer, n: number, bits: number, borders: Pointer, deltas: Pointer, count: number): void;
+  encodeStepsByHalves(x: Pointer, out: Pointer, n: number, borders: Pointer, codes: Pointer, count: number): void;
+  decodeSteps(codes: Pointer, dy: Pointer, out: Pointer, n: number, bits: number, levels: Pointer): void;
+  quantizeRows(x: Pointer, out: Pointer, n: number, group: number, bits: number, seed: number): void;
+  dequantizeRows(codes: Pointer, out: Pointer, n: number, group: number, bits: number): void;
+  softmaxGradRows(codes: Pointer, dy: Pointer, dx: Pointer, n: number, group: number, bits: number): void;
+  normGradRows(
+    codes: Pointer,
+    dy: Pointer,
+    mean: Pointer,
+    rstd: Pointer,
+    scale: Pointer,
+    dx: Pointer,
+    n: number,
+    group: number,
+    bits: number,
+  ): void;
+  maxPoolIndex(x: Pointer, out: Pointer, bits: number, scratch: Pointer): void;
+  maxPoolIndexGradient(codes: Pointer, dy: Pointer, dx: Pointer, bits: number, scratch: Pointer): void;
   addBias(out: Pointer, bias: Pointer, rows: number, width: number, activation: number): void;
 }
 
-/** The kernels, and where in their scratch memory `tile` finds the shape and the repetitions. */
+/** The kernels, and where in their scratch memory `tile` finds the shape and the repetitions, and codes their tables. */
 export interface Native extends Omit<Exports, 'shapeOffset' | 'repsOffset'> {
   readonly scratch: Pointer;
   readonly shapeOffset: Pointer;

@@ -9,7 +9,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
 import { divert, gradients, recording } from './gradients.ts';
 import { view } from './held.ts';
-import type { Recorder } from './tape.ts';
+import type { Recorder } from './recorder.ts';
 
 /**
  * `f(...inputs)`, recomputed in backward. Exact: gradients are bit for bit those without it.

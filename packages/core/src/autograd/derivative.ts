@@ -7,6 +7,9 @@ import { type Attrs, type InputGradient, rules, stockGradient, type Values } fro
 /** `y`, and `y1`, `y2` … of kernels with several outputs. */
 export const outputName = (i: number): string => (i === 0 ? 'y' : `y${i}`);
 
+/** As techniques see it. */
+export const roleOf = (name: string): string => (/^y\d*$/.test(name) ? `outputs.${Number(name.slice(1))}` : `inputs.${name}`);
+
 export interface Derivative {
   readonly reads: readonly string[];
   readonly gradient: (dys: tf.Tensor[], v: Values) => tf.Tensor;

@@ -9,8 +9,9 @@ import { FinetuneError } from '../errors.ts';
 import { override } from '../override.ts';
 import type { Undo } from '../technique.ts';
 import type { Held } from './held.ts';
+import type { CustomGradient, Recorder, Recording, Tensors } from './recorder.ts';
 import type { Attrs } from './rules.ts';
-import { type CustomGradient, type Recorder, type Recording, Tape, type Tensors } from './tape.ts';
+import { Tape } from './tape.ts';
 
 let tapes: Recorder[] = [];
 let restore = () => {};

@@ -62,16 +62,22 @@ export class Store {
   /** Buffers of variables: a kernel may see one through a reshape. */
   readonly #variables = new Set<object>(Object.values(tf.engine().registeredVariables).map((v) => v.dataId));
   readonly #codecFor: (value: SavedValue) => Codec | undefined;
-  readonly #isWeight: (t: tf.Tensor) => boolean;
+  readonly #frozen: (t: tf.Tensor) => boolean;
 
-  constructor(codecFor: (value: SavedValue) => Codec | undefined, isWeight: (t: tf.Tensor) => boolean) {
+  constructor(codecFor: (value: SavedValue) => Codec | undefined, frozen: (t: tf.Tensor) => boolean) {
     this.#codecFor = codecFor;
-    this.#isWeight = isWeight;
+    this.#frozen = frozen;
   }
 
   /** True for weights: they live anyway, and are never encoded. */
   #isFree(t: tf.Tensor): boolean {
-    return t instanceof tf.Variable || this.#variables.has(t.dataId) || this.#isWeight(t);
+    return t instanceof tf.Variable || this.#variables.has(t.dataId) || this.#frozen(t);
+  }
+
+  /** True for weights, and for those that tfjs-layers transposes before it multiplies by them. */
+  isWeight(t: tf.Tensor): boolean {
+    const source = this.#sources.get(t.dataId);
+    return this.#isFree(t) || (source?.kernel === 'Transpose' && this.#isFree(source.inputs['x']!));
   }
 
   /** Notes that `y` came from a kernel whose output need not be stored. */
@@ -114,8 +120,9 @@ export class Store {
     return { read, drop };
   }
 
-  /** Lets a value that a rule encoded itself wait until `drop`. */
-  holdKept(kept: Kept, kernel: string, layer: string): Held {
+  /** Lets a value that a rule encoded itself, or encodes now, wait until `drop`. */
+  holdKept(given: Kept | (() => Kept), kernel: string, layer: string): Held {
+    const kept = typeof given === 'function' ? offRecord(() => capture(given)) : given;
     for (const probe of probes) probe.hold(kept, kept.bytes, kernel, layer);
     const drop = once(() => {
       for (const probe of probes) probe.drop(kept);

@@ -40,3 +40,6 @@ function set(slot: Slot, grad: tf.Tensor): void {
   slot.grad = grad;
   if (slot.leaf) for (const probe of probes) probe.gradient(grad.dataId);
 }
+
+/** A tensor without a value: what a gradient gets that reads only a shape. */
+export const ghost = ({ shape, dtype }: Shape): tf.Tensor => new tf.Tensor(shape, dtype, {}, -1);

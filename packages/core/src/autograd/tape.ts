@@ -6,54 +6,33 @@
  * computed for unwanted inputs; branches that do not lead to the result are dropped before the walk.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import type { GradientRule, GradientRules, KeepRule, Kept } from '../technique.ts';
-import { derivative, outputName } from './derivative.ts';
+import type { GradientRule, Kept } from '../technique.ts';
+import { derivative, outputName, roleOf } from './derivative.ts';
+import { Fusing } from './fusing.ts';
 import { type Held, offRecord, Store, view } from './held.ts';
 import { kernelRule } from './kernel-rules.ts';
 import { constant } from './reads.ts';
+import type { CustomGradient, Recorder, Recording, Tensors } from './recorder.ts';
 import { type Attrs, broadcasts, spreads } from './rules.ts';
-import { gather, type Shape, type Slot, whole } from './slot.ts';
+import { gather, ghost, type Slot, whole } from './slot.ts';
 
-/** What techniques and models add to a recording. */
-export interface Recording {
-  readonly gradients?: readonly GradientRules[];
-  readonly keep?: readonly KeepRule[];
-  /** True for frozen weights that are not variables: waiting costs nothing, and no codec touches them. */
-  readonly isWeight?: (t: tf.Tensor) => boolean;
-}
-
-export type Tensors = { readonly [name: string]: tf.Tensor };
-/** As tfjs's engine calls it: gradients by input, each computed by a function. */
-export type CustomGradient = (dy: tf.Tensor, saved: tf.Tensor[]) => { readonly [input: string]: () => tf.Tensor };
-
+type KernelRun = Parameters<GradientRule['keep']>[0];
+type Recorded = [held: Held[], pull: Node['pull'], values?: Node['values']];
 type Dys = readonly (tf.Tensor | undefined)[];
 
-interface Node {
+export interface Node {
   readonly kernel: string;
   readonly layer: string;
   /** The wanted inputs, in the kernel's order. */
   readonly inputs: readonly (readonly [name: string, slot: Slot])[];
   readonly outputs: readonly Slot[];
   readonly held: readonly Held[];
+  /** By the input whose value it is, of those kept as they are. */
+  readonly values: ReadonlyMap<string, Held>;
   /** By core's own rules, which may take and give gradients that are to be broadcast. */
   readonly own: boolean;
   /** A gradient per wanted input. May drop held values early; the rest are dropped after. */
   readonly pull: (dys: Dys) => Tensors;
-}
-
-/** What sees the ops that run while a function is recorded. */
-export interface Recorder {
-  readonly extra: Recording;
-  /** True if a gradient with respect to any of `inputs` is wanted. */
-  wants(inputs: readonly (tf.Tensor | null | undefined)[]): boolean;
-  /** Records one run of a kernel, if any of its inputs is differentiable. */
-  record(kernel: string, inputs: Tensors, outputs: readonly tf.Tensor[], attrs: Attrs): void;
-  /** Records an op with a gradient of its own (tf.customGrad): all it saved waits, all its gradients are computed. */
-  recordCustom(inputs: Tensors, output: tf.Tensor, held: readonly Held[], gradient: CustomGradient): void;
-  /** Lets a value wait for backward. */
-  hold(kernel: string, role: string, value: tf.Tensor | Kept): Held;
-  /** Makes `copy` the same value as `t`. */
-  link(copy: tf.Tensor, t: tf.Tensor): void;
 }
 
 let layer = '';
@@ -75,6 +54,7 @@ export class Tape implements Recorder {
   readonly #slots = new Map<number, Slot>();
   readonly #nodes: Node[] = [];
   readonly #store: Store;
+  readonly #fusing: Fusing | undefined;
   /** Told when a tensor is another handle on a value. */
   readonly #alias: (copy: tf.Tensor, t: tf.Tensor) => void;
 
@@ -82,6 +62,7 @@ export class Tape implements Recorder {
     this.extra = extra;
     this.#alias = alias;
     this.#store = new Store((value) => first(extra.keep ?? [], (rule) => rule(value)), extra.isWeight ?? (() => false));
+    this.#fusing = extra.fusions?.length ? new Fusing(extra.fusions, this.#nodes, (t) => this.#slots.get(t.id)) : undefined;
     this.#leaves = xs.map(({ id, shape, dtype }) => {
       const slot = this.#slots.get(id) ?? { grad: undefined, leaf: true, shape, dtype };
       this.#slots.set(id, slot);
@@ -95,7 +76,9 @@ export class Tape implements Recorder {
 
   link(copy: tf.Tensor, t: tf.Tensor): void {
     const slot = this.#slots.get(t.id);
-    if (slot) this.#slots.set(copy.id, slot);
+    if (!slot) return;
+    this.#slots.set(copy.id, slot);
+    this.#fusing?.handle(slot, copy);
   }
 
   record(kernel: string, given: Tensors, outputs: readonly tf.Tensor[], attrs: Attrs): void {
@@ -106,12 +89,16 @@ export class Tape implements Recorder {
     const inputs: Tensors = Object.fromEntries(Object.entries(given).filter(([, t]) => t));
     for (const y of outputs) this.#store.note(y, kernel, inputs, attrs as tf.NamedAttrMap);
     const wanted = Object.keys(inputs).filter((name) => this.#slots.has(inputs[name]!.id));
+    this.#fusing?.sweep();
     if (wanted.length === 0 || constant.has(kernel)) return;
-    const rule = first(this.extra.gradients ?? [], (gradients) => gradients[kernel]) ?? kernelRule(kernel);
-    const [held, pull] = rule
-      ? this.#byRule(rule, { kernel, inputs, outputs, attrs, wanted })
-      : this.#byInput(kernel, inputs, outputs, attrs, wanted);
-    this.#push(kernel, inputs, outputs, held, pull, !rule);
+    const fused = this.#fusing?.find(kernel, inputs, attrs, layer);
+    const run = fused
+      ? { ...fused, outputs, attrs, wanted: Object.keys(fused.inputs).filter((name) => this.#slots.has(fused.inputs[name]!.id)), layer }
+      : { kernel, inputs, outputs, attrs, wanted, layer };
+    const rule = fused?.rule ?? first(this.extra.gradients ?? [], (gradients) => gradients[kernel]) ?? kernelRule(kernel);
+    const [held, pull, values] = rule ? this.#byRule(rule, run) : this.#byInput(run);
+    const node = this.#push(run.kernel, run.inputs, outputs, held, pull, !rule, values);
+    this.#fusing?.add(node, outputs);
   }
 
   recordCustom(inputs: Tensors, output: tf.Tensor, held: readonly Held[], gradient: CustomGradient): void {
@@ -126,15 +113,19 @@ export class Tape implements Recorder {
     this.#push('customGrad', inputs, [output], held, pull);
   }
 
-  hold(kernel: string, role: string, value: tf.Tensor | Kept): Held {
-    if (value instanceof tf.Tensor) return this.#store.hold({ tensor: value, kernel, role, layer }, (copy) => this.#alias(copy, value));
+  hold(kernel: string, role: string, value: tf.Tensor | Kept | (() => Kept), parametric = false): Held {
+    if (value instanceof tf.Tensor)
+      return this.#store.hold({ tensor: value, kernel, role, layer, parametric }, (copy) => this.#alias(copy, value));
     return this.#store.holdKept(value, kernel, layer);
   }
 
-  #byRule(rule: GradientRule, run: Parameters<GradientRule['keep']>[0]): [Held[], Node['pull']] {
+  #byRule(rule: GradientRule, run: KernelRun): Recorded {
     const { kernel, attrs, wanted } = run;
+    const parametric = this.#isParametric(run);
     const role = (name: string, value: unknown) => (value === run.inputs[name] ? `inputs.${name}` : name);
-    const kept = Object.entries(rule.keep(run)).map(([name, value]) => [name, this.hold(kernel, role(name, value), value)] as const);
+    const kept = Object.entries(rule.keep(run)).map(
+      ([name, value]) => [name, this.hold(kernel, role(name, value), value, parametric)] as const,
+    );
     const inputs = mapValues(run.inputs, ({ shape, dtype }) => ({ shape, dtype }));
     return [
       kept.map(([, held]) => held),
@@ -143,13 +134,9 @@ export class Tape implements Recorder {
   }
 
   /** One gradient after the other, each with the values it reads, which go after their last reader. */
-  #byInput(
-    kernel: string,
-    inputs: Tensors,
-    outputs: readonly tf.Tensor[],
-    attrs: Attrs,
-    wanted: readonly string[],
-  ): [Held[], Node['pull']] {
+  #byInput(run: KernelRun): Recorded {
+    const { kernel, inputs, outputs, attrs, wanted } = run;
+    const parametric = this.#isParametric(run);
     const at = layer;
     const values: Tensors = { ...inputs, ...Object.fromEntries(outputs.map((y, i) => [outputName(i), y])) };
     const parts = wanted.map((input) => ({ input, size: inputs[input]!.size, ...derivative(kernel, at, input, inputs, attrs) }));
@@ -161,7 +148,10 @@ export class Tape implements Recorder {
         const make = part.derived?.[name];
         if (!(make || values[name])) continue;
         if (!held.has(name))
-          held.set(name, make ? this.#derive(kernel, name, () => make(inputs, attrs)) : this.hold(kernel, roleOf(name), values[name]!));
+          held.set(
+            name,
+            make ? this.#derive(kernel, name, () => make(inputs, attrs)) : this.hold(kernel, roleOf(name), values[name]!, parametric),
+          );
         readers.set(name, (readers.get(name) ?? 0) + 1);
       }
     }
@@ -185,8 +175,10 @@ export class Tape implements Recorder {
       }
       return dxs;
     };
-    return [[...held.values()], pull];
+    return [[...held.values()], pull, held];
   }
+
+  #isParametric = ({ inputs }: KernelRun): boolean => Object.values(inputs).some((t) => this.#store.isWeight(t));
 
   /** Holds a value made for backward alone. */
   #derive(kernel: string, name: string, make: () => tf.Tensor): Held {
@@ -196,7 +188,15 @@ export class Tape implements Recorder {
     return held;
   }
 
-  #push(kernel: string, inputs: Tensors, outputs: readonly tf.Tensor[], held: readonly Held[], pull: Node['pull'], own = false): void {
+  #push(
+    kernel: string,
+    inputs: Tensors,
+    outputs: readonly tf.Tensor[],
+    held: readonly Held[],
+    pull: Node['pull'],
+    own = false,
+    values: Node['values'] = new Map(),
+  ): Node {
     const wanted = Object.entries(inputs).flatMap(([name, { id }]) => {
       const slot = this.#slots.get(id);
       return slot ? [[name, slot] as const] : [];
@@ -206,13 +206,16 @@ export class Tape implements Recorder {
       this.#slots.set(id, slot);
       return slot;
     });
-    this.#nodes.push({ kernel, layer, inputs: wanted, outputs: made, held, own, pull });
+    const node = { kernel, layer, inputs: wanted, outputs: made, held, values, own, pull };
+    this.#nodes.push(node);
+    return node;
   }
 
   /** The gradients of `y` with respect to the leaves, or undefined if y depends on none of them. Empties the tape. */
   backward(y: tf.Tensor, dy: tf.Tensor | null | undefined): (tf.Tensor | null)[] | undefined {
     const start = this.#slots.get(y.id);
     if (start) {
+      this.#fusing?.sweep();
       start.grad = dy ? this.#copy(dy) : tf.ones(y.shape);
       this.#prune(start);
       while (this.#nodes.length > 0) this.#step(this.#nodes.pop()!);
@@ -265,11 +268,6 @@ export class Tape implements Recorder {
     return copy;
   }
 }
-
-const roleOf = (name: string) => (/^y\d*$/.test(name) ? `outputs.${Number(name.slice(1))}` : `inputs.${name}`);
-
-/** A tensor without a value: what a gradient gets that reads only a shape. */
-const ghost = ({ shape, dtype }: Shape) => new tf.Tensor(shape, dtype, {}, -1);
 
 function mapValues<T, R>(of: { readonly [name: string]: T }, f: (value: T) => R): { [name: string]: R } {
   const mapped: { [name: string]: R } = {};

@@ -87,7 +87,8 @@ export function trackMemory(options: TrackOptions = {}): Tracker {
 }
 
 /**
- * Runs `f` and says what memory it took. An `f` that returns a promise gives a promise. Errors of `f` pass through; tracking ends.
+ * Runs `f` and says what memory it took. An `f` that returns a promise gives a promise. Errors of `f` pass through; tracking ends; one with
+ * the code 'out-of-memory' says in its message what the peak was made of.
  *
  * @example
  * const { result, memory } = await measure(() => model.fit(x, y));
@@ -103,11 +104,15 @@ export function measure<T>(f: () => T | Promise<T>, options?: TrackOptions): Mea
     tracker.stop();
     return { result, memory: tracker.report() };
   };
+  const failed = (error: unknown): never => {
+    tracker.stop();
+    if ((error as { code?: unknown } | null)?.code === 'out-of-memory') (error as Error).message += `\n\n${tracker.report()}`;
+    throw error;
+  };
   try {
     const result = f();
-    return result instanceof Promise ? result.then(done).finally(tracker.stop) : done(result);
+    return result instanceof Promise ? result.then(done, failed) : done(result);
   } catch (error) {
-    tracker.stop();
-    throw error;
+    return failed(error);
   }
 }

@@ -4,12 +4,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { TensorSpec } from '../adapters/adapter-fit.ts';
 import { differentiate, recording } from '../autograd/gradients.ts';
-import type { Recording } from '../autograd/tape.ts';
+import type { Recording } from '../autograd/recorder.ts';
 import { FinetuneError } from '../errors.ts';
 import type { ModelReader } from '../models/model-reader.ts';
 import { readModel, type TunableModel } from '../models/read-model.ts';
 import type { Attachment, Technique } from '../technique.ts';
 import { FinetuneOptimizer, type StepOptions } from './finetune-optimizer.ts';
+import { FiniteLoss } from './finite-loss.ts';
 import { type Pass, runPass } from './pass.ts';
 import { nameIn, Saved } from './saved.ts';
 import { Trained } from './trained.ts';
@@ -54,6 +55,7 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
   readonly #uninstall: (keep?: boolean) => void;
   readonly #recording: Recording;
   readonly #optimizers: FinetuneOptimizer[] = [];
+  readonly #finiteLoss = new FiniteLoss();
   #stepping = false;
   #left = false;
 
@@ -85,6 +87,7 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
     this.#recording = {
       gradients: this.#attachments.flatMap((a) => (a.gradients ? [a.gradients] : [])),
       keep: this.#attachments.flatMap((a) => a.keep ?? []),
+      fusions: this.#attachments.flatMap((a) => a.fusions ?? []),
       isWeight,
     };
     for (const w of this.#reader.weights) if (!(w instanceof tf.Variable)) frozen.add(w.dataId);
@@ -161,14 +164,7 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
         `the loss does not depend on ${unreached.join(', ')}. Leave them out with { trainable }, or use them in the loss.`,
       );
     }
-    // Reading back stalls a GPU queue; there, techniques that scale the loss look at the gradients instead.
-    if (tf.getBackend() !== 'webgpu' && !Number.isFinite(loss.dataSync()[0])) {
-      throw new FinetuneError(
-        'not-finite',
-        'minimize',
-        `the loss is ${loss.dataSync()[0]}. Weights and optimizer are as they were. Lower the learning rate, clip with { clipNorm }, or look at the batch.`,
-      );
-    }
+    this.#finiteLoss.check(loss);
   }
 
   #nameOf(v: tf.Variable): string {

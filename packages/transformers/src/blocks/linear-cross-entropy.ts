@@ -7,7 +7,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { defineBlock, type Tensors } from './block.ts';
-import { gatherRows, type PackedTable, rowsOf, unpackTable } from './normal-float.ts';
+import { type Bits, gatherRows, type PackedTable, rowsOf, unpackTable } from './packed-table.ts';
 
 /** Logits in memory at a time: 2 MiB. */
 const MAX_LOGITS = 2 ** 19;
@@ -30,14 +30,19 @@ interface Table {
   gather(ids: tf.Tensor): tf.Tensor;
 }
 
-function tableOf({ weight, packed, scale }: Tensors): Table {
+interface TableAttrs {
+  /** Of a packed table. */
+  readonly bits?: Bits;
+}
+
+function tableOf({ weight, packed, scale }: Tensors, { bits }: TableAttrs): Table {
   if (weight)
     return {
       size: weight.shape[0]!,
       slice: ({ from, size }) => tf.slice(weight, [from, 0], [size, -1]),
       gather: (ids) => tf.gather(weight, ids),
     };
-  const table = { packed: packed!, scale: scale! };
+  const table = { packed: packed!, scale: scale!, bits: bits! };
   return {
     size: packed!.shape[0]!,
     slice: ({ from, size }) => unpackTable(rowsOf(table, from, size)),
@@ -48,9 +53,9 @@ function tableOf({ weight, packed, scale }: Tensors): Table {
 /** 1 for a token that has a label, 0 for one that is ignored. */
 const counted = (labels: tf.Tensor): tf.Tensor => tf.cast(tf.greaterEqual(labels, 0), 'float32');
 
-function forward(inputs: Tensors): tf.Tensor[] {
+function forward(inputs: Tensors, attrs: TableAttrs): tf.Tensor[] {
   const { hidden, labels } = inputs;
-  const table = tableOf(inputs);
+  const table = tableOf(inputs, attrs);
   let [top, sum] = [tf.fill([labels!.size, 1], -1e30), tf.zeros([labels!.size, 1])] as [tf.Tensor, tf.Tensor];
   for (const slice of slicesOf(labels!.size, table.size)) {
     const next = tf.tidy(() => {
@@ -67,9 +72,9 @@ function forward(inputs: Tensors): tf.Tensor[] {
   return [tf.mul(tf.sub(lse, tf.sum(tf.mul(hidden!, own), 1)), counted(labels!)), lse];
 }
 
-function backward(values: Tensors, _: object, wanted: readonly string[]): tf.Tensor[] {
+function backward(values: Tensors, attrs: TableAttrs, wanted: readonly string[]): tf.Tensor[] {
   const { hidden, labels, y1, dy } = values;
-  const [tokens, table] = [labels!.size, tableOf(values)];
+  const [tokens, table] = [labels!.size, tableOf(values, attrs)];
   const scale = tf.reshape(tf.mul(dy!, counted(labels!)), [tokens, 1]);
   const lse = tf.reshape(y1!, [tokens, 1]);
   let dHidden: tf.Tensor = tf.zerosLike(hidden!);
@@ -93,9 +98,9 @@ function backward(values: Tensors, _: object, wanted: readonly string[]): tf.Ten
 }
 
 const all = ['hidden', 'weight', 'labels', 'y1'];
-const plain = defineBlock<object>({ kernel: 'LinearCrossEntropy', forward, reads: { hidden: all, weight: all }, backward });
+const plain = defineBlock<TableAttrs>({ kernel: 'LinearCrossEntropy', forward, reads: { hidden: all, weight: all }, backward });
 const reads = { hidden: ['hidden', 'packed', 'scale', 'labels', 'y1'] };
-const packed = defineBlock<object>({ kernel: 'PackedCrossEntropy', forward, reads, backward });
+const packed = defineBlock<TableAttrs>({ kernel: 'PackedCrossEntropy', forward, reads, backward });
 
 /**
  * hidden [tokens, d], labels [tokens] int32, below 0 to be ignored -> the loss per token, 0 where ignored.
@@ -103,6 +108,10 @@ const packed = defineBlock<object>({ kernel: 'PackedCrossEntropy', forward, read
  * @param weight [vocabulary, d]; a packed table is frozen
  */
 export function linearCrossEntropy(hidden: tf.Tensor, weight: tf.Tensor | PackedTable, labels: tf.Tensor): tf.Tensor {
-  const run = () => (weight instanceof tf.Tensor ? plain({ hidden, weight, labels }, {}) : packed({ hidden, ...weight, labels }, {}));
+  const run = () => {
+    if (weight instanceof tf.Tensor) return plain({ hidden, weight, labels }, {});
+    const { bits, packed: words, scale } = weight;
+    return packed({ hidden, packed: words, scale, labels }, { bits });
+  };
   return tf.tidy(() => run()[0]!);
 }

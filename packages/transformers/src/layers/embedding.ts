@@ -7,7 +7,7 @@ import { initializers, layers } from '@tensorflow/tfjs-layers';
 import { gatherRows } from '../blocks/index.ts';
 import type { Decoding } from './decoding.ts';
 import { refuseLong, refuseUnknown } from './input-checks.ts';
-import { addPacked, type PackedWeights, tableOf as packedOf, type Storage, storedPacked } from './packed-weights.ts';
+import { addPacked, bitsOf, type PackedWeights, tableOf as packedOf, type Storage, storedPacked } from './packed-weights.ts';
 import type { StoredWeight } from './stored.ts';
 import { type Called, firstShape, type LayerConfig, listOf, only, type Shape } from './tensors.ts';
 import { logitsOf, lossesOf, vocabularyShape } from './vocabulary.ts';
@@ -50,7 +50,8 @@ export class Embedding extends layers.Layer {
 
   override build(): void {
     const { size, width, storage } = this.config;
-    if (storage === 'nf4') this.packed = addPacked(this.name, size, width, (...weight) => this.addWeight(...weight, undefined, false));
+    const bits = bitsOf(storage);
+    if (bits) this.packed = addPacked(this.name, bits, [size, width], (...weight) => this.addWeight(...weight, undefined, false));
     else this.weight = this.addWeight('weight', [size, width], 'float32', initializers.randomNormal({ stddev: 0.02 }));
     this.built = true;
   }

@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { initializers, layers } from '@tensorflow/tfjs-layers';
 import { packedMatMul } from '../blocks/index.ts';
-import { addPacked, type PackedWeights, type Storage, storedPacked, tableOf } from './packed-weights.ts';
+import { addPacked, bitsOf, type PackedWeights, type Storage, storedPacked, tableOf } from './packed-weights.ts';
 import type { StoredWeight } from './stored.ts';
 import { type LayerConfig, only, type Shape } from './tensors.ts';
 
@@ -45,8 +45,9 @@ export class Linear extends layers.Layer {
   override build(inputShape: Shape): void {
     const { units, useBias = true, storage } = this.config;
     const width = inputShape.at(-1)!;
-    if (storage === 'nf4') {
-      this.packed = addPacked(this.name, units, width, (...weight) => this.addWeight(...weight, undefined, false));
+    const bits = bitsOf(storage);
+    if (bits) {
+      this.packed = addPacked(this.name, bits, [units, width], (...weight) => this.addWeight(...weight, undefined, false));
     } else {
       const normal = initializers.randomNormal({ stddev: 0.02 }); // BERT's and GPT-2's initializer_range
       this.kernel = this.addWeight('kernel', [width, units], 'float32', normal);

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { initializers, layers } from '@tensorflow/tfjs-layers';
 import { linearCrossEntropy, type PackedTable, packedMatMul } from '../blocks/index.ts';
-import { addPacked, type PackedWeights, type Storage, storedPacked, tableOf } from './packed-weights.ts';
+import { addPacked, bitsOf, type PackedWeights, type Storage, storedPacked, tableOf } from './packed-weights.ts';
 import type { StoredWeight } from './stored.ts';
 import { type Called, firstShape, type LayerConfig, listOf, type Shape } from './tensors.ts';
 
@@ -58,7 +58,8 @@ export class VocabularyHead extends layers.Layer {
   override build(inputShape: Shape | Shape[]): void {
     const width = firstShape(inputShape).at(-1)!;
     const { size, storage } = this.config;
-    if (storage === 'nf4') this.packed = addPacked(this.name, size, width, (...weight) => this.addWeight(...weight, undefined, false));
+    const bits = bitsOf(storage);
+    if (bits) this.packed = addPacked(this.name, bits, [size, width], (...weight) => this.addWeight(...weight, undefined, false));
     else this.weight = this.addWeight('weight', [size, width], 'float32', initializers.randomNormal({ stddev: 0.02 }));
     this.built = true;
   }

@@ -1,0 +1,39 @@
+/**
+ * tfjs-node and tfjs-node-gpu, made able to train: kernels put right, raw ops in half precision, packed nibbles, optimizer steps in
+ * place, the allocator's own figures.
+ */
+import type * as tf from '@tensorflow/tfjs-core';
+import { registerKernels } from '../kernels.ts';
+import { optimizers } from './adamw.ts';
+import type { TensorflowBackend } from './binding.ts';
+import { convs } from './conv.ts';
+import { pools } from './pool.ts';
+import { rounds } from './round.ts';
+import { steps } from './step.ts';
+import { zeros } from './zeros.ts';
+
+export { type AdamWStep, adamWStep } from './adamw.ts';
+export { type AllocatorStats, allocatorStats, resetPeak } from './allocator.ts';
+export { isCarrier, makeCarrier, readCarrier } from './carrier.ts';
+export {
+  type ConvHalfOptions,
+  conv2dHalf,
+  conv2dHalfFilterGradient,
+  conv2dHalfInputGradient,
+  decodeHalf,
+  encodeHalf,
+  type HalfType,
+  type MatMulHalfOptions,
+  matMulHalf,
+} from './half.ts';
+export { decodeNibbles, packNibbles, unpackNibbles } from './nibbles.ts';
+export { shimNode } from './node-shim.ts';
+export { guardMemory } from './out-of-memory.ts';
+
+/**
+ * Registers the kernels for the backend `tensorflow`, in place of tfjs's where those exist. A second call does nothing.
+ * `@tensorflow/tfjs-node` or `-node-gpu` must have been imported; `useBackend('tensorflow')` does both.
+ */
+export function registerTensorflowKernels(): void {
+  registerKernels<TensorflowBackend, tf.TensorInfo>('tensorflow', [optimizers], [zeros, rounds, steps, convs, pools]);
+}

@@ -1,0 +1,12 @@
+/** tfjs-backend-webgl, put right: the gradients of average pooling with padding. */
+import type * as tf from '@tensorflow/tfjs-core';
+import { avgPoolGradients, type PoolBackend } from '../avg-pool-gradients.ts';
+import { registerKernels } from '../kernels.ts';
+
+/**
+ * Registers the kernels for the backend `webgl`, in place of tfjs's; a second call does nothing. `@tensorflow/tfjs-backend-webgl` must
+ * have been imported; `useBackend('webgl')` needs that too.
+ */
+export function registerWebglKernels(): void {
+  registerKernels<PoolBackend, tf.TensorInfo>('webgl', [], [avgPoolGradients]);
+}

@@ -1,0 +1,182 @@
+/**
+ * Runs WGSL of our own inside the batch that tfjs's backend is recording, on buffers of its pool, so that ours and tfjs's kernels mix
+ * freely. What tfjs's own programs cannot: several outputs, `enable f16`, subgroups, updates in place.
+ *
+ * Bindings are declared by name; the struct of uniforms is called `u`:
+ *
+ * @example
+ * const { y } = dispatch(backend, {
+ *   key: 'scale',
+ *   inputs: { x: [x, 'f32'] },
+ *   outputs: { y: [{ shape: x.shape, dtype: 'float32' }, 'f32'] },
+ *   uniforms: { factor: ['f32', 2], size: ['u32', tf.util.sizeFromShape(x.shape)] },
+ *   workgroups: Math.ceil(size / 64),
+ *   code: () => `
+ *     @compute @workgroup_size(64)
+ *     fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
+ *       let i = flat(group, groups) * 64 + local;
+ *       if (i < u.size) { y[i] = x[i] * u.factor; }
+ *     }`,
+ * });
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { BackendError } from '../errors.ts';
+import type { WebGPUBackend } from './backend.ts';
+import { submit } from './batch.ts';
+import { usage } from './gpu.ts';
+import { assertHealthy } from './health.ts';
+import { pipelineOf } from './pipeline.ts';
+
+/** A tensor, and what an element of it is in WGSL: 'f32', 'vec4f', 'f16' (two in each word of an int32 tensor), 'u32', 'atomic<u32>', … */
+export type Input = readonly [x: tf.TensorInfo, element: string];
+/** A tensor to make, or one that exists, which is then updated in place, with every tensor that shares its buffer. */
+export type Output = readonly [y: tf.TensorInfo | { readonly shape: readonly number[]; readonly dtype: tf.DataType }, element: string];
+export type Uniform = readonly [type: 'f32' | 'i32' | 'u32', value: number];
+
+export interface Program<Outputs extends string> {
+  /** Names the kernel in errors and profiles. With the declarations, it must tell apart every `code` that differs. */
+  readonly key: string;
+  /** WGSL without `enable` lines and bindings, its entry point called `main`. Made only when its pipeline is. */
+  readonly code: () => string;
+  readonly inputs: { readonly [name: string]: Input };
+  readonly outputs: { readonly [name in Outputs]: Output };
+  readonly uniforms?: { readonly [name: string]: Uniform };
+  /** WGSL extensions, such as 'f16' or 'subgroups'. The device must have the feature. @default [] */
+  readonly enable?: readonly string[];
+  /** A count along x, y, z; or one number of any size, which is spread over them: the shader numbers groups with `flat(group, groups)`,
+   * and may run a few more than asked for. */
+  readonly workgroups: number | readonly [x: number, y?: number, z?: number];
+}
+
+/** Records `program`. @returns the outputs by name; the caller owns those that were made */
+export function dispatch<Outputs extends string>(
+  backend: WebGPUBackend,
+  program: Program<Outputs>,
+): { readonly [name in Outputs]: tf.TensorInfo } {
+  assertHealthy(backend);
+  const groups = spread(program, backend.device.limits.maxComputeWorkgroupsPerDimension);
+  const inputs = Object.entries(program.inputs).map(([name, [x]]) => [name, x] as const);
+  const given = Object.entries<Output>(program.outputs).map(([name, [y]]) => [name, y] as const);
+  assertBindable(program.key, inputs, given, backend.device.limits.maxStorageBuffersPerShaderStage);
+  const made: tf.TensorInfo[] = [];
+  try {
+    const outputs = given.map(([name, y]) => {
+      if ('dataId' in y) return [name, y] as const;
+      const fresh = backend.makeTensorInfo([...y.shape], y.dtype);
+      made.push(fresh);
+      return [name, fresh] as const;
+    });
+    const bound = [...inputs, ...outputs].map(([, x]) => x);
+    if (given.some(([, { shape }]) => tf.util.sizeFromShape([...shape]) > 0)) {
+      for (const { dataId } of bound) backend.uploadToGPU(dataId);
+      for (const [, { dataId }] of outputs) backend.tensorMap.get(dataId).values = null; // what data() has cached is old now
+      record(backend, program.key, pipelineOf(backend, program), bound, uniformsOf(backend, program), groups);
+    } else
+      for (const [, { dataId, dtype }] of outputs)
+        backend.tensorMap.get(dataId).values = tf.util.getTypedArrayFromDType(dtype as 'float32', 0);
+    return Object.fromEntries(outputs) as { [name in Outputs]: tf.TensorInfo };
+  } catch (error) {
+    for (const { dataId } of made) backend.disposeData(dataId);
+    throw error;
+  }
+}
+
+type Groups = readonly [number, number, number];
+
+function spread({ key, workgroups }: Program<string>, limit: number): Groups {
+  if (typeof workgroups !== 'number') {
+    const [x, y = 1, z = 1] = workgroups;
+    if (Math.max(x, y, z) <= limit) return [x, y, z];
+    throw new BackendError(
+      'bad-option',
+      key,
+      `got ${[x, y, z].join(' x ')} workgroups; expected at most ${limit} along each axis. Pass one number, and use flat()`,
+    );
+  }
+  const y = Math.ceil(workgroups / limit);
+  const z = Math.ceil(y / limit);
+  return [Math.ceil(workgroups / y), Math.ceil(y / z), z];
+}
+
+function assertBindable(
+  key: string,
+  inputs: readonly (readonly [string, tf.TensorInfo])[],
+  outputs: readonly (readonly [string, Output[0]])[],
+  limit: number,
+): void {
+  const bound = inputs.length + outputs.length;
+  if (bound > limit) throw new BackendError('bad-option', key, `binds ${bound} tensors; this adapter allows ${limit}. Split the kernel`);
+  const twice = inputs.filter(([, x]) => outputs.some(([, y]) => 'dataId' in y && y.dataId === x.dataId)).map(([name]) => name);
+  if (twice.length > 0)
+    throw new BackendError(
+      'bad-option',
+      key,
+      `${twice.join(', ')}: read and updated in place by one kernel; WebGPU binds a buffer once. Read it through the output`,
+    );
+  const empty = inputs.filter(([, x]) => tf.util.sizeFromShape(x.shape) === 0).map(([name]) => name);
+  if (empty.length > 0 && outputs.some(([, { shape }]) => tf.util.sizeFromShape([...shape]) > 0))
+    throw new BackendError(
+      'bad-option',
+      key,
+      `${empty.join(', ')}: without elements, which WebGPU does not bind. Make the result without a kernel`,
+    );
+}
+
+/** The uniforms in a buffer of the pool, which waits for the batch: `writeBuffer` runs before it. */
+function uniformsOf(backend: WebGPUBackend, { uniforms }: Program<string>) {
+  if (!uniforms) return [];
+  const values = Object.values(uniforms);
+  const bytes = new ArrayBuffer(Math.ceil(values.length / 4) * 16);
+  const view = new DataView(bytes);
+  for (const [i, [type, value]] of values.entries()) {
+    if (type === 'f32') view.setFloat32(4 * i, value, true);
+    else view.setUint32(4 * i, value, true);
+  }
+  const buffer = backend.bufferManager.acquireBuffer(bytes.byteLength, usage.copyDst | usage.uniform);
+  backend.queue.writeBuffer(buffer, 0, bytes);
+  backend.uniformPendingDisposal.push(buffer);
+  return [{ buffer }];
+}
+
+function record(
+  backend: WebGPUBackend,
+  name: string,
+  { pipeline, isNew }: ReturnType<typeof pipelineOf>,
+  tensors: readonly tf.TensorInfo[],
+  uniforms: readonly object[],
+  groups: Groups,
+): void {
+  const resources = [...tensors.map(({ dataId }) => ({ buffer: backend.tensorMap.get(dataId).resource })), ...uniforms];
+  for (const { dataId } of tensors) backend.commandQueueOwnedIds.add(dataId);
+  const group = backend.device.createBindGroup({
+    layout: pipeline.getBindGroupLayout(0),
+    entries: resources.map((resource, binding) => ({ binding, resource })),
+  });
+  if (isNew) submit(backend); // a kernel that does not compile takes its batch with it: that be its own
+  const timers = backend.activeTimers; // tf.time: each kernel in a pass of its own
+  const pass = timers ? timedPass(backend) : openPass(backend);
+  pass.setPipeline(pipeline);
+  pass.setBindGroup(0, group);
+  pass.dispatchWorkgroups(...groups);
+  backend.dispatchCountInPass++;
+  if (!timers && !isNew && backend.dispatchCountInPass < tf.env().getNumber('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE')) return;
+  backend.endComputePassEncoder();
+  if (timers) timers.push({ name, query: backend.getQueryTime() });
+  else backend.submitQueue();
+}
+
+function openPass(backend: WebGPUBackend) {
+  backend.ensureCommandEncoderReady();
+  backend.computePassEncoder ??= backend.commandEncoder!.beginComputePass();
+  return backend.computePassEncoder;
+}
+
+function timedPass(backend: WebGPUBackend) {
+  if (!backend.supportTimestampQuery) return openPass(backend);
+  backend.ensureCommandEncoderReady();
+  backend.endComputePassEncoder();
+  backend.querySet ??= backend.device.createQuerySet({ type: 'timestamp', count: backend.querySetCount });
+  const timestampWrites = { querySet: backend.querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 };
+  backend.computePassEncoder = backend.commandEncoder!.beginComputePass({ timestampWrites });
+  return backend.computePassEncoder;
+}

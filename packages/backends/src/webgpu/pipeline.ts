@@ -1,0 +1,76 @@
+/** A program's WGSL and its compiled pipeline, one for each key and set of declarations. */
+import { BackendError } from '../errors.ts';
+import type { WebGPUBackend } from './backend.ts';
+import type { Output, Program } from './dispatch.ts';
+import type { GpuDevice, GpuPipeline, GpuShaderMessage } from './gpu.ts';
+import { fail } from './health.ts';
+
+const pipelines = new WeakMap<GpuDevice, Map<string, GpuPipeline>>();
+
+/** `isNew`: whether it compiles is not known yet. */
+export function pipelineOf(backend: WebGPUBackend, program: Program<string>): { readonly pipeline: GpuPipeline; readonly isNew: boolean } {
+  const { device } = backend;
+  const cache = pipelines.get(device) ?? new Map<string, GpuPipeline>();
+  pipelines.set(device, cache);
+  const declarations = declare(program);
+  const key = `${program.key}\n${declarations}`;
+  const known = cache.get(key);
+  if (known) return { pipeline: known, isNew: false };
+  assertEnabled(backend, program);
+  const pipeline = compile(backend, program.key, `${declarations}\n${program.code()}`);
+  cache.set(key, pipeline);
+  return { pipeline, isNew: true };
+}
+
+function declare({ enable = [], inputs, outputs, uniforms }: Program<string>): string {
+  const lines = enable.map((extension) => `enable ${extension};`);
+  let binding = 0;
+  for (const [name, [, element]] of Object.entries(inputs))
+    lines.push(`@group(0) @binding(${binding++}) var<storage, read> ${name}: array<${element}>;`);
+  for (const [name, [, element]] of Object.entries<Output>(outputs))
+    lines.push(`@group(0) @binding(${binding++}) var<storage, read_write> ${name}: array<${element}>;`);
+  if (uniforms) {
+    const fields = Object.entries(uniforms).map(([name, [type]]) => `${name}: ${type}`);
+    lines.push(`struct Uniforms { ${fields.join(', ')} }`, `@group(0) @binding(${binding}) var<uniform> u: Uniforms;`);
+  }
+  lines.push('fn flat(group: vec3u, groups: vec3u) -> u32 { return group.x + groups.x * (group.y + groups.y * group.z); }');
+  return lines.join('\n');
+}
+
+/** The feature of the device that each extension needs, where their names differ. */
+const featureOf: { readonly [extension: string]: string } = {
+  f16: 'shader-f16',
+  chromium_experimental_subgroup_matrix: 'chromium-experimental-subgroup-matrix',
+  subgroup_size_control: 'subgroup-size-control',
+};
+
+function assertEnabled({ device }: WebGPUBackend, { key, enable = [] }: Program<string>): void {
+  const missing = enable.map((extension) => featureOf[extension] ?? extension).filter((feature) => !device.features.has(feature));
+  if (missing.length > 0)
+    throw new BackendError('not-available', key, `needs ${missing.join(', ')}, which this adapter lacks`, {
+      fix: 'Look at backend.device.features first, and run another kernel where it is missing',
+    });
+}
+
+/** WebGPU reports what is wrong with a shader later: the error then waits for the next kernel or read. */
+function compile(backend: WebGPUBackend, label: string, code: string): GpuPipeline {
+  const { device } = backend;
+  device.pushErrorScope('validation');
+  const module = device.createShaderModule({ label, code });
+  const pipeline = device.createComputePipeline({ label, layout: 'auto', compute: { module, entryPoint: 'main' } });
+  void Promise.all([device.popErrorScope(), module.getCompilationInfo()]).then(
+    ([error, { messages }]) => {
+      if (!error) return;
+      const faults = messages.filter(({ type }) => type === 'error').map((message) => excerpt(code, message));
+      fail(backend, new BackendError('kernel-failed', label, `the shader does not compile:\n${faults.join('\n') || error.message}`));
+    },
+    () => {}, // the device is lost, which is reported for itself
+  );
+  return pipeline;
+}
+
+/** The line at fault, numbered, and what is wrong with it. */
+function excerpt(code: string, { message, lineNum }: GpuShaderMessage): string {
+  const line = code.split('\n')[lineNum - 1];
+  return line === undefined ? message : `${`${lineNum}`.padStart(5)} | ${line.trim()}\n        ${message}`;
+}

@@ -1,0 +1,142 @@
+/**
+ * The pool of GPU buffers, made to follow what is used. tfjs's keeps every buffer it ever made, by exact size, until the backend is
+ * disposed, and gives none back before the open batch of kernels is submitted. Here
+ *
+ * - a disposed tensor gives its buffer back at once: kernels run in the order they were recorded, so what reuses it comes after;
+ * - a buffer that has to be made, since no idle one has its size, first pushes out those that have waited longest: what is idle stays below
+ *   SLACK of what is used. Equal steps find all their buffers idle, and neither make nor destroy any;
+ * - a tensor that this adapter cannot bind, or that passes a limit of your own, is refused before anything is touched.
+ */
+import { BackendError } from '../errors.ts';
+import type { BufferManager, WebGPUBackend } from './backend.ts';
+import { submit } from './batch.ts';
+import { usage as bit, type GpuBuffer } from './gpu.ts';
+
+const MiB = 2 ** 20;
+/** Idle bytes that may stay beside `used` bytes. */
+const slack = (used: number): number => Math.max(16 * MiB, used / 8);
+
+/** Bytes on the GPU. `used`: in tensors, and waiting for the open batch; `allocated`: those and the idle ones of the pool; `peak`: most ever allocated. */
+export interface PoolUse {
+  readonly used: number;
+  readonly allocated: number;
+  readonly peak: number;
+  readonly limit: number;
+}
+
+interface Pool {
+  limit: number;
+  peak: number;
+}
+const pools = new WeakMap<object, Pool>();
+
+/** Takes over the pool of `backend`. Called again it only moves the limit: the most bytes it may allocate. */
+export function managePool(backend: WebGPUBackend, maxBytes: number = Number.POSITIVE_INFINITY): void {
+  if (!(maxBytes > 0)) throw new BackendError('bad-option', 'useBackend', `maxBytes is ${maxBytes}; expected a positive number of bytes`);
+  const pool = pools.get(backend);
+  if (pool) pool.limit = maxBytes;
+  else install(backend, { limit: maxBytes, peak: 0 });
+  if (backend.bufferManager.numBytesAllocated > maxBytes) trimPool(backend);
+}
+
+/** What tensors and the pool hold on a backend that `useBackend` has set. `resetPeak` starts a new peak at what is allocated now. */
+export function poolUse(backend: object, { resetPeak = false }: { readonly resetPeak?: boolean } = {}): PoolUse {
+  const pool = pools.get(backend);
+  if (!pool)
+    throw new BackendError(
+      'bad-option',
+      'poolUse',
+      "got a backend whose pool is tfjs's own; expected one that useBackend('webgpu') has set",
+    );
+  const { numBytesUsed: used, numBytesAllocated: allocated } = (backend as WebGPUBackend).bufferManager;
+  if (resetPeak) pool.peak = allocated;
+  return { used, allocated, peak: pool.peak, limit: pool.limit };
+}
+
+/** Destroys every idle buffer of `backend`. */
+export function trimPool(backend: object): void {
+  submit(backend as WebGPUBackend);
+  destroyIdle((backend as WebGPUBackend).bufferManager, 0);
+}
+
+function install(backend: WebGPUBackend, pool: Pool): void {
+  pools.set(backend, pool);
+  Object.defineProperty(backend, 'commandQueueOwnedIds', { get: () => none, set: () => {} });
+  const { bufferManager: manager, device } = backend;
+  const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
+  const acquire = manager.acquireBuffer.bind(manager);
+  manager.acquireBuffer = (size, usage, mapped, reuse) => {
+    if (usage & bit.storage) {
+      if (size > Math.min(maxBufferSize, maxStorageBufferBindingSize)) throw tooLarge(size, maxStorageBufferBindingSize);
+      if (manager.numBytesUsed + size > pool.limit) throw noRoom(size, manager.numBytesUsed, pool.limit);
+      const key = `${size}_${usage}`;
+      if (!manager.freeBuffers.get(key)?.length) makeRoom(backend, pool, size);
+      else renew(manager, key);
+    }
+    const buffer = acquire(size, usage, mapped, reuse);
+    pool.peak = Math.max(pool.peak, manager.numBytesAllocated);
+    return buffer;
+  };
+  const run = backend.runWebGPUProgram.bind(backend);
+  backend.runWebGPUProgram = (program, inputs, dtype, uniforms, output) => {
+    const y = output ?? backend.makeTensorInfo(program.outputShape, dtype);
+    try {
+      return run(program, inputs, dtype, uniforms, y);
+    } catch (error) {
+      if (!output) backend.disposeData(y.dataId);
+      throw error;
+    }
+  };
+}
+
+/** tfjs asks it which buffers must wait for the open batch. */
+const none: WebGPUBackend['commandQueueOwnedIds'] = { add: () => {}, has: () => false };
+
+function makeRoom(backend: WebGPUBackend, { limit }: Pool, size: number): void {
+  const { bufferManager: manager } = backend;
+  const idle = manager.numBytesAllocated - manager.numBytesUsed;
+  const keep = Math.min(slack(manager.numBytesUsed + size), limit - manager.numBytesUsed - size);
+  if (idle > keep) {
+    submit(backend); // which may use them
+    destroyIdle(manager, keep);
+  }
+}
+
+/** The map's order is that of last use. */
+function renew({ freeBuffers }: BufferManager, key: string): void {
+  const buffers = freeBuffers.get(key) as GpuBuffer[];
+  freeBuffers.delete(key);
+  freeBuffers.set(key, buffers);
+}
+
+/** Destroys idle buffers, the longest unused sizes first, until at most `keep` bytes are idle. */
+function destroyIdle(manager: BufferManager, keep: number): void {
+  for (const [key, buffers] of manager.freeBuffers) {
+    while (buffers.length > 0 && manager.numBytesAllocated - manager.numBytesUsed > keep) {
+      const buffer = buffers.pop() as GpuBuffer;
+      buffer.destroy();
+      manager.numBytesAllocated -= buffer.size;
+      manager.numFreeBuffers--;
+    }
+    if (buffers.length > 0) return;
+    if (manager.usedBuffers.get(key)?.length) continue; // they look for their place when they are released
+    manager.freeBuffers.delete(key);
+    manager.usedBuffers.delete(key);
+  }
+}
+
+const mib = (bytes: number): string => (bytes < MiB / 10 ? `${bytes} bytes` : `${(bytes / MiB).toFixed(1)} MiB`);
+
+const tooLarge = (size: number, limit: number): BackendError =>
+  new BackendError(
+    'out-of-memory',
+    'webgpu',
+    `a tensor asks for ${mib(size)}; this adapter binds at most ${mib(limit)} at once. Use a smaller batch, or split the tensor`,
+  );
+
+const noRoom = (size: number, used: number, limit: number): BackendError =>
+  new BackendError(
+    'out-of-memory',
+    'webgpu',
+    `a tensor asks for ${mib(size)}; ${mib(used)} of ${mib(limit)} are in use. Use a smaller batch, keep less for backward (explain() says what), or dispose what is no longer read`,
+  );

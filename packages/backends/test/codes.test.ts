@@ -1,0 +1,212 @@
+import * as tf from '@tensorflow/tfjs';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { useBackend } from '../src/index.ts';
+import { distance, expectLikeCpu, prepare, random, runOn, type Values, whole } from './compare.ts';
+
+beforeAll(async () => {
+  await useBackend('cpu');
+  await prepare();
+});
+
+const both = ['cpu', 'wasm'];
+const codesOf = ({ shape, data }: { shape: number[]; data: ArrayLike<number> }): Values => ({
+  shape,
+  data: Array.from(data),
+  dtype: 'int32',
+});
+const steps = (bits: number) => {
+  const borders = Array.from(
+    { length: 2 ** Math.min(bits, 5) - 1 },
+    (_, i, { length } = { length: 2 ** Math.min(bits, 5) - 1 }) => (i - length / 2) / 8,
+  );
+  return { borders, codes: [...borders.keys(), borders.length].map((i) => (bits === 8 ? 255 - i : i)), bits };
+};
+
+describe('steps', () => {
+  describe.each([1, 2, 4, 8])('of %d bits', (bits) => {
+    it.each([1, 2, 7, 31, 32, 33, 100, 1003])('come back as the level of each of %d values, on both backends', async (n) => {
+      const attrs = steps(bits);
+      const levels = Array.from({ length: 2 ** bits }, (_, i) => Math.fround(i / 7 - 3));
+      const x = random([n], n);
+      const level = (value: number) =>
+        levels[attrs.codes[attrs.borders.filter((border) => Math.fround(value) > Math.fround(border)).length]!]!;
+      const dy = random([n], n + 1);
+      for (const backend of both) {
+        const packed = await runOn(backend, 'EncodeSteps', { x }, attrs);
+        expect(packed.shape).toEqual([Math.ceil((n * bits) / 32)]);
+        const plain = await runOn(backend, 'DecodeSteps', { codes: codesOf(packed) }, { levels, bits, shape: [n] });
+        expect(Array.from(plain.data)).toEqual(x.data.map(level));
+        const times = await runOn(backend, 'DecodeSteps', { codes: codesOf(packed), dy }, { levels, bits, shape: [n] });
+        expect(Array.from(times.data)).toEqual(x.data.map((value, i) => Math.fround(Math.fround(dy.data[i]!) * level(value))));
+      }
+    });
+  });
+
+  it('a border itself lies below, so that ReLU has slope 0 at 0', async () => {
+    for (const backend of both) {
+      const packed = await runOn(
+        backend,
+        'EncodeSteps',
+        { x: { shape: [4], data: [0, -0, 1e-45, -1e-45] } },
+        { borders: [0], codes: [0, 1], bits: 1 },
+      );
+      expect(Array.from(packed.data)).toEqual([0b0100]);
+    }
+  });
+});
+
+describe('rows', () => {
+  describe.each([1, 2, 4, 8, 16])('of %d bits', (bits) => {
+    it.each([
+      [1, 1],
+      [5, 5],
+      [64, 16],
+      [99, 33],
+      [1000, 256],
+    ])('of %d values by %d come back within half a step, equal on both backends', async (n, group) => {
+      const x = random([n], n);
+      const results = [];
+      for (const backend of both) {
+        const packed = await runOn(backend, 'QuantizeRows', { x }, { bits, group, seed: 0 });
+        const rows = Math.ceil(n / group);
+        const lengths = Array.from({ length: rows }, (_, r) => Math.min(group, n - r * group));
+        expect(packed.shape).toEqual([lengths.reduce((sum, length) => sum + 1 + Math.ceil((length * bits) / 32), 0)]);
+        const back = await runOn(backend, 'DequantizeRows', { codes: codesOf(packed) }, { bits, group, shape: [n] });
+        lengths.forEach((length, r) => {
+          const row = x.data.slice(r * group, r * group + length);
+          const span = Math.max(...row) - Math.min(...row);
+          const largest = Math.max(...row.map(Math.abs));
+          // A bfloat16 low lies at most 2^-7 of itself below, and its step is at most 2^-7 larger.
+          const step = ((span + largest / 128) / (2 ** bits - 1)) * (1 + 1 / 128);
+          row.forEach((value, i) => expect(Math.abs((back.data[r * group + i] as number) - value)).toBeLessThanOrEqual(step / 2 + 1e-6));
+        });
+        results.push([Array.from(packed.data), Array.from(back.data)]);
+      }
+      expect(results[1]).toEqual(results[0]);
+    });
+
+    it('rounded at random are the mean of what they stand for, and equal on both backends', async () => {
+      const n = 4096;
+      const x: Values = { shape: [n], data: Array.from({ length: n }, (_, i) => (i === 0 ? 0 : i === 1 ? 1 : 0.37)) };
+      const seen = [];
+      for (const backend of both) {
+        const packed = await runOn(backend, 'QuantizeRows', { x }, { bits, group: n, seed: 7 });
+        const back = await runOn(backend, 'DequantizeRows', { codes: codesOf(packed) }, { bits, group: n, shape: [n] });
+        const step = 1 / (2 ** bits - 1);
+        const mean =
+          Array.from(back.data)
+            .slice(2)
+            .reduce((sum, value) => sum + value, 0) /
+          (n - 2);
+        expect(Math.abs(mean - 0.37)).toBeLessThan(4 * step * Math.sqrt(0.25 / n) + 0.004 * step);
+        seen.push(Array.from(packed.data));
+      }
+      expect(seen[1]).toEqual(seen[0]);
+    });
+  });
+
+  it('of one value repeated, of zeros and of huge values keep their bounds', async () => {
+    const x: Values = { shape: [12], data: [0, 0, 0, 0, 1.5, 1.5, 1.5, 1.5, 3e38, -3e38, 1, 0] };
+    for (const backend of both) {
+      const packed = await runOn(backend, 'QuantizeRows', { x }, { bits: 4, group: 4, seed: 0 });
+      const back = await runOn(backend, 'DequantizeRows', { codes: codesOf(packed) }, { bits: 4, group: 4, shape: [12] });
+      expect(Array.from(back.data).slice(0, 8)).toEqual(x.data.slice(0, 8));
+    }
+  });
+
+  const [rows, width] = [6, 37];
+  const dy = random([rows, width], 5);
+
+  it('give the gradient of softmax, exactly in 16 bits and with rows that sum to 0 in 4', async () => {
+    const y = tf.tidy(() => tf.softmax(tf.tensor(random([rows, width], 3).data, [rows, width])).dataSync());
+    const x: Values = { shape: [rows, width], data: Array.from(y) };
+    const exact = x.data.map((value, i) => {
+      const start = Math.floor(i / width) * width;
+      const mean = x.data.slice(start, start + width).reduce((sum, p, k) => sum + p * dy.data[start + k]!, 0);
+      return value * (dy.data[i]! - mean);
+    });
+    for (const bits of [4, 16]) {
+      const packed = codesOf(await runOn('wasm', 'QuantizeRows', { x }, { bits, group: width, seed: 0 }));
+      await expectLikeCpu('SoftmaxGradRows', { codes: packed, dy }, { bits, group: width });
+      const { data } = await runOn('wasm', 'SoftmaxGradRows', { codes: packed, dy }, { bits, group: width });
+      expect(distance(data, exact)).toBeLessThan(bits === 16 ? 1e-4 : 0.1);
+      for (let r = 0; r < rows; r++) {
+        const row = Array.from(data).slice(r * width, (r + 1) * width);
+        expect(Math.abs(row.reduce((sum, value) => sum + value, 0))).toBeLessThan(1e-6);
+      }
+    }
+  });
+
+  it.each([true, false])('give the gradient of layer norm (centered: %s), with a scale and without', async (centered) => {
+    const x = random([rows, width], 4);
+    const scale = random([width], 6);
+    const statistics = Array.from({ length: rows }, (_, r) => {
+      const row = x.data.slice(r * width, (r + 1) * width);
+      const mean = centered ? row.reduce((sum, value) => sum + value, 0) / width : 0;
+      return { mean, rstd: 1 / Math.sqrt(row.reduce((sum, value) => sum + (value - mean) ** 2, 0) / width) };
+    });
+    for (const gains of [undefined, scale])
+      for (const bits of [4, 16]) {
+        const exact = x.data.map((value, i) => {
+          const r = Math.floor(i / width);
+          const { mean, rstd } = statistics[r]!;
+          const g = Array.from({ length: width }, (_, k) => dy.data[r * width + k]! * (gains ? gains.data[k]! : 1));
+          const z = x.data.slice(r * width, (r + 1) * width).map((v) => (v - mean) * rstd);
+          const [sum, product] = [g.reduce((a, b) => a + b, 0) / width, g.reduce((a, b, k) => a + b * z[k]!, 0) / width];
+          return rstd * (g[i % width]! - (centered ? sum : 0) - (value - mean) * rstd * product);
+        });
+        const packed = codesOf(await runOn('wasm', 'QuantizeRows', { x }, { bits, group: width, seed: 0 }));
+        const column = (name: 'mean' | 'rstd'): Values => ({ shape: [rows], data: statistics.map((s) => s[name]) });
+        const inputs = {
+          codes: packed,
+          dy,
+          rstd: column('rstd'),
+          ...(centered && { mean: column('mean') }),
+          ...(gains && { scale: gains }),
+        };
+        await expectLikeCpu('NormGradRows', inputs, { bits, group: width });
+        const { data } = await runOn('wasm', 'NormGradRows', inputs, { bits, group: width });
+        expect(distance(data, exact)).toBeLessThan(bits === 16 ? 1e-4 : 0.1);
+      }
+  });
+});
+
+describe('the place of the largest in its window', () => {
+  it.each([
+    [[2, 6, 6, 3], 2, 2, 'valid'],
+    [[1, 7, 5, 5], 3, 2, 'same'],
+    [[2, 5, 5, 1], [1, 3], 1, 'same'],
+    [[1, 9, 9, 2], 5, 3, 'valid'],
+    [[1, 4, 4, 33], 3, 1, 'same'],
+    [
+      [1, 7, 7, 2],
+      3,
+      2,
+      [
+        [0, 0],
+        [1, 1],
+        [1, 1],
+        [0, 0],
+      ],
+    ],
+  ] as const)(
+    'leads dy of %j with a window of %j, strides %d and padding %j where MaxPoolGrad leads it',
+    async (shape, filterSize, strides, pad) => {
+      for (const make of [random, whole]) {
+        const x = make([...shape]);
+        const attrs = { filterSize, strides, pad };
+        const y = await runOn('cpu', 'MaxPool', { x }, attrs);
+        const dy = random(y.shape, 9);
+        const taps = [filterSize].flat().reduce<number>((n, side, _, all) => n * side * (all.length === 1 ? side : 1), 1);
+        const bits = taps <= 4 ? 2 : taps <= 16 ? 4 : 8;
+        const expected = await runOn('cpu', 'MaxPoolGrad', { dy, input: x, output: { shape: y.shape, data: Array.from(y.data) } }, attrs);
+        for (const backend of both) {
+          const packed = await runOn(backend, 'MaxPoolIndex', { x }, { ...attrs, bits });
+          expect(packed.shape).toEqual([Math.ceil((dy.data.length * bits) / 32)]);
+          const dx = await runOn(backend, 'MaxPoolIndexGrad', { codes: codesOf(packed), dy }, { ...attrs, bits, inputShape: [...shape] });
+          expect(distance(dx.data, expected.data)).toBeLessThan(1e-6);
+        }
+      }
+    },
+  );
+});

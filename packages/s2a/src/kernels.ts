@@ -1,0 +1,36 @@
+/** The kernels of @leantune/backends that write and read codes. Codes are int32 words that no other op may read. */
+import { FinetuneError } from '@leantune/core';
+import * as tf from '@tensorflow/tfjs-core';
+
+type Tensors = { readonly [name: string]: tf.Tensor };
+
+export const run = (kernel: string, inputs: Tensors, attrs: object): tf.Tensor =>
+  tf.engine().runKernel(kernel, inputs as tf.NamedTensorMap, attrs as tf.NamedAttrMap);
+
+/** @throws FinetuneError `bad-model` if the backend in use has no such kernels */
+export function requireKernels(who: string): void {
+  const name = tf.getBackend();
+  if (tf.getKernel('EncodeSteps', name)) return;
+  const advice = "Call useBackend('wasm') of @leantune/backends before, or leave the technique out.";
+  throw new FinetuneError(
+    'bad-model',
+    who,
+    `got the backend "${name}", which cannot pack values to codes; expected one that can. ${advice}`,
+  );
+}
+
+/** Bits that one value waits in; 32: as it is. */
+export type Bits = 1 | 2 | 4 | 8 | 16 | 32;
+
+/** A place where values wait. */
+export interface KeptAt {
+  readonly kernel: string;
+  readonly layer: string;
+  /** Values that wait there. */
+  readonly elements: number;
+  /** The class of values it belongs to. */
+  readonly kind: 'activation' | 'softmax' | 'norm' | 'matmul';
+}
+
+/** Decides for every value that waits. */
+export type Precision = (at: KeptAt) => Bits;

@@ -1,0 +1,65 @@
+#!/usr/bin/env node
+/**
+ * Makes an installed @tensorflow/tfjs-node work where its own install script cannot: it wants a host that many machines do not
+ * reach, and a CUDA of 2021.
+ *
+ *   npm run setup:tfjs-node                                what works on this machine, tried in this order
+ *   npm run setup:tfjs-node -- --gpu                       @tensorflow/tfjs-node-gpu, on a CUDA TensorFlow
+ *   npm run setup:tfjs-node -- --tensorflow <path or URL>  on that TensorFlow: a C library (folder or .tar.gz) or a Python package's folder
+ *   npm run setup:tfjs-node -- --only wheel                one way alone: ordinary, wheel, npm
+ *
+ * What it downloads and compiles is kept in $LEANTUNE_CACHE, by default ~/.cache/leantune, so a second clone is ready in seconds.
+ */
+import { parseArgs } from 'node:util';
+import { loads, target } from './tfjs-node/addon.mjs';
+import { say, Unsuitable } from './tfjs-node/cache.mjs';
+import { fromNpm } from './tfjs-node/npm.mjs';
+import { ordinary } from './tfjs-node/ordinary.mjs';
+import { fromWheel } from './tfjs-node/wheel.mjs';
+
+const { values } = parseArgs({
+  options: {
+    gpu: { type: 'boolean', default: false },
+    tensorflow: { type: 'string' },
+    only: { type: 'string' },
+    force: { type: 'boolean' },
+  },
+});
+
+/** @type {Record<string, readonly [what: string, run: typeof ordinary]>} */
+const ways = {
+  ordinary: ["tfjs-node's own install script", ordinary],
+  wheel: ['its addon, compiled against a TensorFlow from pip or a given C library', fromWheel],
+  npm: ['TensorFlow 1.15 from npm, without a compiler', fromNpm],
+};
+if (values.only && !ways[values.only]) {
+  console.error(`[setup] --only got "${values.only}"; expected one of ${Object.keys(ways).join(', ')}.`);
+  process.exit(1);
+}
+
+const addon = target(values.gpu);
+const already = values.force ? undefined : loads(addon);
+if (already?.ok && !values.tensorflow) say(`${addon.name} loads: TensorFlow ${already.version}. Nothing to do.`);
+else process.exitCode = (await firstThatWorks()) ? 0 : 1;
+
+async function firstThatWorks() {
+  for (const [name, [what, run]] of Object.entries(ways)) {
+    if (values.only ? name !== values.only : values.tensorflow && name !== 'wheel') continue;
+    say(`trying ${what}`);
+    try {
+      const advice = await run(addon, values);
+      const { ok, version, why } = loads(addon);
+      if (!ok) throw new Unsuitable(`it does not load: ${why}${advice ? `\n${advice}` : ''}`);
+      say(`${addon.name} loads: TensorFlow ${version}`);
+      if (advice) console.log(advice);
+      return true;
+    } catch (error) {
+      if (!(error instanceof Unsuitable)) throw error;
+      say(`passed over: ${error.message}`);
+    }
+  }
+  console.error(
+    `[setup] no way led to a working ${addon.name}. The reasons stand above; give a TensorFlow with --tensorflow <path or URL>.`,
+  );
+  return false;
+}

@@ -1,0 +1,67 @@
+/** Compiles tfjs-node's addon and ours (packages/backends/native/tensorflow-memory.cc) once per TensorFlow, package and compiler flags. */
+import { execFile } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { cached, digest, say, Unsuitable } from './cache.mjs';
+
+const run = promisify(execFile);
+const own = join(import.meta.dirname, '../../packages/backends/native/tensorflow-memory.cc');
+const flags = [
+  '-w',
+  '-O2',
+  '-fPIC',
+  '-shared',
+  '-std=c++17',
+  '-DNAPI_VERSION=8',
+  '-DEIGEN_MAX_ALIGN_BYTES=64',
+  '-Wl,-rpath,$ORIGIN/../../deps/lib',
+];
+
+/** Paths of the addons by file name. Ours is left out where the headers are those of the C API alone. */
+export async function compile({ folder, version }, { include, lib, main, framework }) {
+  const node = nodeHeaders();
+  const sources = ['tfjs_backend.cc', 'tfjs_binding.cc'].map((name) => join(folder, 'binding', name));
+  const { CXX: compiler = 'g++' } = process.env;
+  const key = digest(version, ...[...sources, own].map((file) => readFileSync(file)), apiVersion(include), main, compiler, ...flags);
+  const build = (output, files) => {
+    const libraries = ['-L', lib, `-l:${main}`, `-l:${framework}`];
+    return run(compiler, [...flags, '-I', node, '-I', include, ...files, '-o', output, ...libraries]).catch((error) => {
+      if (error.code === 'ENOENT')
+        throw new Unsuitable(`there is no C++ compiler: ${compiler} is not on PATH (Debian: apt-get install g++)`);
+      throw new Unsuitable(`${compiler} failed:\n${String(error.stderr).split('\n').slice(0, 5).join('\n')}`);
+    });
+  };
+  const cache = await cached(`addons/${version}-${process.arch}-${key}`, async (partial) => {
+    say('compiling');
+    const all = [build(join(partial, 'tfjs_binding.node'), sources)];
+    if (existsSync(join(include, 'tensorflow/core/framework/device.h'))) all.push(build(join(partial, 'leantune_memory.node'), [own]));
+    else say('these headers have no allocators: allocatorStats() will not be available');
+    await Promise.all(all);
+  });
+  return Object.fromEntries(readdirSync(cache).map((name) => [name, join(cache, name)]));
+}
+
+/** Says which TensorFlow the headers belong to. */
+function apiVersion(include) {
+  const header = ['tensorflow/core/public/release_version.h', 'tensorflow/core/public/version.h', 'tensorflow/c/c_api.h']
+    .map((name) => join(include, name))
+    .find((file) => existsSync(file));
+  return readFileSync(header);
+}
+
+function nodeHeaders() {
+  const { npm_config_nodedir: given } = process.env;
+  const folders = [
+    ...(given ? [join(given, 'include/node')] : []),
+    join(dirname(process.execPath), '../include/node'),
+    join(homedir(), `.cache/node-gyp/${process.versions.node}/include/node`),
+  ];
+  const found = folders.find((folder) => existsSync(join(folder, 'node_api.h')));
+  if (!found)
+    throw new Unsuitable(
+      `node_api.h is in none of ${folders.join(', ')}; install Node's headers (Debian: libnode-dev), or run: npx node-gyp install`,
+    );
+  return found;
+}
