@@ -14,7 +14,7 @@ interface Ceiling {
 
 /** By entry, and for core by what a page imports from it; what it loads later, on demand, is not counted there. */
 const ceilings: Readonly<Record<string, Ceiling>> = {
-  '@leantune/core': { bytes: 29_500, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
+  '@leantune/core': { bytes: 30_500, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
   '@leantune/core { valueAndGrads, checkpoint }': {
     bytes: 8_000,
     because: 'the autograd alone; 0.6 kB of it for variables that a loss assigns, and gradients that nest',
@@ -22,8 +22,9 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
   '@leantune/core { finetune }': { bytes: 18_000, because: 'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md' },
   '@leantune/core { measure }': { bytes: 5_500, because: 'the tracker with its table and its page' },
   '@leantune/backends': { bytes: 43_000, because: 'every backend at once; a page loads the part of the one it uses, on demand' },
-  '@leantune/backends/cpu': { bytes: 1_500, because: 'corrections only; tfjs has the kernels' },
-  '@leantune/backends/wasm': { bytes: 41_000, because: 'two native modules, with and without SIMD, of which a page loads one' },
+  '@leantune/backends/cpu': { bytes: 2_700, because: 'corrections, and the reference of the kernels that code values, 1.2 kB' },
+  '@leantune/backends/wasm': { bytes: 55_000, because: 'two native modules, with and without SIMD, of which a page loads one' },
+  '@leantune/s2a': { bytes: 11_000, because: 'step tables fitted on the page, patterns of kernels, three modules' },
   '@leantune/convbn': { bytes: 6_000, because: 'two readers of models, four modes and the export' },
 };
 

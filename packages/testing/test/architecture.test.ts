@@ -250,6 +250,7 @@ test('the public names are these', async () => {
       "convbn .": "deployMode evalMode fold foldWeights pairsOf trainMode tuneMode",
       "core .": "FinetuneError adamW checkpoint clipByGlobalNorm constantSchedule cosineSchedule explain finetune gradcheck gradients joinSchedules linearSchedule measure registerGradientRule restore setLearningRate trackMemory valueAndGrads warmupCosine warmupSchedule",
       "core ./safetensors": "floatsOf readSafetensors readSafetensorsHeader writeSafetensors",
+      "s2a .": "autoPrecision biasTuning channelAveragePool fourBit liteSideBranch lowRankPrompt s2a",
       "transformers .": "attention fromConfig fromPretrained gelu hubRepository layerNorm linearCrossEntropy localFolder lossModel meanLoss rmsNorm rope swiglu webFolder",
     }
   `);
