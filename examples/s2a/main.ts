@@ -21,7 +21,7 @@ const { weights, tokenize } = await miniLM();
 const kernel = tf.variable(tf.zeros<tf.Rank.R2>([MINI_LM.width, topics.length]), true, 'head.kernel');
 const bias = tf.variable(tf.zeros([topics.length]), true, 'head.bias');
 const model = { ...weights, 'head.kernel': kernel, 'head.bias': bias };
-const first = Object.values(model).map((v) => [v, v.clone()] as const);
+const first = Object.values<tf.Variable>(model).map((v) => [v, v.clone()] as const);
 
 const layers = Array.from({ length: MINI_LM.layers }, (_, i) => `encoder.layer.${i}`);
 const outputs = layers.map((layer) => `${layer}.output.dense.weight`);
