@@ -18,7 +18,11 @@ import { convInfo2d, type Window, windowUniforms } from './window.ts';
 
 /** Convolutions that are one product of matrices: every pixel for itself. */
 const isPointwise = (c: Window): boolean =>
-  c.filterHeight * c.filterWidth * c.strideHeight * c.strideWidth === 1 && c.outHeight === c.inHeight && c.outWidth === c.inWidth && c.padInfo.top === 0 && c.padInfo.left === 0;
+  c.filterHeight * c.filterWidth * c.strideHeight * c.strideWidth === 1 &&
+  c.outHeight === c.inHeight &&
+  c.outWidth === c.inWidth &&
+  c.padInfo.top === 0 &&
+  c.padInfo.left === 0;
 
 const tap = 'let ty = s / u.filterWidth; let tx = s % u.filterWidth;';
 const four = (n: number): boolean => n % 4 === 0;
@@ -30,7 +34,14 @@ export interface Epilogue {
 }
 
 /** The caller owns the result, [batch, outHeight, outWidth, outChannels]. */
-export function conv2d(backend: WebGPUBackend, x: tf.TensorInfo, filter: tf.TensorInfo, c: Window, epilogue: Epilogue, tiles = prefersTiles(backend)): tf.TensorInfo {
+export function conv2d(
+  backend: WebGPUBackend,
+  x: tf.TensorInfo,
+  filter: tf.TensorInfo,
+  c: Window,
+  epilogue: Epilogue,
+  tiles: boolean = prefersTiles(backend),
+): tf.TensorInfo {
   const { inChannels, outChannels, outShape } = c;
   if (isPointwise(c)) {
     const y = matMul(backend, viewAs(x, [rowsOf(x), inChannels]), viewAs(filter, [inChannels, outChannels]), { ...epilogue, tiles });
@@ -70,10 +81,19 @@ fn under(row: vec4i, s: u32) -> i32 {
 }
 
 /** dx, [batch, inHeight, inWidth, inChannels]. The caller owns it. */
-export function conv2dInputGradient(backend: WebGPUBackend, dy: tf.TensorInfo, filter: tf.TensorInfo, c: Window, tiles = prefersTiles(backend)): tf.TensorInfo {
+export function conv2dInputGradient(
+  backend: WebGPUBackend,
+  dy: tf.TensorInfo,
+  filter: tf.TensorInfo,
+  c: Window,
+  tiles: boolean = prefersTiles(backend),
+): tf.TensorInfo {
   const { inChannels, outChannels, inShape, strideHeight, strideWidth } = c;
   if (isPointwise(c)) {
-    const dx = matMul(backend, viewAs(dy, [rowsOf(dy), outChannels]), viewAs(filter, [inChannels, outChannels]), { transposeB: true, tiles });
+    const dx = matMul(backend, viewAs(dy, [rowsOf(dy), outChannels]), viewAs(filter, [inChannels, outChannels]), {
+      transposeB: true,
+      tiles,
+    });
     return viewAs(dx, inShape);
   }
   const [fewRows, fewColumns] = [Math.ceil(c.inHeight / strideHeight), Math.ceil(c.inWidth / strideWidth)];
@@ -82,7 +102,13 @@ export function conv2dInputGradient(backend: WebGPUBackend, dy: tf.TensorInfo, f
     {
       key: 'conv2dInputGradient',
       a: { tensor: dy, aligned: four(outChannels), form: 'rows', place: 'pixelOf(i)', offset: 'over(row, s)' },
-      b: { tensor: filter, aligned: four(outChannels), form: 'rows', place: 'vec4i(i32(i * u.outChannels))', offset: 'row.x + i32(s * u.n * u.outChannels)' },
+      b: {
+        tensor: filter,
+        aligned: four(outChannels),
+        form: 'rows',
+        place: 'vec4i(i32(i * u.outChannels))',
+        offset: 'row.x + i32(s * u.n * u.outChannels)',
+      },
       m: strideHeight * strideWidth * c.batchSize * fewRows * fewColumns,
       n: inChannels,
       depth: 1,
@@ -116,7 +142,13 @@ fn pixelStart(p: vec4i) -> i32 {
 }
 
 /** dW, [filterHeight, filterWidth, inChannels, outChannels]. The caller owns it. */
-export function conv2dFilterGradient(backend: WebGPUBackend, x: tf.TensorInfo, dy: tf.TensorInfo, c: Window, tiles = prefersTiles(backend)): tf.TensorInfo {
+export function conv2dFilterGradient(
+  backend: WebGPUBackend,
+  x: tf.TensorInfo,
+  dy: tf.TensorInfo,
+  c: Window,
+  tiles: boolean = prefersTiles(backend),
+): tf.TensorInfo {
   const { inChannels, outChannels, filterHeight, filterWidth } = c;
   const shape = [filterHeight, filterWidth, inChannels, outChannels];
   if (isPointwise(c)) {
@@ -164,7 +196,9 @@ fn stretchOfX(s: u32, z: u32) -> vec2u {
     output: { shape: pieces === 1 ? shape : [pieces, ...shape], dtype: 'float32' as const },
   };
   if (pieces === 1) return multiply(backend, product, tiles);
-  return withTemporaries(backend, (temporary) => sumColumns(backend, temporary(multiply(backend, product, tiles)), 1, pieces, shape));
+  return withTemporaries(backend, (temporary) =>
+    sumColumns(backend, temporary(multiply(backend, product, tiles)), { outer: 1, rows: pieces, shape }),
+  );
 }
 
 const rowsOf = (x: tf.TensorInfo): number => tf.util.sizeFromShape(x.shape.slice(0, -1));

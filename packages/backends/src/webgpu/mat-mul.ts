@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { canActivate } from './activation.ts';
 import { type Attrs, input, type Kernels, type Stock, type WebGPUBackend, type WebGPUKernel, withTemporaries } from './backend.ts';
 import type { Uniform } from './dispatch.ts';
-import { enoughGroups, groupsOf, multiply, type Operand, prefersTiles } from './product.ts';
+import { enoughGroups, groupsOf, multiply, type Operand, type Product, prefersTiles } from './product.ts';
 import { sumColumns } from './sum-columns.ts';
 
 export interface MatMulOptions {
@@ -22,37 +22,43 @@ export interface MatMulOptions {
 /** K is cut no shorter. */
 const SHORTEST = 64;
 
-/** [...batch, m, k] x [...batch, k, n] -> [...batch, m, n], float32. The caller owns the result. */
-export function matMul(backend: WebGPUBackend, a: tf.TensorInfo, b: tf.TensorInfo, options: MatMulOptions = {}): tf.TensorInfo {
-  const { transposeA = false, transposeB = false, bias, activation, leakyreluAlpha, tiles = prefersTiles(backend) } = options;
+/** Sizes of a product, and where the matrices of a batch begin. */
+function sizesOf(a: tf.TensorInfo, b: tf.TensorInfo, transposeA: boolean, transposeB: boolean) {
   const [aBatch, bBatch] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
   const [aRows, aColumns] = a.shape.slice(-2) as [number, number];
   const [bRows, bColumns] = b.shape.slice(-2) as [number, number];
-  let [m, k] = transposeA ? [aColumns, aRows] : [aRows, aColumns];
+  const [m, k] = transposeA ? [aColumns, aRows] : [aRows, aColumns];
   const [kb, n] = transposeB ? [bColumns, bRows] : [bRows, bColumns];
   if (k !== kb)
     throw new Error(`[webgpu] matMul got inner sizes ${k} and ${kb} of shapes [${a.shape}] and [${b.shape}]; expected them equal`);
   const batch = tf.broadcast_util.assertAndGetBroadcastShape(aBatch, bBatch);
-  const shape = [...batch, m, n];
-  if (tf.util.sizeFromShape(shape) === 0 || k === 0) return withoutProduct(backend, shape, k === 0 && !!(bias || activation));
-  let depth = tf.util.sizeFromShape(batch);
-  let strides = batchStrides(batch, aBatch, bBatch, m * k, k * n);
-  if (!transposeA && tf.util.sizeFromShape(bBatch) === 1) [m, depth, strides] = [m * depth, 1, batchStrides([], [], [], 0, 0)]; // rows of a in one product
-  const groups = groupsOf(m, n, tiles) * depth;
-  const splits = bias || (activation && activation !== 'linear') ? 1 : Math.max(1, Math.min(Math.floor(k / SHORTEST), Math.floor(enoughGroups(tiles) / groups)));
-  const chunk = 4 * Math.ceil(k / splits / 4);
+  const depth = tf.util.sizeFromShape(batch);
+  const sizes = { m, k, n, depth, shape: [...batch, m, n], strides: batchStrides(batch, aBatch, bBatch, m * k, k * n) };
+  const one = !transposeA && tf.util.sizeFromShape(bBatch) === 1; // rows of a in one product
+  return one ? { ...sizes, m: m * depth, depth: 1, strides: batchStrides([], [], [], 0, 0) } : sizes;
+}
+
+const operand = (tensor: tf.TensorInfo, form: Operand['form'], start: string, width: string): Operand => ({
+  tensor,
+  aligned: tensor.shape.at(-1)! % 4 === 0,
+  ...(form === 'columns'
+    ? { form, place: `vec2u(${start} + s * u.chunk * ${width}, ${width})` }
+    : { form, place: `vec4i(i32(${start} + i * u.k))`, offset: 'row.x + i32(s * u.chunk)' }),
+});
+
+/** [...batch, m, k] x [...batch, k, n] -> [...batch, m, n], float32. The caller owns the result. */
+export function matMul(backend: WebGPUBackend, a: tf.TensorInfo, b: tf.TensorInfo, options: MatMulOptions = {}): tf.TensorInfo {
+  const { transposeA = false, transposeB = false, bias, activation = 'linear', tiles = prefersTiles(backend) } = options;
+  const { m, k, n, depth, shape, strides } = sizesOf(a, b, transposeA, transposeB);
+  const plain = !bias && activation === 'linear';
+  if (tf.util.sizeFromShape(shape) === 0 || k === 0) return withoutProduct(backend, shape, k === 0 && !plain);
+  const wanted = Math.min(Math.floor(k / SHORTEST), Math.floor(enoughGroups(tiles) / (groupsOf(m, n, tiles) * depth)));
+  const chunk = 4 * Math.ceil(k / (plain ? Math.max(1, wanted) : 1) / 4);
   const pieces = Math.ceil(k / chunk);
-  const operand = (tensor: tf.TensorInfo, transposed: boolean, start: string, width: number, inner: string): Operand => ({
-    tensor,
-    aligned: tensor.shape[tensor.shape.length - 1]! % 4 === 0,
-    ...(transposed
-      ? { form: 'columns' as const, place: `vec2u(${start} + s * u.chunk * ${inner}, ${inner})` }
-      : { form: 'rows' as const, place: `vec4i(i32(${start} + i * u.k))`, offset: 'row.x + i32(s * u.chunk)' }),
-  });
-  const product = {
+  const product: Product = {
     key: 'matMul',
-    a: operand(a, transposeA, 'batchOf(z).x', m, 'u.m'),
-    b: operand(b, !transposeB, 'batchOf(z).y', n, 'u.n'),
+    a: operand(a, transposeA ? 'columns' : 'rows', 'batchOf(z).x', 'u.m'),
+    b: operand(b, transposeB ? 'rows' : 'columns', 'batchOf(z).y', 'u.n'),
     m,
     n,
     depth: depth * pieces,
@@ -61,14 +67,16 @@ export function matMul(backend: WebGPUBackend, a: tf.TensorInfo, b: tf.TensorInf
     exact: k % 4 === 0,
     store: 'i32((((z % u.pieces) * (u.depth / u.pieces) + z / u.pieces) * u.m + m) * u.n)',
     functions: batchOf,
-    uniforms: { k: ['u32', k], chunk: ['u32', chunk], pieces: ['u32', pieces], ...strides } as { [name: string]: Uniform },
-    output: { shape: pieces === 1 ? shape : [pieces, ...shape], dtype: 'float32' as const },
+    uniforms: { k: ['u32', k], chunk: ['u32', chunk], pieces: ['u32', pieces], ...strides },
+    output: { shape: pieces === 1 ? shape : [pieces, ...shape], dtype: 'float32' },
     bias,
-    activation: activation ?? 'linear',
-    alpha: leakyreluAlpha ?? 0,
+    activation,
+    alpha: options.leakyreluAlpha ?? 0,
   };
   if (pieces === 1) return multiply(backend, product, tiles);
-  return withTemporaries(backend, (temporary) => sumColumns(backend, temporary(multiply(backend, product, tiles)), 1, pieces, shape));
+  return withTemporaries(backend, (temporary) =>
+    sumColumns(backend, temporary(multiply(backend, product, tiles)), { outer: 1, rows: pieces, shape }),
+  );
 }
 
 /** From z, which is batch · pieces + piece, to where the matrices of its batch begin; the three inner axes of the batch by name. */
@@ -79,7 +87,13 @@ fn batchOf(z: u32) -> vec2u {
   return vec2u(dot(i, vec4u(u.a0, u.a1, u.a2, u.a3)), dot(i, vec4u(u.b0, u.b1, u.b2, u.b3)));
 }`;
 
-function batchStrides(batch: number[], aBatch: number[], bBatch: number[], aSize: number, bSize: number): { readonly [name: string]: Uniform } {
+function batchStrides(
+  batch: number[],
+  aBatch: number[],
+  bBatch: number[],
+  aSize: number,
+  bSize: number,
+): { readonly [name: string]: Uniform } {
   const four = (shape: number[]): number[] => [...Array<number>(Math.max(0, 4 - shape.length)).fill(1), ...shape];
   const stridesOf = (shape: number[], size: number): number[] => {
     let stride = size;

@@ -16,6 +16,7 @@ export function pipelineOf(backend: WebGPUBackend, program: Program<string>): { 
   const key = `${program.key}\n${declarations}`;
   const known = cache.get(key);
   if (known) return { pipeline: known, isNew: false };
+  assertEnabled(backend, program);
   const pipeline = compile(backend, program.key, `${declarations}\n${program.code()}`);
   cache.set(key, pipeline);
   return { pipeline, isNew: true };
@@ -34,6 +35,21 @@ function declare({ enable = [], inputs, outputs, uniforms }: Program<string>): s
   }
   lines.push('fn flat(group: vec3u, groups: vec3u) -> u32 { return group.x + groups.x * (group.y + groups.y * group.z); }');
   return lines.join('\n');
+}
+
+/** The feature of the device that each extension needs, where their names differ. */
+const featureOf: { readonly [extension: string]: string } = {
+  f16: 'shader-f16',
+  chromium_experimental_subgroup_matrix: 'chromium-experimental-subgroup-matrix',
+  subgroup_size_control: 'subgroup-size-control',
+};
+
+function assertEnabled({ device }: WebGPUBackend, { key, enable = [] }: Program<string>): void {
+  const missing = enable.map((extension) => featureOf[extension] ?? extension).filter((feature) => !device.features.has(feature));
+  if (missing.length > 0)
+    throw new BackendError('not-available', key, `needs ${missing.join(', ')}, which this adapter lacks`, {
+      fix: 'Look at backend.device.features first, and run another kernel where it is missing',
+    });
 }
 
 /** WebGPU reports what is wrong with a shader later: the error then waits for the next kernel or read. */

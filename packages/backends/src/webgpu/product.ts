@@ -13,9 +13,9 @@
  * uniform. Sums are in a fixed order in both: the same input gives the same bits.
  */
 import type * as tf from '@tensorflow/tfjs-core';
+import { activate } from './activation.ts';
 import type { WebGPUBackend } from './backend.ts';
 import { dispatch, type Uniform } from './dispatch.ts';
-import { activate } from './activation.ts';
 
 /** The shader sees `row`, what `place` made of m (or n) and z once, and the segment `s`. */
 interface Rows {
@@ -73,7 +73,9 @@ const PITCH = TILE / 4 + 1;
 /** Whether the device is a GPU, and not a program on the CPU. */
 export function prefersTiles({ device }: WebGPUBackend): boolean {
   const { adapterInfo } = device as { adapterInfo?: { isFallbackAdapter?: boolean; description?: string; architecture?: string } };
-  return !(adapterInfo?.isFallbackAdapter || /llvmpipe|swiftshader|software/i.test(`${adapterInfo?.description} ${adapterInfo?.architecture}`));
+  return !(
+    adapterInfo?.isFallbackAdapter || /llvmpipe|swiftshader|software/i.test(`${adapterInfo?.description} ${adapterInfo?.architecture}`)
+  );
 }
 
 /** Work groups that keep the device busy. */
@@ -107,7 +109,14 @@ export function multiply(backend: WebGPUBackend, product: Product, tiles: boolea
       ...uniforms,
     },
     workgroups: tilesM * tilesN * depth,
-    code: () => [product.functions ?? '', operand('a', a, product.exact), operand('b', b, product.exact), shared(product, whole), tiles ? tiled(product) : direct(product)].join('\n'),
+    code: () =>
+      [
+        product.functions ?? '',
+        operand('a', a, product.exact),
+        operand('b', b, product.exact),
+        shared(product, whole),
+        tiles ? tiled(product) : direct(product),
+      ].join('\n'),
   }).c;
 }
 
@@ -121,7 +130,9 @@ function operand(name: 'a' | 'b', { aligned, ...at }: Operand, exact: boolean): 
   if (at.form === 'columns') {
     const run = (j: number): string => {
       const start = `at.x + (${last(j)}) * at.y`;
-      const value = aligned ? at4(`${start} + min(i, ${size} - 4)`) : `vec4f(${each((c) => `${name}[${start} + min(i + ${c}, ${size} - 1)]`)})`;
+      const value = aligned
+        ? at4(`${start} + min(i, ${size} - 4)`)
+        : `vec4f(${each((c) => `${name}[${start} + min(i + ${c}, ${size} - 1)]`)})`;
       return inside(j, value, 'vec4f()');
     };
     return `
@@ -131,9 +142,7 @@ fn load_${name}(at: vec2u, i: u32, k: u32, length: u32) -> mat4x4f { return mat4
   // A row that is not there is read at the buffer's beginning and then zeroed; a row beyond the last repeats it and is not stored.
   const run = (i: number): string => {
     const start = `u32(max(at[${i}], 0))`;
-    const value = aligned
-      ? at4(`${start} + k`)
-      : `vec4f(${each((j) => inside(j, `${name}[${start} + ${last(j)}]`, '0.0'))})`;
+    const value = aligned ? at4(`${start} + k`) : `vec4f(${each((j) => inside(j, `${name}[${start} + ${last(j)}]`, '0.0'))})`;
     return `select(vec4f(), ${value}, at[${i}] >= 0)`;
   };
   return `
@@ -160,14 +169,14 @@ fn put(m: u32, n: u32, z: u32, sum: vec4f) {
 }`;
 }
 
-const accumulators = Array.from({ length: ROWS }, (_, i) => i);
-/** Adds the outer products of four (or one) columns of a with rows of b. */
-const outer = (a: (j: number, half: number) => string, b: (j: number) => string, steps: number): string =>
-  Array.from({ length: steps }, (_, j) =>
-    accumulators.map((i) => `acc${i} = fma(vec4f(${a(j, i >> 2)}[${i & 3}]), ${b(j)}, acc${i});`).join(' '),
-  ).join('\n      ');
-const declareSums = accumulators.map((i) => `var acc${i} = vec4f();`).join(' ');
-const putAll = accumulators.map((i) => `put(m0 + ${i}, n0, z, acc${i});`).join(' ');
+const accumulators: readonly number[] = Array.from({ length: ROWS }, (_, i) => i);
+/** Adds the outer products of four columns of a with rows of b. `a` names a block of four rows at k + j. */
+const outer = (a: (j: number, block: number) => string, b: (j: number) => string): string =>
+  [0, 1, 2, 3]
+    .map((j) => accumulators.map((i) => `acc${i} = fma(vec4f(${a(j, i >> 2)}[${i & 3}]), ${b(j)}, acc${i});`).join(' '))
+    .join('\n      ');
+const declareSums: string = accumulators.map((i) => `var acc${i} = vec4f();`).join(' ');
+const putAll: string = accumulators.map((i) => `put(m0 + ${i}, n0, z, acc${i});`).join(' ');
 const position = `
   let index = flat(group, groups);
   let tileN = index % u.tilesN; let tileM = (index / u.tilesN) % u.tilesM; let z = index / (u.tilesN * u.tilesM);`;
@@ -177,31 +186,37 @@ const blockRows = (name: string, first: string, rows: string): string =>
 const blockAt = (name: string, rows: string): string => `vec4i(${[0, 1, 2, 3].map((i) => `offset_${name}(${rows}${i}, s)`).join(', ')})`;
 
 function direct({ a, b }: Product): string {
-  const before = `${a.form === 'rows' ? `${blockRows('a', 'm0', 'p')} ${blockRows('a', 'm0 + 4', 'q')}` : ''} ${b.form === 'rows' ? blockRows('b', 'n0', 'r') : ''}`;
-  const atA = a.form === 'rows' ? `let at0 = ${blockAt('a', 'p')}; let at1 = ${blockAt('a', 'q')};` : 'let at0 = place_a(s, z);';
-  const atB = b.form === 'rows' ? `let at2 = ${blockAt('b', 'r')};` : 'let at2 = place_b(s, z);';
-  const loads =
-    (a.form === 'rows'
-      ? 'let a0 = load_a(at0, k, length); let a1 = load_a(at1, k, length);'
-      : 'let a0 = load_a(at0, m0, k, length); let a1 = load_a(at0, m0 + 4, k, length);') +
-    (b.form === 'rows' ? 'let b0 = load_b(at2, k, length);' : 'let b0 = load_b(at2, n0, k, length);');
-  const absent = a.form === 'rows' ? 'if (all(max(at0, at1) < vec4i())) { continue; }' : '';
+  const blocks = accumulators.slice(0, ROWS / 4);
+  const places = a.form === 'rows' ? blocks.map((i) => blockRows('a', `m0 + ${4 * i}`, `a${i}row`)) : [];
+  const atA = a.form === 'rows' ? blocks.map((i) => `let at${i} = ${blockAt('a', `a${i}row`)};`).join(' ') : 'let at = place_a(s, z);';
+  const loadA = blocks.map(
+    (i) => `let a${i} = ${a.form === 'rows' ? `load_a(at${i}, k, length)` : `load_a(at, m0 + ${4 * i}, k, length)`};`,
+  );
+  const atB = b.form === 'rows' ? blockAt('b', 'brow') : 'place_b(s, z)';
+  const loadB = b.form === 'rows' ? 'load_b(atB, k, length)' : 'load_b(atB, n0, k, length)';
+  const absent = blocks.map((i) => `all(at${i} < vec4i())`).join(' && ');
   return `
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   ${position}
   if (z >= u.depth) { return; }
   let m0 = tileM * ${ROWS}; let n0 = (tileN * ${LANES} + local) * ${COLUMNS};
-  ${before}
+  ${places.join('\n  ')}
+  ${b.form === 'rows' ? blockRows('b', 'n0', 'brow') : ''}
   ${declareSums}
   let range = segments(z);
   for (var s = range.x; s < range.y; s++) {
     let length = lengthOf(s, z);
-    ${atA} ${atB}
-    ${absent}
+    ${atA}
+    ${a.form === 'rows' ? `if (${absent}) { continue; }` : ''}
+    let atB = ${atB};
     for (var k = 0u; k < length; k += 4) {
-      ${loads}
-      ${outer((j, half) => `a${half}[${j}]`, (j) => `b0[${j}]`, 4)}
+      ${loadA.join(' ')}
+      let b0 = ${loadB};
+      ${outer(
+        (j, block) => `a${block}[${j}]`,
+        (j) => `b0[${j}]`,
+      )}
     }
   }
   ${putAll}
@@ -255,7 +270,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       workgroupBarrier();
       for (var k = 0u; k < ${STEP}; k += 4) {
         ${[0, 1, 2, 3].map((j) => `let a${j}0 = tileA[(k + ${j}) * ${PITCH} + ty * 2]; let a${j}1 = tileA[(k + ${j}) * ${PITCH} + ty * 2 + 1]; let b${j} = tileB[(k + ${j}) * ${PITCH} + tx];`).join('\n        ')}
-      ${outer((j, half) => `a${j}${half}`, (j) => `b${j}`, 4)}
+      ${outer(
+        (j, half) => `a${j}${half}`,
+        (j) => `b${j}`,
+      )}
       }
       workgroupBarrier();
     }

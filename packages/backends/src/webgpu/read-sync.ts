@@ -46,11 +46,10 @@ export function readBuffer(backend: WebGPUBackend, buffer: GpuBuffer, dtype: tf.
   return tf.util.convertBackendValuesAndArrayBuffer(values, dtype);
 }
 
-const pause = new Int32Array(new SharedArrayBuffer(4));
-
 /** Lets Dawn deliver until `done`. What it would hand to setImmediate meanwhile waits: one is enough, however often we ask. */
 function deliverUntil(done: () => boolean): void {
   const { setImmediate } = globalThis;
+  const never = new Int32Array(new SharedArrayBuffer(4));
   let next: Deliver | undefined;
   globalThis.setImmediate = ((f: Deliver) => {
     next = f;
@@ -58,7 +57,7 @@ function deliverUntil(done: () => boolean): void {
   try {
     for (let turn = 0; !done(); turn++) {
       deliver!();
-      if (turn > 100) Atomics.wait(pause, 0, 0, 0.2); // ms
+      if (turn > 100) Atomics.wait(never, 0, 0, 0.2); // milliseconds
     }
   } finally {
     globalThis.setImmediate = setImmediate;

@@ -1,10 +1,9 @@
 /**
- * Sums over outer axes where they lie: x as [outer, rows, columns], summed over rows, without transposing x as tfjs does. Two passes
- * where the rows are many: strips of rows first, then the strips; always in the same order.
+ * Sums over outer axes where they lie: [outer, rows, columns], summed over rows, without the transpose that tfjs makes. Two passes where the
+ * rows are many, strips of rows first and then the strips, so always in the same order.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import type { WebGPUBackend } from './backend.ts';
-import { withTemporaries } from './backend.ts';
+import { type WebGPUBackend, withTemporaries } from './backend.ts';
 import { dispatch } from './dispatch.ts';
 import { prefersTiles } from './product.ts';
 
@@ -12,56 +11,78 @@ const LANES = 32;
 /** A thread sums no fewer rows, unless there are no more. */
 const SHORTEST = 32;
 
-/** [outer, rows, columns] -> [outer, columns], returned as `shape`; each sum is multiplied by `scale`. Float32. The caller owns the result. */
-export function sumColumns(
-  backend: WebGPUBackend,
-  x: tf.TensorInfo,
-  outer: number,
-  rows: number,
-  shape: number[],
-  scale = 1,
-): tf.TensorInfo {
-  const size = tf.util.sizeFromShape(shape);
-  const columns = size / outer;
+export interface ColumnSum {
+  readonly outer: number;
+  readonly rows: number;
+  /** Of the result; its size is outer · columns. */
+  readonly shape: readonly number[];
+  /** Each sum is multiplied by it. @default 1 */
+  readonly scale?: number;
+  /** What is summed: WGSL of `x[at]`, `at`, and `column`, the place in an input of one row. @default x[at] */
+  readonly term?: string;
+  /** The result: WGSL of `sum` and `column`. @default sum */
+  readonly finish?: string;
+  /** Tensors that `term` or `finish` read by name: as large as x, or one row of it. */
+  readonly beside?: { readonly [name: string]: tf.TensorInfo };
+  readonly epsilon?: number;
+}
+
+/** Float32. The caller owns the result. */
+export function sumColumns(backend: WebGPUBackend, x: tf.TensorInfo, options: ColumnSum): tf.TensorInfo {
+  const { outer, rows, shape, scale = 1, term = 'x[at]', finish = 'sum', beside = {}, epsilon = 0 } = options;
+  const columns = tf.util.sizeFromShape([...shape]) / outer;
   const width = columns % 4 === 0 ? 4 : 1;
-  const threads = size / width;
-  const wanted = Math.floor((prefersTiles(backend) ? 65536 : 512) / threads);
+  const type = width === 4 ? 'vec4f' : 'f32';
+  const wanted = Math.floor(((prefersTiles(backend) ? 65536 : 512) * width) / (outer * columns));
   const strips = Math.max(1, Math.min(wanted, Math.floor(rows / SHORTEST)));
   const height = Math.ceil(rows / strips);
-  const pass = (source: tf.TensorInfo, count: number, each: number, pieces: number, target: number[], factor: number): tf.TensorInfo =>
-    dispatch(backend, {
-      key: 'sumColumns',
-      inputs: { x: [source, width === 4 ? 'vec4f' : 'f32'] },
-      outputs: { y: [{ shape: target, dtype: 'float32' }, width === 4 ? 'vec4f' : 'f32'] },
+  const pieces = Math.ceil(rows / height);
+  const pass = (
+    source: tf.TensorInfo,
+    count: number,
+    each: number,
+    to: readonly number[],
+    what: { term: string; finish: string; factor: number },
+  ) => {
+    const parts = Math.ceil(count / each);
+    const read = Object.entries(beside).filter(([name]) => new RegExp(`\\b${name}\\b`).test(what.term + what.finish));
+    return dispatch(backend, {
+      key: `sumColumns ${what.term} ${what.finish}`,
+      inputs: { x: [source, type], ...Object.fromEntries(read.map(([name, tensor]) => [name, [tensor, type] as const])) },
+      outputs: { y: [{ shape: to, dtype: 'float32' }, type] },
       uniforms: {
         rows: ['u32', count],
         each: ['u32', each],
-        pieces: ['u32', pieces],
+        parts: ['u32', parts],
         columns: ['u32', columns / width],
-        size: ['u32', outer * pieces * (columns / width)],
-        factor: ['f32', factor],
+        size: ['u32', (outer * parts * columns) / width],
+        factor: ['f32', what.factor],
+        epsilon: ['f32', epsilon],
       },
-      workgroups: Math.ceil((outer * pieces * columns) / width / LANES),
-      code: () => code(width === 4 ? 'vec4f' : 'f32'),
+      workgroups: Math.ceil((outer * parts * columns) / width / LANES),
+      code: () => code(type, what.term, what.finish),
     }).y;
-  const pieces = Math.ceil(rows / height);
-  if (pieces === 1) return pass(x, rows, rows, 1, shape, scale);
-  return withTemporaries(backend, (temporary) =>
-    pass(temporary(pass(x, rows, height, pieces, [outer, pieces, columns], 1)), pieces, pieces, 1, shape, scale),
-  );
+  };
+  if (pieces === 1) return pass(x, rows, rows, shape, { term, finish, factor: scale });
+  return withTemporaries(backend, (temporary) => {
+    const sums = temporary(pass(x, rows, height, [outer, pieces, columns], { term, finish: 'sum', factor: 1 }));
+    return pass(sums, pieces, pieces, shape, { term: 'x[at]', finish, factor: scale });
+  });
 }
 
-const code = (type: string): string => `
+const code = (type: string, term: string, finish: string): string => `
+fn term(at: u32, column: u32) -> ${type} { return ${term}; }
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let i = flat(group, groups) * ${LANES} + local;
   if (i >= u.size) { return; }
-  let column = i % u.columns; let piece = (i / u.columns) % u.pieces; let outer = i / (u.columns * u.pieces);
-  let first = piece * u.each; let last = min(first + u.each, u.rows);
+  let column = i % u.columns; let part = (i / u.columns) % u.parts; let outer = i / (u.columns * u.parts);
+  let first = part * u.each; let last = min(first + u.each, u.rows);
   var at = (outer * u.rows + first) * u.columns + column;
   var even = ${type}(); var odd = ${type}();
   var row = first;
-  for (; row + 1 < last; row += 2) { even += x[at]; odd += x[at + u.columns]; at += 2 * u.columns; }
-  if (row < last) { even += x[at]; }
-  y[i] = (even + odd) * u.factor;
+  for (; row + 1 < last; row += 2) { even += term(at, column); odd += term(at + u.columns, column); at += 2 * u.columns; }
+  if (row < last) { even += term(at, column); }
+  let sum = (even + odd) * u.factor;
+  y[i] = ${finish};
 }`;

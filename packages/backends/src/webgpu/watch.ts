@@ -19,7 +19,14 @@ export function watch(backend: WebGPUBackend): void {
     const next = outOfMemory
       ? 'Values computed since then are lost: restore the last saved adapter, then use a smaller batch, or keep less for backward (explain() says what)'
       : 'Values computed since then are wrong. This is a defect of the kernel: please report it';
-    fail(backend, new BackendError(outOfMemory ? 'out-of-memory' : 'kernel-failed', 'webgpu', `${event.error.message}. ${next}`));
+    fail(
+      backend,
+      new BackendError(
+        outOfMemory ? 'out-of-memory' : 'kernel-failed',
+        'webgpu',
+        `${event.error.message.trim().replace(/\.$/, '')}. ${next}`,
+      ),
+    );
   });
   watchReads(backend);
 }

@@ -2,7 +2,7 @@
 import { finetune, measure, restore } from '@leantune/core';
 import { describeOn, memoryFile } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test, vi } from 'vitest';
 import { useBackend } from '../../src/index.ts';
 import { poolUse, type WebGPUBackend } from '../../src/webgpu/index.ts';
 
@@ -68,6 +68,52 @@ await describeOn('webgpu', () => {
     expect([...(await valuesOf(model.getWeights())), ...(await slots())]).toEqual(before);
     tuned.minimize(loss(-1), optimizer).dispose();
     expect([...(await valuesOf(model.getWeights()))]).not.toEqual(before.slice(0, model.getWeights().length));
+    tuned.dispose();
+    tf.dispose([x, y]);
+    model.dispose();
+  });
+
+  test('where values are read through canvases, as in pages, a loss that is not finite is told by the step after it', async () => {
+    vi.stubGlobal('OffscreenCanvas', class {});
+    const w = tf.variable(tf.ones([2]));
+    const tuned = finetune({ w }, []);
+    const optimizer = tuned.optimizer(tf.train.sgd(0.1));
+    const step = (scale: number) => tuned.minimize(() => tf.mul(tf.sum(w), scale) as tf.Scalar, optimizer).dispose();
+    const before = tf.memory().numTensors;
+    step(Number.NaN);
+    await vi.waitFor(() => expect(tf.memory().numTensors).toBe(before));
+    expect(() => step(1)).toThrow(/the loss of an earlier step was NaN\. .*restore the last saved adapter/);
+    w.assign(tf.tidy(() => tf.ones([2])));
+    step(1);
+    expect([...(await w.data())].map((value) => value.toFixed(3))).toEqual(['0.900', '0.900']);
+    vi.unstubAllGlobals();
+    tuned.dispose();
+    w.dispose();
+  });
+
+  test('what fails on the GPU amid a step, reported late, moves no weight', async () => {
+    const [model, { x, y }] = [convNet(), batch()];
+    const tuned = finetune(model, []);
+    const optimizer = tuned.optimizer(tf.train.adam(0.01));
+    const { device } = tf.backend() as WebGPUBackend;
+    const step = (fault: () => unknown) =>
+      tuned.minimize(() => {
+        fault();
+        return tf.losses.softmaxCrossEntropy(y, model.apply(x, { training: true }) as tf.Tensor) as tf.Scalar;
+      }, optimizer);
+    step(() => {}).dispose();
+    const before = await valuesOf(model.getWeights());
+    const invalid = () => device.createBuffer({ size: 16, usage: 0xff });
+    expect(() => step(invalid)).toThrow(expect.objectContaining({ code: 'kernel-failed' }));
+    expect(await valuesOf(model.getWeights())).toEqual(before);
+    const outOfMemory = () => {
+      const error = new GPUOutOfMemoryError('no memory');
+      (device as unknown as EventTarget).dispatchEvent(new GPUUncapturedErrorEvent('uncapturederror', { error }));
+    };
+    expect(() => step(outOfMemory)).toThrow(/^\[webgpu\] no memory\. Values computed since then are lost: restore the last saved adapter/);
+    expect(await valuesOf(model.getWeights())).toEqual(before);
+    step(() => {}).dispose();
+    expect(await valuesOf(model.getWeights())).not.toEqual(before);
     tuned.dispose();
     tf.dispose([x, y]);
     model.dispose();

@@ -4,6 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { einsum } from './einsum.ts';
+import { fused } from './fused.ts';
 
 /** The values a gradient reads by name; every other input and output (`y`) is there as a shape only. */
 export type Values = { readonly [name: string]: tf.Tensor };
@@ -66,18 +67,26 @@ const batchNorm = (): InputGradients => {
   const scaled = (dy: tf.Tensor, v: Values) => (v['scale'] ? tf.mul(dy, v['scale']) : dy);
   const perChannel = (x: tf.Tensor, { mean }: Values) => reduceTo(x, mean!.shape);
   const centered = (v: Values) => tf.sub(v['x']!, v['mean']!);
+  const of = (input: string, reads: string[], ops: InputGradient[1]): InputGradient => [
+    reads,
+    (dy, v, attrs) => {
+      const ofChannels = ['mean', 'variance', 'scale', 'offset'].every((name) => !v[name] || v[name].size === dy.shape.at(-1));
+      if (!ofChannels) return ops(dy, v, attrs);
+      const inputs = { dy, ...Object.fromEntries(reads.map((name) => [name, v[name]])) };
+      return fused('FusedBatchNormGrad', inputs, { of: input, shape: v[input]!.shape, ...attrs }, () => ops(dy, v, attrs));
+    },
+  ];
   return {
-    x: [['variance', 'scale'], (dy, v, attrs) => scaled(tf.mul(dy, inverse(v, attrs)), v)],
-    mean: [['variance', 'scale'], (dy, v, attrs) => perChannel(tf.mul(tf.mul(inverse(v, attrs), tf.scalar(-1)), scaled(dy, v)), v)],
-    variance: [
-      ['x', 'mean', 'variance', 'scale'],
-      (dy, v, attrs) => {
-        const r = inverse(v, attrs);
-        const minusHalfRCube = tf.mul(tf.mul(tf.mul(r, r), r), tf.scalar(-0.5));
-        return perChannel(tf.mul(tf.mul(minusHalfRCube, centered(v)), scaled(dy, v)), v);
-      },
-    ],
-    scale: [['x', 'mean', 'variance'], (dy, v, attrs) => perChannel(tf.mul(dy, tf.mul(centered(v), inverse(v, attrs))), v)],
+    x: of('x', ['variance', 'scale'], (dy, v, attrs) => scaled(tf.mul(dy, inverse(v, attrs)), v)),
+    mean: of('mean', ['variance', 'scale'], (dy, v, attrs) =>
+      perChannel(tf.mul(tf.mul(inverse(v, attrs), tf.scalar(-1)), scaled(dy, v)), v),
+    ),
+    variance: of('variance', ['x', 'mean', 'variance', 'scale'], (dy, v, attrs) => {
+      const r = inverse(v, attrs);
+      const minusHalfRCube = tf.mul(tf.mul(tf.mul(r, r), r), tf.scalar(-0.5));
+      return perChannel(tf.mul(tf.mul(minusHalfRCube, centered(v)), scaled(dy, v)), v);
+    }),
+    scale: of('scale', ['x', 'mean', 'variance'], (dy, v, attrs) => perChannel(tf.mul(dy, tf.mul(centered(v), inverse(v, attrs))), v)),
     offset: [[], (dy, v) => perChannel(dy, v)],
   };
 };
@@ -113,12 +122,18 @@ export const rules: { readonly [kernel: string]: InputGradients } = {
   FusedBatchNorm: batchNorm(),
   FusedConv2D: likeConv2D('Conv2D'),
   FusedDepthwiseConv2D: likeConv2D('DepthwiseConv2dNative'),
-  // With batchDims tfjs splits x, of which it uses the shapes of the parts alone.
+  // tfjs transposes dy and the result, which for the first axis changes nothing. With batchDims it splits x, of which it uses the shapes
+  // of the parts alone.
   GatherV2: {
     x: [
       ['indices'],
-      (dy, v, attrs) =>
-        stockGradient('GatherV2', 'x', dy, [attrs.batchDims === 1 ? tf.zeros(v['x']!.shape) : v['x']!, v['indices']!], attrs),
+      (dy, { x, indices }, attrs) => {
+        if (!attrs.batchDims && tf.util.parseAxisParam(attrs.axis, x!.shape)[0] === 0) {
+          const rows = tf.reshape(dy, [indices!.size, ...x!.shape.slice(1)]);
+          return tf.unsortedSegmentSum(rows, tf.reshape(indices!, [indices!.size]), x!.shape[0]!);
+        }
+        return stockGradient('GatherV2', 'x', dy, [attrs.batchDims === 1 ? tf.zeros(x!.shape) : x!, indices!], attrs);
+      },
     ],
     indices: [[], (_, v) => tf.zeros(v['indices']!.shape)],
   },
@@ -153,6 +168,15 @@ export const rules: { readonly [kernel: string]: InputGradients } = {
   },
   ResizeBilinear: resized('ResizeBilinear'),
   ResizeNearestNeighbor: resized('ResizeNearestNeighbor'),
+  Softmax: {
+    logits: [
+      ['y'],
+      (dy, { y }, attrs) => {
+        const ops = () => stockGradient('Softmax', 'logits', dy, [y!], attrs);
+        return [-1, y!.rank - 1].includes(attrs.dim) ? fused('SoftmaxGrad', { dy, y }, {}, ops) : ops();
+      },
+    ],
+  },
   // tfjs leaves out that a mean is broadcast, as in layer norm by Keras.
   SquaredDifference: {
     a: [['a', 'b'], (dy, { a, b }) => reduceTo(tf.mul(dy, tf.mul(tf.scalar(2), tf.sub(a!, b!))), a!.shape)],

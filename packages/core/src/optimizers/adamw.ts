@@ -6,9 +6,11 @@
  *
  * Loshchilov & Hutter 2017, arXiv 1711.05101, in the form and with the defaults of torch.optim.AdamW. Different from tf.train.adam:
  * the corrections come from the step count in double precision, so a resumed run repeats an uninterrupted one bit for bit, and
- * temporaries are freed per variable, at most four of its size at a time, where tf.train.adam holds those of all variables at once.
+ * temporaries are freed per variable, at most four of its size at a time, where tf.train.adam holds those of all variables at once. On
+ * a backend with a kernel `AdamWUpdate` the step is made in place.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { updatedInPlace } from '../autograd/fused.ts';
 import { FinetuneError } from '../errors.ts';
 import { markState } from '../memory/probe.ts';
 import { dropRows } from './drop-rows.ts';
@@ -101,12 +103,14 @@ export class AdamW extends tf.Optimizer {
     const t = this.iterations + 1;
     const correction = Math.sqrt(1 - beta2 ** t);
     const shrink = decay(variable.name) ? 1 - eta * weightDecay : 1;
+    const attrs = { beta1, beta2, correction, epsilon, shrink, rate: eta / (1 - beta1 ** t) };
+    if (updatedInPlace('AdamWUpdate', { variable, m, v }, { gradient }, attrs)) return;
     const assign = (target: tf.Variable, value: () => tf.Tensor): void => tf.tidy(() => target.assign(tf.tidy(value)));
     assign(m, () => tf.add(tf.mul(m, beta1), tf.mul(gradient, 1 - beta1)));
     assign(v, () => tf.add(tf.mul(v, beta2), tf.mul(tf.square(gradient), 1 - beta2)));
     assign(variable, () => {
       const denominator = tf.tidy(() => tf.add(tf.div(tf.sqrt(v), correction), epsilon));
-      const step = tf.tidy(() => tf.mul(tf.div(m, denominator), eta / (1 - beta1 ** t)));
+      const step = tf.tidy(() => tf.mul(tf.div(m, denominator), attrs.rate));
       denominator.dispose();
       return tf.sub(tf.mul(variable, shrink), step);
     });

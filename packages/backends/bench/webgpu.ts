@@ -1,0 +1,114 @@
+/**
+ * Times stock tfjs and LeanTune on one WebGPU adapter, side by side in one process: training steps with Adam, and products of matrices.
+ * Stock: tfjs's kernels, `tf.variableGrads`, `tf.train.adam`. LeanTune: our kernels, `valueAndGrads`, `adamW` without decay, which
+ * computes the same.
+ *
+ *   npx tsx --conditions=@leantune/source packages/backends/bench/webgpu.ts > benchmarks/webgpu/results/lavapipe.json
+ *
+ * A time is the least of interleaved runs: in milliseconds, and in CPU seconds of the process, which for an adapter that runs on the CPU is
+ * the work done, whatever else the machine does.
+ */
+import { adamW, valueAndGrads } from '@leantune/core';
+import * as tf from '@tensorflow/tfjs';
+import '@tensorflow/tfjs-backend-webgpu';
+import { cpus } from 'node:os';
+import { makeSubject, type Subject } from '../../../benchmarks/models/subject.ts';
+import { useBackend } from '../src/index.ts';
+import type { WebGPUBackend } from '../src/webgpu/index.ts';
+
+const tfjs = tf.getKernelsForBackend('webgpu') ?? [];
+await useBackend('webgpu');
+const leantune = tf.getKernelsForBackend('webgpu') ?? [];
+
+type Engine = 'stock' | 'leantune';
+function useKernels(engine: Engine): void {
+  for (const { kernelName } of tf.getKernelsForBackend('webgpu') ?? []) tf.unregisterKernel(kernelName, 'webgpu');
+  for (const kernel of engine === 'stock' ? tfjs : leantune) tf.registerKernel(kernel);
+}
+
+interface Times {
+  milliseconds: number;
+  cpuSeconds: number;
+}
+/** Least of `runs`, in turns, after one in which shaders are compiled. */
+async function compare(f: { readonly [engine in Engine]: () => Promise<unknown> }, runs: number) {
+  const best: { [engine in Engine]: Times } = {
+    stock: { milliseconds: Number.POSITIVE_INFINITY, cpuSeconds: Number.POSITIVE_INFINITY },
+    leantune: { milliseconds: Number.POSITIVE_INFINITY, cpuSeconds: Number.POSITIVE_INFINITY },
+  };
+  for (let i = -1; i < runs; i++)
+    for (const engine of ['stock', 'leantune'] as const) {
+      useKernels(engine);
+      const [start, cpu] = [performance.now(), process.cpuUsage()];
+      await f[engine]();
+      const [milliseconds, { user, system }] = [performance.now() - start, process.cpuUsage(cpu)];
+      if (i < 0) continue;
+      best[engine].milliseconds = Math.min(best[engine].milliseconds, Math.round(milliseconds));
+      best[engine].cpuSeconds = Math.min(best[engine].cpuSeconds, Number(((user + system) / 1e6).toPrecision(3)));
+    }
+  const ratio = (key: keyof Times): number => Number((best.stock[key] / best.leantune[key]).toPrecision(3));
+  return { ...best, timesAsFast: { milliseconds: ratio('milliseconds'), cpuSeconds: ratio('cpuSeconds') } };
+}
+
+const models = [
+  { title: 'MobileNetV2, width 0.5, 64 px, batch 4', batch: 4, spec: { name: 'mobilenet-v2', size: 64, width: 0.5, classes: 10 } },
+  { title: 'ResNet-50, width 0.5, 64 px, batch 2', batch: 2, spec: { name: 'resnet-50', size: 64, width: 0.5, classes: 10 } },
+  {
+    title: 'transformer block of 256, 64 tokens, batch 4',
+    batch: 4,
+    spec: { name: 'encoder', layers: 1, width: 256, heads: 4, inner: 1024, vocabulary: 2000, tokens: 64, classes: 6 },
+  },
+] as const;
+
+function lossOf(subject: Subject): () => tf.Scalar {
+  if (subject.kind === 'function') return () => subject.loss((block, x) => tf.tidy(() => block(x)));
+  return () => tf.losses.softmaxCrossEntropy(subject.y, subject.model.apply(subject.x, { training: true }) as tf.Tensor) as tf.Scalar;
+}
+
+async function trainingStep({ title, spec, batch }: (typeof models)[number]) {
+  const subjects = { stock: makeSubject(spec, batch, 17), leantune: makeSubject(spec, batch, 17) };
+  const optimizers = { stock: tf.train.adam(1e-4), leantune: adamW({ learningRate: 1e-4, weightDecay: 0 }) };
+  const losses: { [engine in Engine]: number[] } = { stock: [], leantune: [] };
+  const step = (engine: Engine) => async () => {
+    const variables = subjects[engine].weights.filter(({ trainable }) => trainable).map(({ variable }) => variable);
+    const [differentiate, loss] = [engine === 'stock' ? tf.variableGrads : valueAndGrads, lossOf(subjects[engine])];
+    const { value, grads } = differentiate(loss, variables);
+    optimizers[engine].applyGradients(Object.entries(grads).map(([name, tensor]) => ({ name, tensor })));
+    losses[engine].push((await value.data())[0] as number);
+    await (variables.at(-1) as tf.Variable).data();
+    tf.dispose([value, grads]);
+  };
+  const times = await compare({ stock: step('stock'), leantune: step('leantune') }, 2);
+  return { title, ...times, losses };
+}
+
+async function product(transposeA: boolean, transposeB: boolean) {
+  const [a, b] = [tf.randomNormal([512, 512], 0, 1, 'float32', 1), tf.randomNormal([512, 512], 0, 1, 'float32', 2)];
+  const run = async (): Promise<void> => {
+    const y = tf.matMul(a as tf.Tensor2D, b as tf.Tensor2D, transposeA, transposeB);
+    await y.data();
+    y.dispose();
+  };
+  const times = await compare({ stock: run, leantune: run }, 4);
+  tf.dispose([a, b]);
+  return { title: `matMul ${transposeA ? 'T' : 'N'}${transposeB ? 'T' : 'N'} 512`, ...times };
+}
+
+const { adapterInfo } = (tf.backend() as WebGPUBackend).device as unknown as { adapterInfo: { description: string } };
+const results: object[] = [];
+const done = (result: object): void => {
+  results.push(result);
+  console.error(JSON.stringify(result)); // as it goes
+};
+for (const [a, b] of [
+  [false, false],
+  [false, true],
+  [true, false],
+  [true, true],
+] as const)
+  done(await product(a, b)); // prettier-ignore
+for (const model of models) done(await trainingStep(model));
+const machine = { cpu: cpus()[0]?.model, cores: cpus().length };
+const versions = { node: process.version, tfjs: tf.version.tfjs };
+console.log(JSON.stringify({ date: new Date().toISOString(), adapter: adapterInfo.description, machine, versions, results }, null, 2));
+process.exit(0);

@@ -1,0 +1,33 @@
+/** Sum and Mean over axes that are not the last ones, such as the gradient of a bias: tfjs transposes the whole tensor first. */
+import * as tf from '@tensorflow/tfjs-core';
+import { input, type Kernels, type Stock, type WebGPUBackend, type WebGPUKernel } from './backend.ts';
+import { sumColumns } from './sum-columns.ts';
+
+export const reductions = (stock: Stock): Kernels => {
+  const reduce =
+    (kernel: string): WebGPUKernel =>
+    (inputs, attrs, backend) => {
+      const x = input(inputs, 'x');
+      const axes = tf.util.parseAxisParam(attrs['axis'], x.shape);
+      const shape = x.shape.flatMap((size, axis) => (axes.includes(axis) ? (attrs['keepDims'] ? [1] : []) : [size]));
+      if (x.dtype === 'float32' && tf.util.sizeFromShape(x.shape) === 0) return ofNothing(backend, shape, kernel);
+      // Axes of size 1 are there or not: what counts is whether the others are neighbours.
+      const wide = x.shape.flatMap((size, axis) => (size === 1 ? [] : [axis]));
+      const summed = wide.filter((axis) => axes.includes(axis));
+      const first = wide.indexOf(summed[0] ?? -1);
+      const between = wide.slice(first, first + summed.length);
+      const sizeOf = (list: number[]): number => list.reduce((n, axis) => n * x.shape[axis]!, 1);
+      const columns = sizeOf(wide.slice(first + summed.length));
+      const neighbours = summed.length > 0 && between.every((axis, i) => axis === summed[i]);
+      if (!neighbours || columns === 1 || x.dtype !== 'float32') return stock(kernel)(inputs, attrs, backend);
+      const rows = sizeOf(summed);
+      return sumColumns(backend, x, { outer: sizeOf(wide.slice(0, first)), rows, shape, scale: kernel === tf.Mean ? 1 / rows : 1 });
+    };
+  return { [tf.Sum]: reduce(tf.Sum), [tf.Mean]: reduce(tf.Mean) };
+};
+
+/** Sums of no elements are 0, means of none NaN. tfjs fails. */
+function ofNothing(backend: WebGPUBackend, shape: number[], kernel: string): tf.TensorInfo {
+  const values = new Float32Array(tf.util.sizeFromShape(shape)).fill(kernel === tf.Mean ? Number.NaN : 0);
+  return backend.makeTensorInfo(shape, 'float32', values);
+}

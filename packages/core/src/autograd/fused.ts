@@ -1,0 +1,36 @@
+/**
+ * Kernels that a backend may add to do in one pass what a gradient does in several ops. Core names the kernel, never the backend; where the
+ * current backend has none of that name, or a second derivative is being recorded, the ops run.
+ *
+ * | kernel | inputs | attributes | result |
+ * | --- | --- | --- | --- |
+ * | `SoftmaxGrad` | dy, y | | dx over the last axis |
+ * | `FusedBatchNormGrad` | dy, and what the gradient reads of x, mean, variance, scale, offset | of (an input's name), shape (its), varianceEpsilon | the gradient of that input; all but x have one value a channel |
+ * | `AdamWUpdate` | variable, m, v, gradient | beta1, beta2, correction, epsilon, shrink, rate | none: the first three change in place |
+ */
+import * as tf from '@tensorflow/tfjs-core';
+
+type Inputs = { readonly [name: string]: tf.Tensor | undefined };
+
+/** `kernel` where the current backend has it, else `ops`. The caller owns the result. */
+export function fused(kernel: string, inputs: Inputs, attrs: tf.NamedAttrMap, ops: () => tf.Tensor): tf.Tensor {
+  const floats = Object.values(inputs).every((x) => x === undefined || x.dtype === 'float32');
+  if (!floats || tf.engine().state.gradientDepth > 0 || !tf.getKernel(kernel, tf.getBackend())) return ops();
+  return tf.engine().runKernel(kernel, inputs as tf.NamedTensorMap, attrs);
+}
+
+/**
+ * Lets `kernel` change tensors in place, where the current backend has it and every tensor of `changed` is the only one on its data.
+ * @returns whether it did
+ */
+export function updatedInPlace(kernel: string, changed: tf.NamedTensorMap, read: tf.NamedTensorMap, attrs: tf.NamedAttrMap): boolean {
+  const config = tf.getKernel(kernel, tf.getBackend());
+  if (!config) return false;
+  const backend = tf.backend();
+  const { tensorInfo } = tf.engine().state;
+  const alone = (x: tf.Tensor): boolean => tensorInfo.get(x.dataId)?.backend === backend && backend.refCount(x.dataId) === 1;
+  if (!Object.values(changed).every((x) => x.dtype === 'float32' && alone(x))) return false;
+  if (!Object.values(read).every((x) => x.dtype === 'float32' && tensorInfo.get(x.dataId)?.backend === backend)) return false;
+  config.kernelFunc({ inputs: { ...changed, ...read }, attrs, backend });
+  return true;
+}
