@@ -53,7 +53,7 @@ function encoder(): Ready {
   const model = fromConfig(config, { task: 'sequence-classification', labels: classes });
   const ids = tf.randomUniform([batch, tokens], 0, vocabulary, 'int32', 5);
   const mask = tf.ones([batch, tokens], 'int32');
-  const y = tf.oneHot(tf.range(0, batch, 1, 'int32').mod(classes).toInt(), classes);
+  const y = tf.oneHot(tf.mod(tf.range(0, batch, 1, 'int32'), tf.scalar(classes, 'int32')) as tf.Tensor1D, classes);
   const loss = () =>
     tf.tidy(() => tf.losses.softmaxCrossEntropy(y, model.apply([ids, mask], { training: true }) as tf.Tensor) as tf.Scalar);
   const stock = () => {
@@ -68,7 +68,7 @@ function encoder(): Ready {
 }
 
 function resNet(): Ready {
-  const subject = makeSubject({ name: 'resnet-50', size: 96, classes: 10 } as never, batch, 1);
+  const subject = makeSubject({ name: 'resnet-50', size: 96, width: 1, classes: 10 }, batch, 1);
   if (subject.kind !== 'layers') throw new Error('[memory] ResNet-50 is a LayersModel');
   const { model, x, y } = subject;
   const loss = () => tf.tidy(() => metrics.categoricalCrossentropy(y, model.apply(x, { training: true }) as tf.Tensor).mean() as tf.Scalar);
