@@ -93,11 +93,11 @@ export class Tape implements Recorder {
     if (wanted.length === 0 || constant.has(kernel)) return;
     const fused = this.#fusing?.find(kernel, inputs, attrs, layer);
     const run = fused
-      ? { ...fused, outputs, attrs, wanted: Object.keys(fused.inputs).filter((name) => this.#slots.has(fused.inputs[name]!.id)), layer }
+      ? { ...fused, outputs, attrs, wanted: Object.keys(fused.slots), layer }
       : { kernel, inputs, outputs, attrs, wanted, layer };
     const rule = fused?.rule ?? first(this.extra.gradients ?? [], (gradients) => gradients[kernel]) ?? kernelRule(kernel);
     const [held, pull, values] = rule ? this.#byRule(rule, run) : this.#byInput(run);
-    const node = this.#push(run.kernel, run.inputs, outputs, held, pull, !rule, values);
+    const node = this.#push(run.kernel, run.inputs, outputs, held, pull, !rule, values, fused?.slots);
     this.#fusing?.add(node, outputs);
   }
 
@@ -196,9 +196,10 @@ export class Tape implements Recorder {
     pull: Node['pull'],
     own = false,
     values: Node['values'] = new Map(),
+    slots: { readonly [input: string]: Slot } = {},
   ): Node {
     const wanted = Object.entries(inputs).flatMap(([name, { id }]) => {
-      const slot = this.#slots.get(id);
+      const slot = slots[name] ?? this.#slots.get(id);
       return slot ? [[name, slot] as const] : [];
     });
     const made = outputs.map(({ id, shape, dtype }) => {
