@@ -4,7 +4,9 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { registerKernels } from '../kernels.ts';
+import { activationGradients } from './activation-gradients.ts';
 import { optimizers } from './adamw.ts';
+import { batchNormGradients } from './batch-norm-gradient.ts';
 import type { TensorflowBackend } from './binding.ts';
 import { convs } from './conv.ts';
 import { pools } from './pool.ts';
@@ -35,5 +37,9 @@ export { guardMemory } from './out-of-memory.ts';
  * `@tensorflow/tfjs-node` or `-node-gpu` must have been imported; `useBackend('tensorflow')` does both.
  */
 export function registerTensorflowKernels(): void {
-  registerKernels<TensorflowBackend, tf.TensorInfo>('tensorflow', [optimizers], [zeros, rounds, steps, convs, pools]);
+  registerKernels<TensorflowBackend, tf.TensorInfo>(
+    'tensorflow',
+    [activationGradients, batchNormGradients, optimizers],
+    [zeros, rounds, steps, convs, pools],
+  );
 }

@@ -1,65 +1,21 @@
 /** What core's gradient rules and optimizer get from fused kernels of webgpu is what they get from ops on cpu. */
-import { adamW, valueAndGrads } from '@leantune/core';
+import { adamW } from '@leantune/core';
 import { describeOn } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, expect, test } from 'vitest';
 import { useBackend } from '../../src/index.ts';
 import { distance, random } from '../compare.ts';
+import { batchNormLoss, batchNormVariables, expectGradientsOfCpu, read, variable } from '../fused-gradients.ts';
 
-const variable = (shape: number[], seed: number) => tf.tidy(() => tf.variable(tf.tensor(random(shape, seed).data, shape)));
-const read = (tensors: readonly tf.Tensor[]) => Promise.all(tensors.map(async (t) => Array.from(await t.data())));
-
-/** Names of the kernels that ran during `f`, and its result. */
-async function namesOf<T>(f: () => Promise<T>): Promise<{ result: T; names: Set<string> }> {
-  let result!: T;
-  const names = new Set<string>();
-  const { runKernel } = tf.engine();
-  tf.engine().runKernel = ((name: string, ...rest: [tf.NamedTensorMap]) => {
-    names.add(name);
-    return runKernel.call(tf.engine(), name, ...rest);
-  }) as never;
-  try {
-    result = await f();
-  } finally {
-    tf.engine().runKernel = runKernel;
-  }
-  return { result, names };
-}
-
-const gradientsOf = async (backend: 'cpu' | 'webgpu', make: () => tf.Variable[], loss: (v: tf.Variable[]) => tf.Scalar) => {
-  await tf.setBackend(backend);
-  const variables = make();
-  const before = tf.memory().numTensors;
-  const { value, grads } = valueAndGrads(() => loss(variables), variables);
-  const out = await read([value, ...variables.map(({ name }) => grads[name]!)]);
-  tf.dispose([value, grads]);
-  expect(tf.memory().numTensors).toBe(before);
-  tf.dispose(variables);
-  return out;
-};
-
-async function expectSame(make: () => tf.Variable[], loss: (v: tf.Variable[]) => tf.Scalar, kernel?: string): Promise<void> {
-  const wanted = await gradientsOf('cpu', make, loss);
-  const { result, names } = await namesOf(() => gradientsOf('webgpu', make, loss));
-  if (kernel) expect([...names]).toContain(kernel);
-  for (const [i, values] of result.entries()) expect(distance(values, wanted[i]!)).toBeLessThan(5e-6);
-}
+const expectSame = (make: () => tf.Variable[], loss: (v: tf.Variable[]) => tf.Scalar, kernel?: string) =>
+  expectGradientsOfCpu('webgpu', 5e-6, make, loss, kernel);
 
 await describeOn('webgpu', () => {
   beforeAll(() => useBackend('webgpu').then(() => undefined));
 
-  test.each([8, 3])('batch norm of %i channels in training: gradients of x, mean, variance, scale and offset', async (c) => {
-    const make = () => [variable([4, 5, 5, c], 1), variable([c], 2), variable([c], 3), variable([4, 5, 5, c], 4)];
-    await expectSame(
-      make,
-      ([x, scale, offset, weights]) => {
-        const { mean, variance } = tf.moments(x!, [0, 1, 2]);
-        const y = tf.batchNorm(x as tf.Tensor4D, mean as tf.Tensor1D, variance as tf.Tensor1D, offset as never, scale as never, 1e-3);
-        return tf.sum(tf.mul(y, weights!));
-      },
-      'FusedBatchNormGrad',
-    );
-  });
+  test.each([8, 3])('batch norm of %i channels in training: gradients of x, mean, variance, scale and offset', (c) =>
+    expectSame(() => batchNormVariables(c), batchNormLoss, 'FusedBatchNormGrad'),
+  );
 
   test('softmax', () =>
     expectSame(

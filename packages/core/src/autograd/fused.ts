@@ -4,6 +4,7 @@
  *
  * | kernel | inputs | attributes | result |
  * | --- | --- | --- | --- |
+ * | `ReluGrad`, `TanhGrad`, `SigmoidGrad` | dy, y, of one shape | | dx |
  * | `SoftmaxGrad` | dy, y | | dx over the last axis |
  * | `FusedBatchNormGrad` | dy, and what the gradient reads of x, mean, variance, scale, offset | of (an input's name), shape (its), varianceEpsilon | the gradient of that input; all but x have one value a channel |
  * | `AdamWUpdate` | variable, m, v, gradient, and finite where there is one | beta1, beta2, correction, epsilon, shrink, rate | none: the first three change in place, where finite holds (a bool of one element, see optimizers/move-if.ts) |

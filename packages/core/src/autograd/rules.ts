@@ -108,6 +108,11 @@ const chosen = (derived: (inputs: Values) => tf.Tensor): InputGradients => ({
   b: [['mask'], (dy, { mask, b }) => reduceTo(tf.mul(dy, tf.cast(tf.logicalNot(mask!), 'float32')), b!.shape), { mask: derived }],
 });
 
+/** Of a function whose derivative is known from y. A dy that is to be broadcast goes the way of ops. */
+const activation = (kernel: string, ops: (dy: tf.Tensor, y: tf.Tensor) => tf.Tensor): InputGradients => ({
+  x: [['y'], (dy, { y }) => (dy.size === y!.size ? fused(kernel, { dy, y }, {}, () => ops(dy, y!)) : ops(dy, y!))],
+});
+
 /** tfjs's gradient asks for x and uses its shape; wasm wants to see some data. */
 const resized = (kernel: string): InputGradients => ({
   images: [[], (dy, { images }, attrs) => stockGradient(kernel, 'images', dy, [tf.zeros(images!.shape)], attrs)],
@@ -157,7 +162,7 @@ export const rules: { readonly [kernel: string]: InputGradients } = {
     },
   ],
   // step(y) = step(x), and y is what the next kernel keeps: one buffer instead of two.
-  Relu: { x: [['y'], (dy, { y }) => tf.mul(dy, tf.step(y!))] },
+  Relu: activation('ReluGrad', (dy, y) => tf.mul(dy, tf.step(y))),
   // At NaN the mask gives 0, where tfjs gives NaN.
   Relu6: {
     x: [
@@ -168,6 +173,7 @@ export const rules: { readonly [kernel: string]: InputGradients } = {
   },
   ResizeBilinear: resized('ResizeBilinear'),
   ResizeNearestNeighbor: resized('ResizeNearestNeighbor'),
+  Sigmoid: activation('SigmoidGrad', (dy, y) => stockGradient('Sigmoid', 'x', dy, [y], {})),
   Softmax: {
     logits: [
       ['y'],
@@ -183,5 +189,6 @@ export const rules: { readonly [kernel: string]: InputGradients } = {
     b: [['a', 'b'], (dy, { a, b }) => reduceTo(tf.mul(dy, tf.mul(tf.scalar(2), tf.sub(b!, a!))), b!.shape)],
   },
   Sum: { x: [[], (dy, { x }, { axis }) => spread(dy, x!.shape, axis)] },
+  Tanh: activation('TanhGrad', (dy, y) => stockGradient('Tanh', 'x', dy, [y], {})),
   _FusedMatMul: likeMatMul(),
 };
