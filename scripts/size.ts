@@ -24,7 +24,10 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
   '@leantune/backends': { bytes: 43_000, because: 'every backend at once; a page loads the part of the one it uses, on demand' },
   '@leantune/backends/cpu': { bytes: 1_500, because: 'corrections only; tfjs has the kernels' },
   '@leantune/backends/wasm': { bytes: 41_000, because: 'two native modules, with and without SIMD, of which a page loads one' },
-  '@leantune/backends/webgpu': { bytes: 14_500, because: 'dispatch, the pool, and the WGSL of the kernels; the device is brought up by useBackend' },
+  '@leantune/backends/webgpu': {
+    bytes: 14_500,
+    because: 'dispatch, the pool, and the WGSL of the kernels; the device is brought up by useBackend',
+  },
   '@leantune/convbn': { bytes: 6_000, because: 'two readers of models, four modes and the export' },
 };
 
