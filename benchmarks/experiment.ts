@@ -1,7 +1,7 @@
 /** The data of the benchmarks: what an experiment asks, what a result says. Both are JSON on disk. */
 import type { ModelSpec } from './models/subject.ts';
 
-export type Backend = 'cpu' | 'wasm';
+export type Backend = 'cpu' | 'wasm' | 'tensorflow';
 
 /** What trains, and whether activations are recomputed. */
 export const levers = ['full', 'full + checkpoint', 'last block', 'biases', 'head'] as const;
@@ -42,6 +42,8 @@ export interface Side extends Bytes {
   readonly millisecondsPerStep: number;
   /** Of two steps from the same weights. */
   readonly losses: readonly number[];
+  /** tensorflow: the most that TensorFlow's own allocator held during a step, less what it held before; temporaries inside kernels included. */
+  readonly allocatorPeak?: number;
 }
 
 export interface Equality {

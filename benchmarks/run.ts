@@ -1,7 +1,7 @@
 /**
  * Runs experiments and writes their results.
  *
- *   npm start -w benchmarks -- [experiment…] [--backend cpu|wasm] [--quick]
+ *   npm start -w benchmarks -- [experiment…] [--backend cpu|wasm|tensorflow] [--quick]
  *
  * Each row runs in a process of its own, so that no model's heap or compiled code meets the next. `--quick` runs the small
  * sizes to see that all works; with it, or on another backend than the experiment's, nothing is written. A result is never
@@ -70,7 +70,8 @@ function read(name: string): Experiment {
 
 function inChild(job: Job): Promise<Row> {
   return new Promise((resolve, reject) => {
-    const child = fork(at(import.meta.url), [], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+    const env = { ...process.env, TF_CPU_ALLOCATOR_USE_BFC: '1' }; // or TensorFlow keeps no figures of memory
+    const child = fork(at(import.meta.url), [], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], env });
     let said = '';
     child.stderr?.on('data', (chunk) => (said += String(chunk)));
     child.once('message', (row) => resolve(row as Row));

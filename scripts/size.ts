@@ -1,5 +1,6 @@
 /**
- * What a published entry adds to a page: bundled and minified by esbuild, then gzipped, without tfjs and without its siblings.
+ * What a published entry adds to a page: bundled and minified by esbuild, then gzipped, without tfjs, its siblings and
+ * clients that load on demand.
  * Fails above the ceiling. A ceiling moves only in the commit that needs it, with the reason beside it.
  */
 import { join } from 'node:path';
@@ -14,20 +15,49 @@ interface Ceiling {
 
 /** By entry, and for core by what a page imports from it; what it loads later, on demand, is not counted there. */
 const ceilings: Readonly<Record<string, Ceiling>> = {
-  '@leantune/core': { bytes: 29_500, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
-  '@leantune/core { valueAndGrads, checkpoint }': {
-    bytes: 8_000,
-    because: 'the autograd alone; 0.6 kB of it for variables that a loss assigns, and gradients that nest',
+  '@leantune/s2a': {
+    bytes: 11_500,
+    because: 'three modules, the rules of every operator and its patterns in graphs, and automatic precision',
   },
-  '@leantune/core { finetune }': { bytes: 18_000, because: 'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md' },
+  '@leantune/core': { bytes: 31_500, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
+  '@leantune/core { valueAndGrads, checkpoint }': {
+    bytes: 9_000,
+    because:
+      'the autograd alone; 1.2 kB of it for variables that a loss assigns, gradients that nest, and kernels that are differentiated as one',
+  },
+  '@leantune/core { finetune }': {
+    bytes: 20_000,
+    because:
+      'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md; 2 kB of it for patterns of kernels, rows that freeze, another kernel at a site, and steps on devices that answer late',
+  },
   '@leantune/core { measure }': { bytes: 5_500, because: 'the tracker with its table and its page' },
-  '@leantune/backends': { bytes: 43_000, because: 'every backend at once; a page loads the part of the one it uses, on demand' },
-  '@leantune/backends/cpu': { bytes: 1_500, because: 'corrections only; tfjs has the kernels' },
-  '@leantune/backends/wasm': { bytes: 41_000, because: 'two native modules, with and without SIMD, of which a page loads one' },
+  '@leantune/backends': { bytes: 80_000, because: 'every backend at once; a page loads the part of the one it uses, on demand' },
+  '@leantune/backends/tensorflow': { bytes: 6_500, because: 'kernels, raw ops and the allocator; it is for Node and never on a page' },
+  '@leantune/core/safetensors': { bytes: 3_000, because: 'reader with all its checks, writer, and two half precisions' },
+  '@leantune/transformers': {
+    bytes: 19_000,
+    because: 'seven architectures, their blocks, four sources, generation and data; each is small',
+  },
+  '@leantune/backends/cpu': {
+    bytes: 3_000,
+    because: 'the windows of pooling, and the codes of values that wait in few bits; tfjs has the other kernels',
+  },
+  '@leantune/backends/wasm': {
+    bytes: 55_000,
+    because: 'two native modules, with and without SIMD, of which a page loads one; a quarter of them codes values that wait in few bits',
+  },
   '@leantune/backends/webgpu': {
     bytes: 14_500,
     because: 'dispatch, the pool, and the WGSL of the kernels; the device is brought up by useBackend',
   },
+  '@leantune/backends/webgl': { bytes: 2_000, because: 'corrections only; tfjs has the kernels' },
+  leantune: { bytes: 6_000, because: 'a program for Node, which no page loads; it is here so that it stays small' },
+  '@leantune/core/low-rank': {
+    bytes: 21_000,
+    because: 'bundled by itself, as here, two thirds are the readers of models and the recording, which a page has from core',
+  },
+  '@leantune/lamda': { bytes: 4_800, because: 'the path, its freezing, the allocation of ranks and the page that shows it' },
+  '@leantune/lora': { bytes: 5_800, because: "LoRA and its kin, a third of it for peft's names and files" },
   '@leantune/convbn': { bytes: 6_000, because: 'two readers of models, four modes and the export' },
 };
 
@@ -44,7 +74,7 @@ async function gzippedSize(entry: string, names?: string): Promise<number> {
     target: 'es2022',
     platform: 'browser',
     conditions: ['@leantune/source'],
-    external: ['@tensorflow/*', '@leantune/*', 'node:*', 'webgpu'],
+    external: ['@tensorflow/*', '@leantune/*', '@huggingface/*', 'webgpu', 'node:*'],
     loader: { '.wasm': 'binary' },
     logLevel: 'error',
     metafile: true,

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { at, markdownTable, megabytes, readJson, type Table } from '../documents.ts';
 import type { AccuracyResult } from './accuracy.ts';
 import type { ModesResult } from './modes.ts';
+import { ratiosToEval } from './ratios.ts';
 import type { StabilityResult } from './stability.ts';
 import type { TimeResult } from './time.ts';
 
@@ -45,17 +46,17 @@ function axesTable(): string {
     const { rows, batch } = modes(size);
     const [even, tune] = [rowOf(rows, 'Eval'), rowOf(rows, 'Tune')];
     const row = (what: string, key: 'keptBytes' | 'peakAboveWeights') => [
-      `${what}, ${size} px, batch ${batch}`,
+      `${what}, ResNet-50, ${size} px, batch ${batch}`,
       ...[even, tune].map((r) => `${megabytes(r[key])} MB`),
       `×${(tune[key] / even[key]).toFixed(2)}`,
     ];
     return [row('kept for backward', 'keptBytes'), row('peak above weights', 'peakAboveWeights')];
   });
-  const time = times().map(({ backend, model, ratio }) => [
-    `time of a step, ${backend}, ${model.size} px`,
+  const time = times().map(({ backend, model, milliseconds }) => [
+    `time of a step, ResNet-50, ${model.size} px, ${backend}`,
     '1',
-    ratio['tuneMode']!.toFixed(2),
-    `×${ratio['tuneMode']!.toFixed(2)}`,
+    ratiosToEval(milliseconds)['tuneMode']!.toFixed(2),
+    `×${ratiosToEval(milliseconds)['tuneMode']!.toFixed(2)}`,
   ]);
   const { settings, seeds } = accuracy();
   const [even, tune] = [mean(seeds.map((s) => s.evalMode)), mean(seeds.map((s) => s.tuneMode))];
@@ -90,9 +91,9 @@ function bytesTable(): string {
 }
 
 function timeTable(): string {
-  const rows = times().map(({ backend, model, batch, ratio, machine, milliseconds, clock }) => [
+  const rows = times().map(({ backend, model, batch, machine, milliseconds, clock }) => [
     `${backend}, ${model.size} px, batch ${batch}`,
-    ...['evalMode', 'tuneMode', 'deployMode'].map((mode) => ratio[mode]!.toFixed(2)),
+    ...['evalMode', 'tuneMode', 'deployMode'].map((mode) => ratiosToEval(milliseconds)[mode]!.toFixed(2)),
     String(milliseconds['evalMode']!.length),
     clock,
     `${machine.cores} cores of ${machine.cpu}`,

@@ -5,7 +5,7 @@
  *   npx tsx --conditions=@leantune/source benchmarks/convbn/time.ts [--backend wasm] [--size 96] [--batch 16] [--rounds 8] [--clock wall] [--write]
  *
  * Processor time of the whole process, which other programs on the machine hardly change; `--clock wall` for what runs on a device.
- * Ratios of medians over the rounds. One round more, the first, warms up. Each mode trains its own copy of the model, by SGD, which
+ * The ratio of a mode is the median of those to Eval mode in the same round. One round more, the first, warms up. Each mode trains its own copy of the model, by SGD, which
  * has no state.
  */
 import { writeFileSync } from 'node:fs';
@@ -16,6 +16,7 @@ import { deployMode, evalMode, tuneMode } from '@leantune/convbn';
 import { finetune, type Technique } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { makeSubject } from '../models/subject.ts';
+import { ratiosToEval } from './ratios.ts';
 
 const { values } = parseArgs({
   options: {
@@ -38,8 +39,6 @@ export interface TimeResult {
   readonly clock: string;
   /** Of each round. */
   readonly milliseconds: { readonly [mode: string]: readonly number[] };
-  /** Of medians, to Eval mode. */
-  readonly ratio: { readonly [mode: string]: number };
 }
 
 const modes: readonly (() => Technique)[] = [evalMode, tuneMode, deployMode];
@@ -51,15 +50,12 @@ for (let round = 0; round <= rounds; round++)
     const ms = await run.step();
     if (round > 0) run.milliseconds.push(ms);
   }
-const median = (times: readonly number[]): number => [...times].sort((a, b) => a - b)[Math.floor(times.length / 2)]!;
-const base = median(runs[0]!.milliseconds);
-const ratio = Object.fromEntries(runs.map(({ mode, milliseconds }) => [mode, Number((median(milliseconds) / base).toFixed(3))]));
-console.log(backend, ratio, `Eval mode: ${base.toFixed(0)} ms`);
+console.log(backend, ratiosToEval(Object.fromEntries(runs.map((run) => [run.mode, run.milliseconds]))));
 if (values.write) {
   const machine = { cpu: cpus()[0]!.model, cores: cpus().length };
   const milliseconds = Object.fromEntries(runs.map((run) => [run.mode, run.milliseconds.map(Math.round)]));
   const model = { name: 'resnet-50', size };
-  const result: TimeResult = { model, batch, backend, machine, clock: values.clock, date: new Date().toISOString(), milliseconds, ratio };
+  const result: TimeResult = { model, batch, backend, machine, clock: values.clock, date: new Date().toISOString(), milliseconds };
   writeFileSync(new URL(`results/time-${backend}-${size}.json`, import.meta.url), `${JSON.stringify(result, null, 2)}\n`);
 }
 

@@ -2,6 +2,7 @@
  * One training step of a model with stock tfjs and with LeanTune: what each holds at its peak, how long each takes, whether both
  * compute the same. Each engine has a copy of the model with the same weights; bytes come from one tracker for both.
  */
+import { allocatorStats, resetPeak } from '@leantune/backends/tensorflow';
 import { type MemoryReport, measure } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Bytes, Equality, Experiment, Lever, Row, Side } from '../experiment.ts';
@@ -20,6 +21,7 @@ interface Run {
   readonly optimizer: tf.Optimizer;
   readonly bytes: Bytes;
   readonly losses: readonly number[];
+  readonly allocatorPeak?: number;
   /** By name of the weight. */
   readonly gradients: ReadonlyMap<string, Float32Array>;
   readonly weights: ReadonlyMap<string, Float32Array>;
@@ -59,8 +61,16 @@ async function run(subject: Subject, trainer: Trainer): Promise<Run> {
   const optimizer = tf.train.sgd(LEARNING_RATE);
   const first = await trainer.step(optimizer);
   const { result: second, memory } = await measure(() => trainer.step(optimizer));
+  const allocator = tf.getBackend() === 'tensorflow' && { allocatorPeak: await allocatorPeak(() => trainer.step(optimizer)) };
   const weights = new Map(subject.weights.map(({ name, variable }) => [name, variable.dataSync<'float32'>().slice()]));
-  return { subject, trainer, optimizer, bytes: bytesOf(memory), losses: [first, second], gradients, weights };
+  return { subject, trainer, optimizer, bytes: bytesOf(memory), losses: [first, second], ...allocator, gradients, weights };
+}
+
+async function allocatorPeak(step: () => Promise<unknown>): Promise<number> {
+  resetPeak(tf.backend());
+  const { bytesInUse } = allocatorStats(tf.backend());
+  await step();
+  return allocatorStats(tf.backend()).peakBytes - bytesInUse;
 }
 
 const bytesOf = ({ peakAboveWeights, atPeak, keptBytes }: MemoryReport): Bytes => ({ peakAboveWeights, atPeak, kept: keptBytes });
@@ -112,8 +122,8 @@ function sameBits(a: Float32Array, b: Float32Array | undefined): boolean {
   return bytes(a).equals(bytes(b));
 }
 
-function side({ bytes, losses }: Run, milliseconds: number): Side {
-  return { ...bytes, millisecondsPerStep: round(milliseconds), losses };
+function side({ bytes, losses, allocatorPeak }: Run, milliseconds: number): Side {
+  return { ...bytes, millisecondsPerStep: round(milliseconds), losses, ...(allocatorPeak !== undefined && { allocatorPeak }) };
 }
 
 /** Linear between the two nearest. */

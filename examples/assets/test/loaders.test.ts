@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { imageData, imageSet } from '../src/image-set.ts';
-import { readSafetensors } from '../src/safetensors.ts';
 import { readModel, resizeInputs } from '../src/saved-model.ts';
 
 let folder: string;
@@ -12,41 +11,6 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'leantune-loaders-'));
 });
 afterEach(() => rm(folder, { recursive: true }));
-
-describe('readSafetensors', () => {
-  const write = async (header: object, data: Uint8Array): Promise<string> => {
-    const json = Buffer.from(JSON.stringify(header));
-    const length = Buffer.alloc(8);
-    length.writeBigUInt64LE(BigInt(json.length));
-    const file = join(folder, 'a.safetensors');
-    await writeFile(file, Buffer.concat([length, json, data]));
-    return file;
-  };
-
-  it('reads float32 and float16 at any offset, with subnormals and infinities', async () => {
-    const halves = new Uint16Array([0x3c00, 0xc000, 0x0001, 0x7bff, 0xfc00, 0x8000]);
-    const data = Buffer.concat([Buffer.from(halves.buffer), Buffer.from(new Float32Array([1.5, -2]).buffer)]);
-    const file = await write(
-      {
-        __metadata__: { format: 'pt' },
-        half: { dtype: 'F16', shape: [2, 3], data_offsets: [0, 12] },
-        full: { dtype: 'F32', shape: [2], data_offsets: [12, 20] },
-      },
-      data,
-    );
-    const tensors = await readSafetensors(file);
-    expect([...tensors.keys()]).toEqual(['half', 'full']);
-    expect(tensors.get('half')?.shape).toEqual([2, 3]);
-    expect([...tensors.get('half')!.values]).toEqual([1, -2, 2 ** -24, 65504, Number.NEGATIVE_INFINITY, -0]);
-    expect([...tensors.get('full')!.values]).toEqual([1.5, -2]);
-  });
-
-  it('refuses another dtype, but only of a tensor that is wanted', async () => {
-    const file = await write({ ids: { dtype: 'I64', shape: [1], data_offsets: [0, 8] } }, new Uint8Array(8));
-    await expect(readSafetensors(file)).rejects.toThrow('ids is I64');
-    expect((await readSafetensors(file, (name) => name !== 'ids')).size).toBe(0);
-  });
-});
 
 describe('readModel', () => {
   it('loads a LayersModel for another image size, with the same weights', async () => {

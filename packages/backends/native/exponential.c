@@ -58,3 +58,10 @@ INLINE f4 erf4(f4 x) {
 EACH(exp, exp4)
 EACH(tanh, tanh4)
 EACH(erf, erf4)
+
+/* x (1 + erf(x / sqrt(2))) / 2, and with tanh(sqrt(2 / pi) (x + 0.044715 x^3)) for the error function. */
+INLINE f4 gelu4(f4 x) { return x * ((erf4(x * splat(0.70710678f)) + 1) * splat(0.5f)); }
+INLINE f4 geluTanh4(f4 x) { return x * ((tanh4(x * (x * x * splat(0.044715f) + 1) * splat(0.79788456f)) + 1) * splat(0.5f)); }
+
+EACH(gelu, gelu4)
+EACH(geluTanh, geluTanh4)

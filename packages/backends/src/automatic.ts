@@ -1,9 +1,10 @@
 /**
  * The best backend that works here.
  *
- * Node: tensorflow (multithreaded, or CUDA), else webgpu on a GPU, else wasm. Pages: webgpu on a GPU, else webgl on a GPU that renders
- * float32, else wasm. A GPU that software imitates is passed over for wasm, whose kernels use the processor better (figures: README).
- * cpu is never picked: it trains a convolution hundreds of times slower than wasm.
+ * Node: tensorflow (many threads, or CUDA), else webgpu, else wasm. Pages: webgpu, else webgl, else wasm. webgl comes before wasm, whose
+ * kernels run on one thread, where there is a real GPU that renders float32: with halves, gradients underflow. A GPU that software
+ * imitates is the same processor behind a translated shader, so wasm comes before it. cpu is never picked: it is the reference, in plain
+ * JavaScript, and too slow to train a convolution.
  */
 import { backends } from './backends.ts';
 import type { BackendName, BackendOptions, BringUp, Reason } from './bring-up.ts';

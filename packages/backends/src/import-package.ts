@@ -30,9 +30,9 @@ const broken = (specifier: string, cause: unknown): BackendError =>
   new BackendError(
     'not-available',
     'useBackend',
-    `${specifier} is installed and does not load: ${(cause as Error).message.split('\n')[0]}`,
+    `${specifier} is installed and does not load: ${(cause as Error).message.split('\n')[0]!.trim().replace(/\.$/, '')}`,
     {
-      fix: 'Mend its installation; a native addon must be built for this machine and this Node',
+      fix: `Its native addon must be there for this machine and this Node. Run: npm rebuild ${specifier} --build-addon-from-source`,
       cause,
     },
   );

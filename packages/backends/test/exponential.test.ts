@@ -54,3 +54,14 @@ describe('exp, tanh and erf on wasm', () => {
 
   it('exp of int32 goes to tfjs', () => expectLikeCpu('Exp', { x: whole([9], 1, 'int32') }, {}));
 });
+
+describe('GELU on wasm', () => {
+  it.each([false, true])('is x times the share of the distribution below it (by tanh: %s)', async (approximate) => {
+    const n = 4001;
+    const data = Array.from({ length: n }, (_, i) => Math.fround(-8 + (16 * i) / n));
+    const share = (x: number) =>
+      (1 + (approximate ? Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)) : erf(x * Math.SQRT1_2))) / 2;
+    const y = await runOn('wasm', 'Gelu', { x: { shape: [n], data } }, { approximate });
+    for (const [i, x] of data.entries()) expect(Math.abs((y.data[i] as number) - x * share(x))).toBeLessThan(1e-6);
+  });
+});

@@ -2,7 +2,7 @@
 import type { Facts, Finding, Report } from './report.ts';
 
 const width = 12;
-const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+const gib = (bytes: number): string => (bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(0)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`);
 const line = (head: string, text: string): string => `${head.padEnd(width)}${text}`.trimEnd();
 
 export function print({ system, versions, backends, auto }: Report): string {

@@ -62,16 +62,19 @@ describe.each(Object.entries(fixtures))('a matrix: %s', (name, { shape, w, rank,
   });
 });
 
-test('a large matrix, whose products run on wasm, gives what the doubles give', async () => {
-  const w = tf.randomNormal([700, 500], 0, 1, 'float32', 1) as tf.Tensor2D;
+test('a large matrix, whose products run on wasm, has orthonormal vectors, and w·v = u·σ to what float32 gives', async () => {
   await tf.setBackend('wasm');
-  const onWasm = truncatedSvd(w, 40, { iterations: 30 });
-  const inDoubles = truncatedSvd(w, 20, { iterations: 30 }); // 700 · 500 · 30 < 2^24
-  expect(skew(onWasm.u)).toBeLessThan(1e-12);
-  expect(skew(onWasm.v)).toBeLessThan(1e-12);
-  expect(onWasm.sigma[0]! / inDoubles.sigma[0]!).toBeCloseTo(1, 5);
-  await tf.setBackend('cpu');
+  const w = tf.randomNormal([700, 500], 0, 1, 'float32', 1) as tf.Tensor2D;
+  const { u, sigma, v } = truncatedSvd(w, 40, { iterations: 60 });
+  expect(skew(u)).toBeLessThan(1e-12);
+  expect(skew(v)).toBeLessThan(1e-12);
+  const left = multiply(matrixFrom(700, 500, w.dataSync()), v);
+  const right = scaled(u, sigma);
+  const worst = (columns: number) =>
+    left.data.reduce((most, x, i) => (i % 40 < columns ? Math.max(most, Math.abs(x - right.data[i]!)) : most), 0);
+  expect(worst(20)).toBeLessThan(1e-4 * sigma[0]!); // the last ones of a spectrum this flat take more iterations
   w.dispose();
+  await tf.setBackend('cpu');
 });
 
 test('the same seed gives the same bits, and nothing leaks', () => {

@@ -539,3 +539,11 @@ describe('techniques', () => {
     tf.dispose([x, value, grads] as never);
   });
 });
+
+test('the gradient of a squared difference sums over what was broadcast', () => {
+  const [a, b] = [tf.variable(tf.tensor2d([1, 2, 4, 8], [2, 2])), tf.variable(tf.tensor2d([3, 5], [2, 1]))];
+  const { value, grads } = valueAndGrads(() => tf.sum(tf.squaredDifference(a, b)) as tf.Scalar, [a, b]);
+  expect(Array.from(grads[a.name]!.dataSync())).toEqual([-4, -2, -2, 6]);
+  expect(Array.from(grads[b.name]!.dataSync())).toEqual([6, -4]);
+  tf.dispose([value, grads, a, b]);
+});

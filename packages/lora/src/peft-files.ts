@@ -5,12 +5,12 @@
  */
 import { FinetuneError, type ModelView, type Technique } from '@leantune/core';
 import { adaptersOf, type LowRankSite } from '@leantune/core/low-rank';
+import { floatsOf, readSafetensors, type TensorValues, writeSafetensors } from '@leantune/core/safetensors';
 import * as tf from '@tensorflow/tfjs-core';
 import { type AttachedLora, attachedLora, attachLora } from './attach-lora.ts';
 import { type LoraOptions, type PeftConfig, settled } from './config.ts';
 import type { LoraAdapter } from './lora-adapter.ts';
 import { fromPeft, keyOf, type Part, peftShape, toPeft, wholeFromPeft, wholeKey, wholeToPeft } from './peft-layout.ts';
-import { type NamedValues, readSafetensors, writeSafetensors } from './safetensors.ts';
 import { moduleOf } from './target-modules.ts';
 
 /** The two files of an adapter. */
@@ -47,8 +47,9 @@ export async function exportPeft(model: object, { adapter = 'default', base, pre
   const own = attachedLora(model, adapter);
   const plain = own && ![...own.adapters.values()].some(({ path }) => path.principal);
   const { tensors, config } = tf.tidy(() => (plain ? ownFile(own) : productFile(model, adapter)) as never) as File;
-  const named: { [name: string]: NamedValues[string] } = {};
-  for (const [name, t] of Object.entries(tensors)) named[root + prefix + name] = { shape: t.shape, data: (await t.data()) as Float32Array };
+  const named: { [name: string]: TensorValues } = {};
+  for (const [name, t] of Object.entries(tensors))
+    named[root + prefix + name] = { shape: t.shape, values: (await t.data()) as Float32Array };
   tf.dispose(tensors);
   const full = {
     ...config,
@@ -59,7 +60,7 @@ export async function exportPeft(model: object, { adapter = 'default', base, pre
     peft_type: 'LORA',
     task_type: null,
   };
-  return { config: `${JSON.stringify(full, null, 2)}\n`, weights: writeSafetensors(named) };
+  return { config: `${JSON.stringify(full, null, 2)}\n`, weights: writeSafetensors(named, { metadata: { format: 'pt' } }) };
 }
 
 interface File {
@@ -103,13 +104,13 @@ function productFile(model: object, adapter: string): File {
  * @throws FinetuneError `bad-file`, `bad-option` here; when attached `bad-file` with everything that is missing, left over or misshapen
  *
  * @example
- * const tuned = finetune(model, importPeft({ config: await readFile('adapter_config.json', 'utf8'), weights: await readFile('adapter_model.safetensors') }));
+ * const tuned = finetune(model, await importPeft({ config: await readFile('adapter_config.json', 'utf8'), weights: await readFile('adapter_model.safetensors') }));
  */
-export function importPeft({ config, weights }: PeftFiles, options: Pick<LoraOptions, 'adapter'> = {}): Technique {
+export async function importPeft({ config, weights }: PeftFiles, options: Pick<LoraOptions, 'adapter'> = {}): Promise<Technique> {
   const fields = JSON.parse(config) as PeftConfig & { readonly peft_type?: string };
   if (fields.peft_type !== 'LORA')
     throw new FinetuneError('bad-file', 'importPeft', `got an adapter of type ${fields.peft_type}; expected LORA. Convert it in Python.`);
-  const values = readSafetensors(weights);
+  const values = await valuesOf(weights);
   // The file holds what was trained: what it began with is of no account, and PiSSA's base has been written back or is the user's own.
   const plain = { ...fields, ...options, init_lora_weights: true } as LoraOptions;
   const settledConfig = settled(plain);
@@ -127,6 +128,15 @@ export function importPeft({ config, weights }: PeftFiles, options: Pick<LoraOpt
       }
     },
   };
+}
+
+type NamedValues = { readonly [name: string]: TensorValues };
+
+async function valuesOf(weights: Uint8Array): Promise<NamedValues> {
+  const values: { [name: string]: TensorValues } = {};
+  const options = { file: 'adapter_model.safetensors', fileBytes: weights.byteLength };
+  for await (const tensor of readSafetensors([weights], options)) values[tensor.name] = { shape: tensor.shape, values: floatsOf(tensor) };
+  return values;
 }
 
 /** A tensor of the file and where it goes. */
@@ -168,6 +178,6 @@ function fill(model: ModelView, attached: AttachedLora, values: NamedValues): vo
   if (faults.length > 0)
     throw new FinetuneError('bad-file', 'importPeft', `the adapter does not fit this ${model.kind} model:\n- ${faults.join('\n- ')}`);
   tf.tidy(() => {
-    for (const { variable, ours, value } of found) variable().assign(ours(tf.tensor(value.data, [...value.shape])));
+    for (const { variable, ours, value } of found) variable().assign(ours(tf.tensor(value.values, [...value.shape])));
   });
 }

@@ -3,11 +3,11 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { finetune } from '@leantune/core';
 import { adaptersOf } from '@leantune/core/low-rank';
+import { floatsOf, readSafetensors } from '@leantune/core/safetensors';
 import '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { exportPeft, importPeft, type PeftFiles } from '../src/index.ts';
-import { readSafetensors } from '../src/safetensors.ts';
 
 interface Numbers {
   readonly shape: number[];
@@ -33,6 +33,12 @@ const { cases, rate } = JSON.parse(readFileSync(join(import.meta.dirname, 'fixtu
 const out = process.env['PEFT_OUT'];
 
 const filesOf = ({ config, weights }: Case['files']): PeftFiles => ({ config, weights: new Uint8Array(Buffer.from(weights, 'base64')) });
+
+async function read(weights: Uint8Array): Promise<{ [name: string]: { shape: readonly number[]; data: Float32Array } }> {
+  const tensors: { [name: string]: { shape: readonly number[]; data: Float32Array } } = {};
+  for await (const tensor of readSafetensors([weights])) tensors[tensor.name] = { shape: tensor.shape, data: floatsOf(tensor) };
+  return tensors;
+}
 
 /** [out, in, …] of torch to […, in, out]. */
 function tensorOf({ shape, data }: Numbers, isTable: boolean): tf.Tensor {
@@ -72,10 +78,10 @@ beforeAll(async () => {
 });
 
 describe.each(Object.entries(cases))('an adapter of peft, %s', (name, one) => {
-  test('computes what it computes in peft, also without, merged, and merged for a while', () => {
+  test('computes what it computes in peft, also without, merged, and merged for a while', async () => {
     const { model, predict } = modelOf(one);
     expect(predict()).toBeClose(one.plain.data, bound);
-    const tuned = finetune(model, importPeft(filesOf(one.files)));
+    const tuned = finetune(model, await importPeft(filesOf(one.files)));
     expect(predict()).toBeClose(one.y.data, bound);
     if (!one.files.config.includes('"head"')) tuned.disabled(() => expect(predict()).toBeClose(one.plain.data, bound));
     const before = model.getWeights().map((w) => w.clone());
@@ -89,10 +95,10 @@ describe.each(Object.entries(cases))('an adapter of peft, %s', (name, one) => {
 
   test('has, after a step of gradient descent, the weights it has in peft', async () => {
     const { model, predict } = modelOf(one);
-    const tuned = finetune(model, importPeft(filesOf(one.files)));
+    const tuned = finetune(model, await importPeft(filesOf(one.files)));
     const optimizer = tuned.optimizer(tf.train.sgd(rate));
     tuned.minimize(() => predict().square().mean() as tf.Scalar, optimizer).dispose();
-    const [ours, theirs] = [readSafetensors((await exportPeft(model)).weights), readSafetensors(filesOf(one.after).weights)];
+    const [ours, theirs] = [await read((await exportPeft(model)).weights), await read(filesOf(one.after).weights)];
     expect(Object.keys(ours).sort()).toEqual(Object.keys(theirs).sort());
     for (const key in theirs) expect(ours[key]!.data, key).toBeClose(theirs[key]!.data, { rel: 2e-5, because: 'float32 in another order' });
     expect(predict()).toBeClose(one.yAfter.data, { rel: 2e-5, because: 'float32 in another order' });
@@ -102,9 +108,9 @@ describe.each(Object.entries(cases))('an adapter of peft, %s', (name, one) => {
 
   test('leaves in the file it came in: names, shapes, values, and the fields of the config', async () => {
     const { model } = modelOf(one);
-    const tuned = finetune(model, importPeft(filesOf(one.files)));
+    const tuned = finetune(model, await importPeft(filesOf(one.files)));
     const files = await exportPeft(model);
-    const [ours, theirs] = [readSafetensors(files.weights), readSafetensors(filesOf(one.files).weights)];
+    const [ours, theirs] = [await read(files.weights), await read(filesOf(one.files).weights)];
     expect(Object.keys(ours).sort()).toEqual(Object.keys(theirs).sort());
     for (const key in theirs) expect(ours[key]).toEqual(theirs[key]);
     const [config, given] = [JSON.parse(files.config), JSON.parse(one.files.config)];
@@ -123,12 +129,13 @@ async function write(folder: string, model: object, y: tf.Tensor): Promise<void>
   writeFileSync(join(folder, 'output.json'), JSON.stringify(Array.from(y.dataSync())));
 }
 
-test('a file that does not fit is refused with every fault, and nothing has changed', () => {
+test('a file that does not fit is refused with every fault, and nothing has changed', async () => {
   const linear = cases['linear']!;
   const { model } = modelOf(cases['conv']!);
   const before = [model.getWeights().map((w) => Array.from(w.dataSync())), tf.memory().numTensors];
   const config = JSON.stringify({ ...JSON.parse(linear.files.config), target_modules: ['fc1', 'conv'], modules_to_save: null });
-  expect(() => finetune(model, importPeft({ ...filesOf(linear.files), config }))).toThrow(
+  const technique = await importPeft({ ...filesOf(linear.files), config });
+  expect(() => finetune(model, technique)).toThrow(
     [
       '[importPeft] the adapter does not fit this layers model:',
       '- "conv.lora_A.weight" [3,2,3,3] is missing',
@@ -142,8 +149,11 @@ test('a file that does not fit is refused with every fault, and nothing has chan
   expect([model.getWeights().map((w) => Array.from(w.dataSync())), tf.memory().numTensors]).toEqual(before);
 });
 
-test('files that are cut short are refused', () => {
+test('files that are cut short, and adapters of another kind, are refused', async () => {
   const { config, weights } = filesOf(cases['conv']!.files);
-  expect(() => importPeft({ config, weights: weights.slice(0, 4) })).toThrow('[safetensors] the file has 4 bytes');
-  expect(() => importPeft({ config, weights: weights.slice(0, -4) })).toThrow('bytes; expected');
+  for (const end of [4, -4])
+    await expect(importPeft({ config, weights: weights.slice(0, end) })).rejects.toThrow('adapter_model.safetensors');
+  await expect(importPeft({ config: '{ "peft_type": "IA3" }', weights })).rejects.toThrow(
+    '[importPeft] got an adapter of type IA3; expected LORA. Convert it in Python.',
+  );
 });

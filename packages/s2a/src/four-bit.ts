@@ -19,6 +19,7 @@ import {
 } from '@leantune/core';
 import { activationFusion } from './activation-patterns.ts';
 import { activationRules, packSteps } from './activations.ts';
+import { blockRules, operands } from './blocks.ts';
 import { type Bits, type Precision, requireKernels, run } from './kernels.ts';
 import { normFusion } from './norm-patterns.ts';
 import { maxPoolRule } from './pooling.ts';
@@ -64,7 +65,12 @@ export function quantized(
   requireKernels(who);
   const store = new RowStore({ rounding, seed } satisfies Rounding);
   return {
-    gradients: { ...activationRules(precision, reading), Softmax: softmaxRule(store, precision), MaxPool: maxPoolRule },
+    gradients: {
+      ...activationRules(precision, reading),
+      ...blockRules(store, precision, reading),
+      Softmax: softmaxRule(store, precision),
+      MaxPool: maxPoolRule,
+    },
     fusions: [activationFusion(precision, reading), normFusion(store, precision)],
     keep: keepRule(store, precision, model.sites()),
     detach() {},
@@ -88,6 +94,7 @@ function keepRule(store: RowStore, precision: Precision, sites: readonly Site[])
     const at = { kernel, layer, elements: tensor.size };
     if (/^(BatchMatMul|_FusedMatMul|Einsum)$/.test(kernel) && !parametric && tensor.rank > 1)
       return rows(precision({ ...at, kind: 'matmul' }));
+    if (operands[kernel]?.test(role)) return rows(precision({ ...at, kind: 'matmul' }));
     const ofNorm = kernel === 'FusedBatchNorm' || (kernel === 'Square' && norms.has(layer));
     if (ofNorm && role === 'inputs.x' && tensor.rank > 1) return rows(precision({ ...at, kind: 'norm' }));
     return undefined;

@@ -3,7 +3,8 @@
  *
  *   dx = y (dy − Σ dy·y / Σ y)
  *
- * Σ y is 1 but for what rounding moved; dividing by it keeps Σ dx = 0, as of the exact gradient. That division is ours.
+ * Σ y is 1 but for what rounding moved; dividing by it keeps Σ dx = 0, as of the exact gradient. That division is ours. A
+ * matrix of probabilities is a model's output, and waits as it is.
  */
 import type { GradientRule } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
@@ -14,6 +15,8 @@ export function softmaxRule(store: RowStore, precision: Precision): GradientRule
   return {
     keep({ outputs, layer = '' }) {
       const y = outputs[0]!;
+      // What a loss takes the logarithm of: dL/dy = −1 / y of the exact y, which is small anyway.
+      if (y.rank < 3) return { y };
       const bits = precision({ kernel: 'Softmax', layer, elements: y.size, kind: 'softmax' });
       return bits === 32 ? { y } : { codes: () => store.pack(y, bits, y.shape.at(-1)!) };
     },

@@ -124,11 +124,12 @@ function nearest(derivative: (x: number) => number, levels: readonly number[], b
   };
   const [borders, codes] = [[] as number[], [codeAt(-REACH)]];
   let before = -REACH;
-  for (const x of [...grid, REACH]) {
+  for (let i = 1; i <= 8 * CELLS; i++) {
+    const x = -REACH + (i * WIDTH) / 8;
     const code = codeAt(x);
     if (code !== codes.at(-1)) {
       let [low, high] = [before, x];
-      for (let i = 0; i < 20; i++) {
+      for (let halving = 0; halving < 20; halving++) {
         const middle = (low + high) / 2;
         if (codeAt(middle) === codes.at(-1)) low = middle;
         else high = middle;

@@ -60,7 +60,7 @@ export const replaceGradients: Plugin = {
 };
 
 /** The entry starts `backend`. */
-export const startBackend = (backend: BackendName): Plugin => ({
+export const startBackend = (backend: string): Plugin => ({
   name: 'start-backend',
   setup({ onResolve }) {
     onResolve({ filter: /^\.\/start\/cpu\.ts$/ }, () => ({ path: join(here, 'start', `${backend}.ts`) }));

@@ -32,7 +32,8 @@ interface Manifest {
 
 const tfjsCore = '@tensorflow/tfjs-core';
 const core = '@leantune/core';
-const coreEntries = [core, `${core}/safetensors`];
+// What several techniques share, and none of them is, stands in core under a name of its own: siblings never import each other.
+const coreEntries = [core, `${core}/low-rank`, `${core}/safetensors`];
 const techniques = ['convbn', 'lamda', 'lora', 'mixed-precision', 's2a'];
 const backendOf = /^@tensorflow\/tfjs-(backend-\w+|node|node-gpu)(\/|$)|^webgpu$/;
 
@@ -47,6 +48,7 @@ const arrows: Readonly<Record<string, (name: string) => boolean>> = {
     coreEntries.includes(name) ||
     techniques.some((technique) => name === `@leantune/${technique}`) ||
     name.startsWith('@huggingface/'),
+  cli: () => false, // it asks the project's own packages, and node: alone is its own
 };
 const techniqueArrow = (name: string): boolean => name === tfjsCore || coreEntries.includes(name);
 
@@ -96,6 +98,8 @@ const sources = packageNames.flatMap((name) => filesBelow(join(root, 'packages',
 const publishedSources = sources.filter(({ folder }) => published.includes(folder));
 const programs = ['examples', 'benchmarks', 'scripts'].flatMap((name) => filesBelow(join(root, name)).map((path) => read(path, name)));
 
+/** The command is named after the project: `npx leantune`. */
+const nameOf = (folder: string): string => (folder === 'cli' ? 'leantune' : `@leantune/${folder}`);
 const isRelative = (name: string): boolean => name.startsWith('.');
 /** `@scope/name/deep/file` -> `@scope/name`. */
 const packageOf = (name: string): string => name.split('/', name.startsWith('@') ? 2 : 1).join('/');
@@ -122,7 +126,9 @@ describe('arrows', () => {
     const found = offenders(publishedSources, ({ folder, imports }) => {
       const allowed = arrows[folder] ?? techniqueArrow;
       const bare = imports.filter(({ from, typeOnly }) => !typeOnly && !isRelative(from));
-      return bare.filter(({ from, lazy }) => !allowed(from) && !(lazy && from.startsWith('node:'))).map(({ from }) => `imports ${from}`);
+      return bare
+        .filter(({ from, lazy }) => !allowed(from) && !((lazy || folder === 'cli') && from.startsWith('node:')))
+        .map(({ from }) => `imports ${from}`);
     });
     expect(found).toEqual([]);
   });
@@ -237,7 +243,7 @@ test('the public names are these', async () => {
   );
   const names: Record<string, string> = {};
   for (const { name, path, target } of entries) {
-    if (typeof target === 'string') continue;
+    if (typeof target === 'string' || name === 'cli') continue; // a program
     const entry = await import(join(root, 'packages', name, target['@leantune/source']!));
     names[`${name} ${path}`] = Object.keys(entry).sort().join(' ');
   }
@@ -245,13 +251,18 @@ test('the public names are these', async () => {
     {
       "backends .": "BackendError useBackend",
       "backends ./cpu": "registerCpuKernels",
-      "backends ./tensorflow": "guardMemory registerTensorflowKernels shimNode",
+      "backends ./tensorflow": "adamWStep allocatorStats conv2dHalf conv2dHalfFilterGradient conv2dHalfInputGradient decodeHalf decodeNibbles encodeHalf guardMemory isCarrier makeCarrier matMulHalf packNibbles readCarrier registerTensorflowKernels resetPeak shimNode unpackNibbles",
       "backends ./wasm": "guardHeap heapUse registerWasmKernels",
+      "backends ./webgl": "registerWebglKernels",
       "backends ./webgpu": "dispatch poolUse registerWebgpuKernels trimPool",
       "convbn .": "deployMode evalMode fold foldWeights pairsOf trainMode tuneMode",
       "core .": "FinetuneError adamW checkpoint clipByGlobalNorm constantSchedule cosineSchedule explain finetune gradcheck gradients joinSchedules linearSchedule measure registerGradientRule restore setLearningRate trackMemory valueAndGrads warmupCosine warmupSchedule",
+      "core ./low-rank": "FactorAdapter adaptersOf asMatrix checkRanges count decompose denseSites dropped firstColumns fraction join likeKernel lowRankSites matrixShape narrow offRecord ownVariable positive rebind svdOf truncatedSvd widen",
       "core ./safetensors": "floatsOf readSafetensors readSafetensorsHeader writeSafetensors",
-      "transformers .": "attention fromConfig fromPretrained gelu hubRepository layerNorm linearCrossEntropy localFolder lossModel meanLoss rmsNorm rope swiglu webFolder",
+      "lamda .": "allocateRanks explainRanks frozenRows lamda lamdaPlusPlus updatesOf",
+      "lora .": "exportPeft importPeft lora",
+      "s2a .": "autoPrecision biasTuning channelAveragePool fourBit liteSideBranch lowRankPrompt s2a",
+      "transformers .": "IGNORED attention byLength fromConfig fromPretrained gelu generate hubRepository languageBatches layerNorm linearCrossEntropy loadTokenizer localFolder lossModel meanLoss pack packedMatMul promptAndAnswer rmsNorm rope swiglu webFolder",
     }
   `);
 });
@@ -263,13 +274,13 @@ describe('manifests', () => {
       const manifest = manifests.get(name)!;
       for (const field of ['version', 'license', 'type', 'engines', 'files', 'publishConfig'])
         expect(manifest[field]).toEqual(reference[field]);
-      expect(manifest.name).toBe(`@leantune/${name}`);
+      expect(manifest.name).toBe(nameOf(name));
       expect(manifest['scripts']).toMatchObject({
         build: 'tsdown --config ../../tsdown.config.ts',
         test: `vitest run --root ../.. packages/${name}`,
       });
       expect(manifest.dependencies).toBeUndefined();
-      expect(manifest.peerDependencies?.[tfjsCore]).toBe('^4.22.0');
+      expect(manifest.peerDependencies?.[tfjsCore]).toBe(name === 'cli' ? undefined : '^4.22.0');
     }
   });
 
@@ -287,6 +298,6 @@ describe('manifests', () => {
 
   test('published packages are versioned together', () => {
     const { fixed } = JSON.parse(readFileSync(join(root, '.changeset/config.json'), 'utf8'));
-    expect([...fixed[0]].sort()).toEqual(published.map((name) => `@leantune/${name}`).sort());
+    expect([...fixed[0]].sort()).toEqual(published.map(nameOf).sort());
   });
 });

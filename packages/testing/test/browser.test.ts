@@ -1,20 +1,16 @@
 /** In a real browser: `model.fit` on every backend that a page has, adapters in the browser's own storage, gradients against cpu. */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { absent, bundleForPage, type ChromiumPage, chromiumPath, openPage } from '../browser/chromium.ts';
+import { bundleForPage, type ChromiumPage, openPage } from '../browser/chromium.ts';
+import { describeInChromium } from '../browser/describe.ts';
 import type { Calls, Fit } from '../browser/page.ts';
 
 declare const leantune: Calls; // in the page
 
 let chromium: ChromiumPage;
 let reference: Promise<Fit> | undefined;
-const present = chromiumPath() !== undefined;
 
-test.runIf(!present && process.env['CI'])('a Chromium to test in', () => {
-  throw new Error(`${absent} (CI is set: every backend must be there)`);
-});
-
-describe.skipIf(!present)(`in headless Chromium${present ? '' : ` (skipped: ${absent})`}`, () => {
+describeInChromium('LeanTune', () => {
   beforeAll(async () => {
     chromium = await openPage([{ text: await bundleForPage(join(import.meta.dirname, '../browser/page.ts')), module: true }]);
   }, 120_000);

@@ -22,6 +22,7 @@ function storedOf(layer: layers.Layer): readonly StoredWeight[] {
 }
 
 export interface FillOptions {
+  readonly variant: string | undefined;
   /** What names of the base model begin with under a head; a checkpoint may have it or not. */
   readonly prefix: string;
   /** Tensors that are passed over on purpose. */
@@ -39,7 +40,7 @@ export interface FillOptions {
  */
 export async function fillWeights(model: LayersModel, source: Source, options: FillOptions): Promise<readonly string[]> {
   const slots = slotsOf(model);
-  const files = await filesOf(source);
+  const files = await filesOf(source, options.variant);
   const fit = new Fit(slots, options, source.name);
   if (files.length > 1) {
     for (const file of files) {
@@ -102,9 +103,9 @@ class Fit {
         if (!unread.test(tensor)) this.#faults.push(`${tensor} belongs to no layer of this model`);
         continue;
       }
-      const { weight, layout } = this.#slots.get(name)!;
-      const expected = inCheckpoint[layout](weight.shape as number[]);
-      const fits = tf.util.arraysEqual(expected, shape as number[]);
+      const { weight, layout, pack } = this.#slots.get(name)!;
+      const expected = pack?.shape ?? inCheckpoint[layout](weight.shape as number[]);
+      const fits = tf.util.arraysEqual([...expected], [...shape]);
       if (!fits && optional(name)) continue;
       if (!fits) this.#faults.push(`${tensor} is [${shape}], expected [${expected}]`);
       if (!/^(F32|F16|BF16)$/.test(dtype)) this.#faults.push(`${tensor} is ${dtype}, expected F32, F16 or BF16`);
@@ -122,9 +123,10 @@ class Fit {
   }
 }
 
-async function filesOf(source: Source): Promise<readonly string[]> {
-  const index = await readJson(source, 'model.safetensors.index.json');
-  if (!index) return ['model.safetensors'];
+async function filesOf(source: Source, variant: string | undefined): Promise<readonly string[]> {
+  const infix = variant === undefined ? '' : `.${variant}`;
+  const index = await readJson(source, `model.safetensors.index${infix}.json`);
+  if (!index) return [`model${infix}.safetensors`];
   const map = index['weight_map'];
   const files = typeof map === 'object' && map !== null ? [...new Set(Object.values(map))] : [];
   // A name with a path in it would leave the checkpoint.
@@ -143,7 +145,11 @@ async function open(source: Source, file: string): Promise<SourceFile> {
   throw new FinetuneError('bad-file', 'transformers', `${source.name}: has no ${file}; expected the weights there. ${advice}`);
 }
 
-function assign({ weight, layout }: StoredWeight, tensor: StoredTensor): void {
+function assign({ weight, layout, pack }: StoredWeight, tensor: StoredTensor): void {
+  if (pack) {
+    pack.fill(floatsOf(tensor));
+    return;
+  }
   tf.tidy(() => {
     const value = tf.tensor(floatsOf(tensor), [...tensor.shape]);
     const order = axes[layout];

@@ -7,7 +7,7 @@ const packages = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'] as const
 
 export const tensorflow: BringUp = {
   packages,
-  setUp: 'Run: npm install @tensorflow/tfjs-node@^4.22',
+  setUp: 'Run: npm install @tensorflow/tfjs-node@^4.22; where it does not load, in a clone of LeanTune: npm run setup:tfjs-node',
   async prepare() {
     shimNode();
     await importPackage('tensorflow', packages);

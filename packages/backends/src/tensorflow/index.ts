@@ -4,10 +4,12 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { registerKernels } from '../kernels.ts';
+import { optimizers } from './adamw.ts';
 import type { TensorflowBackend } from './binding.ts';
 import { convs } from './conv.ts';
 import { pools } from './pool.ts';
 import { rounds } from './round.ts';
+import { steps } from './step.ts';
 import { zeros } from './zeros.ts';
 
 export { type AdamWStep, adamWStep } from './adamw.ts';
@@ -33,5 +35,5 @@ export { guardMemory } from './out-of-memory.ts';
  * `@tensorflow/tfjs-node` or `-node-gpu` must have been imported; `useBackend('tensorflow')` does both.
  */
 export function registerTensorflowKernels(): void {
-  registerKernels<TensorflowBackend, tf.TensorInfo>('tensorflow', [], [zeros, rounds, convs, pools]);
+  registerKernels<TensorflowBackend, tf.TensorInfo>('tensorflow', [optimizers], [zeros, rounds, steps, convs, pools]);
 }

@@ -1,9 +1,20 @@
-/** exp, tanh and erf, four elements at a time, which tfjs-backend-wasm takes one by one from the C library. */
+/**
+ * exp, tanh and erf, four elements at a time, which tfjs-backend-wasm takes one by one from the C library; and GELU in one pass, the
+ * kernel `Gelu` of @leantune/transformers, which composed of ops makes five values of x's size.
+ */
 import * as tf from '@tensorflow/tfjs-core';
-import { input, type Kernels, offset, type Stock, type WasmKernel } from './backend.ts';
+import { assertFloat, input, type Kernels, offset, type Stock, type WasmKernel } from './backend.ts';
 import { native } from './native.ts';
 
 const kernels = { [tf.Exp]: 'exp', [tf.Tanh]: 'tanh', [tf.Erf]: 'erf' } as const;
+
+const gelu: WasmKernel = (inputs, { approximate }, backend) => {
+  assertFloat('Gelu', inputs);
+  const x = input(inputs, 'x');
+  const out = backend.makeOutput(x.shape, 'float32');
+  native(backend)[approximate ? 'geluTanh' : 'gelu'](offset(backend, x), offset(backend, out), tf.util.sizeFromShape(x.shape));
+  return out;
+};
 
 export const exponentials = (stock: Stock): Kernels => {
   const elementwise =
@@ -16,5 +27,5 @@ export const exponentials = (stock: Stock): Kernels => {
       return out;
     };
   const names = Object.keys(kernels) as (keyof typeof kernels)[];
-  return Object.fromEntries(names.map((kernel) => [kernel, elementwise(kernel)]));
+  return { ...Object.fromEntries(names.map((kernel) => [kernel, elementwise(kernel)])), Gelu: gelu };
 };

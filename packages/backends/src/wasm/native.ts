@@ -49,6 +49,8 @@ interface Exports {
   exp: Unary;
   tanh: Unary;
   erf: Unary;
+  gelu: Unary;
+  geluTanh: Unary;
   maximum: Compare;
   minimum: Compare;
   equal: Compare;

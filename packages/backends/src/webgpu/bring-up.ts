@@ -16,7 +16,7 @@ export const webgpu: BringUp = {
     const { info } = await findAdapter();
     if (!info.isFallbackAdapter && !isSoftwareGpu(info.architecture, info.device, info.description)) return undefined;
     return {
-      why: `its adapter, ${info.description || info.device || info.architecture || 'a fallback'}, imitates a GPU on the processor, where wasm is faster`,
+      why: `its adapter, ${info.description || info.device || 'a fallback'}, imitates a GPU on the processor, where wasm is faster`,
       fix: "Install the GPU's own driver, or ask for webgpu by name",
     };
   },

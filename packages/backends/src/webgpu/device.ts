@@ -88,14 +88,17 @@ async function findGpu(): Promise<Gpu> {
 }
 
 async function gpuOfNode(): Promise<Gpu> {
-  const dawn = await import('webgpu').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ERR_MODULE_NOT_FOUND') throw notInstalled('webgpu', ['webgpu'], error);
-    throw absent(
-      `the package webgpu is installed and does not load: ${error.message}`,
-      'It needs the system libraries of a current Linux (glibc 2.34), macOS or Windows',
-      error,
-    );
-  });
+  const specifier = 'webgpu'; // not seen by bundlers: pages have no use for it
+  const dawn = await (import(/* @vite-ignore */ /* webpackIgnore: true */ specifier) as Promise<typeof import('webgpu')>).catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ERR_MODULE_NOT_FOUND') throw notInstalled('webgpu', ['webgpu'], error);
+      throw absent(
+        `the package webgpu is installed and does not load: ${error.message}`,
+        'It needs the system libraries of a current Linux (glibc 2.34), macOS or Windows',
+        error,
+      );
+    },
+  );
   Object.assign(globalThis, dawn.globals);
   return dawn.create(toggles) as unknown as Gpu;
 }

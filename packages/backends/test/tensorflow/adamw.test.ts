@@ -1,7 +1,10 @@
 /** The step in place against its equations in double precision. */
+
+import { adamW } from '@leantune/core';
 import { describeOn } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeEach, expect, test } from 'vitest';
+import torch from '../../../core/test/fixtures/adamw.json' with { type: 'json' };
 import { useBackend } from '../../src/index.ts';
 import { adamWStep } from '../../src/tensorflow/index.ts';
 import { distance, random } from '../compare.ts';
@@ -49,6 +52,24 @@ await describeOn('tensorflow', () => {
     tf.disposeVariables();
     expect(tf.memory().numTensors).toBe(before);
   });
+
+  test.each(torch.adamw)(
+    'adamW of core takes the path of torch.optim.AdamW through it: $options',
+    ({ options, start, gradients, path }) => {
+      const before = tf.memory().numTensors;
+      const variables = start.map((w) => tf.tidy(() => tf.variable(tf.tensor(w as number[]))));
+      const data = variables.map(({ dataId }) => dataId);
+      const optimizer = adamW(options);
+      for (const [i, g] of gradients.entries()) {
+        tf.tidy(() => optimizer.applyGradients(variables.map(({ name }, j) => ({ name, tensor: tf.tensor(g[j] as number[]) }))));
+        for (const [j, w] of variables.entries()) expect(distance(w.dataSync(), [path[i]![j]!].flat(9) as number[])).toBeLessThan(2e-6);
+      }
+      expect(variables.map(({ dataId }) => dataId)).toEqual(data); // in place
+      tf.dispose(variables);
+      optimizer.dispose();
+      expect(tf.memory().numTensors).toBe(before);
+    },
+  );
 
   test('clones and views keep the values they had', () => {
     const x = tf.tensor([1, 2, 3, 4]);

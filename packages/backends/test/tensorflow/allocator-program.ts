@@ -1,4 +1,5 @@
 /** Prints the allocator's figures around a product of two matrices of 4 MiB each, as JSON. */
+import { adamW } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs';
 import { type BackendError, useBackend } from '../../src/index.ts';
 import { allocatorStats, resetPeak } from '../../src/tensorflow/index.ts';
@@ -6,13 +7,25 @@ import { allocatorStats, resetPeak } from '../../src/tensorflow/index.ts';
 await useBackend('tensorflow');
 const backend = tf.backend();
 const none = allocatorStats(backend).bytesInUse;
-const a = tf.ones([1024, 1024]);
+const a = tf.fill([1024, 1024], 1); // a kernel: values given by JavaScript may stay where JavaScript has them
 const b = tf.tidy(() => tf.relu(tf.matMul(a, a))); // the product goes
 const { bytesInUse: two, peakBytes: peak, device } = allocatorStats(backend);
 resetPeak(backend);
 const { peakBytes: peakAfterReset } = allocatorStats(backend);
 b.dispose();
 const after = allocatorStats(backend).bytesInUse;
+
+/** The most that a step of AdamW holds beside weights and moments, of 4 MiB each. */
+function beside(weightDecay: number): number {
+  const [w, optimizer] = [tf.variable(a), adamW({ weightDecay })];
+  const gradients = { [w.name]: a };
+  optimizer.applyGradients(gradients); // makes the moments, and a buffer of its own for w
+  const { bytesInUse } = allocatorStats(backend);
+  resetPeak(backend);
+  optimizer.applyGradients(gradients);
+  return allocatorStats(backend).peakBytes - bytesInUse;
+}
+const adamWBeside = [beside(0), beside(0.01)];
 
 /** A backend whose package has no addon beside it. */
 function codeWithout(): string | undefined {
@@ -23,4 +36,4 @@ function codeWithout(): string | undefined {
   }
   return undefined;
 }
-console.log(JSON.stringify({ none, two, peak, peakAfterReset, after, device: device.slice(-5), absent: codeWithout() }));
+console.log(JSON.stringify({ none, two, peak, peakAfterReset, after, adamWBeside, device: device.slice(-5), absent: codeWithout() }));

@@ -33,6 +33,14 @@ await describeOn('tensorflow', () => {
     expect([...tf.tidy(() => tf.round(tf.tensor(x, [3], 'int32')).dataSync())]).toEqual(x);
   });
 
+  test('the step function is that of tfjs, NaN and infinities included', () => {
+    const step = (alpha?: number) => [
+      ...tf.tidy(() => tf.step(tf.tensor([-2, -0, 0, 3, Number.NaN, Infinity, -Infinity]), alpha).dataSync()),
+    ];
+    expect(step()).toEqual([0, 0, 0, 1, Number.NaN, 1, 0]);
+    expect(step(2)).toEqual([2, 2, 2, 1, Number.NaN, 1, 2]);
+  });
+
   describe.each(paddings)('padding %j', (pad) => {
     describe.each([1, 2])('stride %d', (strides) => {
       const x = random([2, 8, 7, 3]);

@@ -13,6 +13,7 @@ async function run(program: string, args: readonly string[], limit?: number): Pr
   const env = {
     ...process.env,
     TF_CPU_ALLOCATOR_USE_BFC: '1',
+    TF_CPP_MIN_LOG_LEVEL: '3', // a failed allocation prints every block there is
     ...(limit && { TF_CPU_BFC_MEM_LIMIT_IN_MB: String(limit) }),
   };
   const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', '--conditions=@leantune/source', path, ...args], {
@@ -26,7 +27,9 @@ const budget = (engine: 'stock' | 'leantune', batches: readonly number[], limit?
 
 await describeOn('tensorflow', () => {
   test('the allocator’s figures are the bytes of the tensors, and the peak counts what came and went', { timeout: 60_000 }, async () => {
-    const figures = await run('allocator-program.ts', []);
+    const { adamWBeside, ...figures } = (await run('allocator-program.ts', [])) as { adamWBeside: [number, number] };
+    expect(adamWBeside[0]).toBeLessThan(4096); // scalars
+    expect(adamWBeside[1]).toBeLessThan(4 * MB + 4096); // with decay, one buffer of the variable that moves
     expect(figures).toEqual({
       none: 0,
       two: 8 * MB,

@@ -2,7 +2,7 @@
 import { finetune, measure, restore } from '@leantune/core';
 import { describeOn, memoryFile } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test, vi } from 'vitest';
 import { useBackend } from '../../src/index.ts';
 import { poolUse, type WebGPUBackend } from '../../src/webgpu/index.ts';
 
@@ -71,6 +71,24 @@ await describeOn('webgpu', () => {
     tuned.dispose();
     tf.dispose([x, y]);
     model.dispose();
+  });
+
+  test('where values are read through canvases, as in pages, a loss that is not finite is told by the step after it', async () => {
+    vi.stubGlobal('OffscreenCanvas', class {});
+    const w = tf.variable(tf.ones([2]));
+    const tuned = finetune({ w }, []);
+    const optimizer = tuned.optimizer(tf.train.sgd(0.1));
+    const step = (scale: number) => tuned.minimize(() => tf.mul(tf.sum(w), scale) as tf.Scalar, optimizer).dispose();
+    const before = tf.memory().numTensors;
+    step(Number.NaN);
+    await vi.waitFor(() => expect(tf.memory().numTensors).toBe(before));
+    expect(() => step(1)).toThrow(/the loss of an earlier step was NaN\. .*restore the last saved adapter/);
+    w.assign(tf.tidy(() => tf.ones([2])));
+    step(1);
+    expect([...(await w.data())].map((value) => value.toFixed(3))).toEqual(['0.900', '0.900']);
+    vi.unstubAllGlobals();
+    tuned.dispose();
+    w.dispose();
   });
 
   test('what fails on the GPU amid a step, reported late, moves no weight', async () => {

@@ -177,6 +177,11 @@ export const rules: { readonly [kernel: string]: InputGradients } = {
       },
     ],
   },
+  // tfjs leaves out that a mean is broadcast, as in layer norm by Keras.
+  SquaredDifference: {
+    a: [['a', 'b'], (dy, { a, b }) => reduceTo(tf.mul(dy, tf.mul(tf.scalar(2), tf.sub(a!, b!))), a!.shape)],
+    b: [['a', 'b'], (dy, { a, b }) => reduceTo(tf.mul(dy, tf.mul(tf.scalar(2), tf.sub(b!, a!))), b!.shape)],
+  },
   Sum: { x: [[], (dy, { x }, { axis }) => spread(dy, x!.shape, axis)] },
   _FusedMatMul: likeMatMul(),
 };

@@ -35,7 +35,7 @@ export interface TruncatedSvd {
 }
 
 /** Multiplications above which the backend's matmul pays for the way there and back. */
-const LARGE = 2 ** 24;
+const LARGE = 2 ** 20;
 
 /**
  * @param w [m, n], borrowed

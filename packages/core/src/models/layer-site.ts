@@ -66,15 +66,22 @@ export function forward(site: LayerSite, inputs: Tensors, kwargs: Kwargs, call: 
       undo();
     }
   };
-  const withKernel: Linear = (x, kernel) =>
-    // An Embedding would give its result the width of its own table.
-    kind === 'embedding'
-      ? tf.gather(kernel, tf.cast(x, 'int32'))
-      : called(x, { [site.kernelProperty]: { read: () => kernel }, bias: null, useBias: false });
+  const withKernel: Linear = (x, kernel) => {
+    // Layers give their results the width that they were made for; these two need no call.
+    if (kind === 'dense' && kernel.rank === 2) return product(x, kernel as tf.Tensor2D);
+    if (layer.getClassName() === 'Embedding') return tf.gather(kernel, tf.cast(x, 'int32'));
+    return called(x, { [site.kernelProperty]: { read: () => kernel }, bias: null, useBias: false });
+  };
   return tf.tidy(() => {
     const y = site.run(toList(inputs)[0]!, (x) => called(x, {}), withKernel);
     return own ? own.apply(y) : y;
   });
+}
+
+/** x·kernel over the last axis. */
+function product(x: tf.Tensor, kernel: tf.Tensor2D): tf.Tensor {
+  const rows = tf.reshape(x, [-1, kernel.shape[0]]) as tf.Tensor2D;
+  return tf.reshape(tf.matMul(rows, kernel), [...x.shape.slice(0, -1), kernel.shape[1]]);
 }
 
 /** 'kernel', or 'forward_lstm/kernel' where a layer has two of that name. */

@@ -6,7 +6,8 @@
  *
  * Loshchilov & Hutter 2017, arXiv 1711.05101, in the form and with the defaults of torch.optim.AdamW. Different from tf.train.adam:
  * the corrections come from the step count in double precision, so a resumed run repeats an uninterrupted one bit for bit, and
- * temporaries are freed per variable, at most four of its size at a time, where tf.train.adam holds those of all variables at once.
+ * temporaries are freed per variable, at most four of its size at a time, where tf.train.adam holds those of all variables at once. On
+ * a backend with a kernel `AdamWUpdate` the step is made in place.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { updatedInPlace } from '../autograd/fused.ts';

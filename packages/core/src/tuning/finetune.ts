@@ -10,6 +10,7 @@ import type { ModelReader } from '../models/model-reader.ts';
 import { readModel, type TunableModel } from '../models/read-model.ts';
 import type { Attachment, Technique } from '../technique.ts';
 import { FinetuneOptimizer, type StepOptions } from './finetune-optimizer.ts';
+import { FiniteLoss } from './finite-loss.ts';
 import { type Pass, runPass } from './pass.ts';
 import { nameIn, Saved } from './saved.ts';
 import { Trained } from './trained.ts';
@@ -54,6 +55,7 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
   readonly #uninstall: (keep?: boolean) => void;
   readonly #recording: Recording;
   readonly #optimizers: FinetuneOptimizer[] = [];
+  readonly #finiteLoss = new FiniteLoss();
   #stepping = false;
   #left = false;
 
@@ -162,14 +164,7 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
         `the loss does not depend on ${unreached.join(', ')}. Leave them out with { trainable }, or use them in the loss.`,
       );
     }
-    const [value] = loss.dataSync(); // on a GPU this waits for forward and backward: what failed there is known before the weights move
-    if (!Number.isFinite(value)) {
-      throw new FinetuneError(
-        'not-finite',
-        'minimize',
-        `the loss is ${value}. Weights and optimizer are as they were. Lower the learning rate, clip with { clipNorm }, or look at the batch.`,
-      );
-    }
+    this.#finiteLoss.check(loss);
   }
 
   #nameOf(v: tf.Variable): string {

@@ -29,7 +29,7 @@ export interface Tuned<M = TunableModel> {
   /**
    * One step of an own loop. `loss` returns a scalar, synchronously. Returns the loss, owned by the caller.
    *
-   * The loss is read and checked to be finite, on a GPU also: what failed there is known before the weights move. Gradients, which may
+   * The loss is read and checked to be finite before the weights move; in pages on webgpu, one step later. Gradients, which may
    * be NaN under a finite loss, are checked only with `clipNorm`. A step that is refused leaves weights, moving statistics and optimizer
    * as they were. The states of stateful recurrent layers have moved: `model.resetStates()` clears them.
    *

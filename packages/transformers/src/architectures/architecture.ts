@@ -1,6 +1,6 @@
 /** What an architecture is: a function from a config to a graph of layers that are named as in the checkpoint. */
 import { type input, layers, type SymbolicTensor } from '@tensorflow/tfjs-layers';
-import { Gelu, Linear } from '../layers/index.ts';
+import { Gelu, Linear, type Storage } from '../layers/index.ts';
 import type { ConfigReader, Task } from './config.ts';
 
 export type { SymbolicTensor };
@@ -20,12 +20,15 @@ export interface Request {
   readonly inputs: Inputs;
   /** Of a classifier. */
   readonly labels: number;
+  /** Of linear layers and tables of tokens. */
+  readonly storage: Storage;
 }
 
 export interface Architecture {
   /** Values of `model_type`. */
   readonly types: readonly string[];
   readonly tasks: readonly Task[];
+  readonly storages: readonly Storage[];
   /** The inputs it may have, and those that it has if nothing else is asked for. */
   readonly inputs: readonly InputName[];
   readonly defaultInputs: readonly InputName[];
@@ -46,8 +49,8 @@ export function apply(layer: layers.Layer, x: SymbolicTensor | SymbolicTensor[])
   return layer.apply(x) as SymbolicTensor;
 }
 
-export const linear = (name: string, x: SymbolicTensor, units: number, useBias = true): SymbolicTensor =>
-  apply(new Linear({ name, units, useBias }), x);
+export const linear = (name: string, x: SymbolicTensor, units: number, useBias = true, storage?: Storage): SymbolicTensor =>
+  apply(new Linear({ name, units, useBias, ...(storage && { storage }) }), x);
 
 export const residual = (name: string, x: SymbolicTensor, y: SymbolicTensor): SymbolicTensor => apply(layers.add({ name }), [x, y]);
 

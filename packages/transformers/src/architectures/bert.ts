@@ -92,6 +92,7 @@ function build(request: Request): SymbolicTensor {
 
 const shared: Omit<Architecture, 'types' | 'prefix'> = {
   tasks: ['hidden-states', 'sentence-embedding', 'sequence-classification', 'token-classification'],
+  storages: ['float32'],
   inputs: ['input_ids', 'attention_mask', 'token_type_ids'],
   defaultInputs: ['input_ids', 'attention_mask'],
   // the pooler and the heads of pretraining, and a table of numbers 0, 1, 2 …

@@ -53,6 +53,7 @@ function build(request: Request): SymbolicTensor {
 export const distilbert: Architecture = {
   types: ['distilbert'],
   tasks: ['hidden-states', 'sentence-embedding', 'sequence-classification', 'token-classification'],
+  storages: ['float32'],
   inputs: ['input_ids', 'attention_mask'],
   defaultInputs: ['input_ids', 'attention_mask'],
   prefix: 'distilbert.',

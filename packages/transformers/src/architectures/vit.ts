@@ -58,6 +58,7 @@ function build({ config, task, inputs, labels }: Request): SymbolicTensor {
 
 const shared: Omit<Architecture, 'types' | 'prefix'> = {
   tasks: ['hidden-states', 'image-classification'],
+  storages: ['float32'],
   inputs: ['pixel_values'],
   defaultInputs: ['pixel_values'],
   imageShape: (config: ConfigReader) => [sideOf(config), sideOf(config), config.number('num_channels', 3)],

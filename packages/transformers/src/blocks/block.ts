@@ -43,7 +43,7 @@ const run = (kernel: string, inputs: Tensors, attrs: object) =>
   tf.engine().runKernel(kernel, inputs, attrs as tf.NamedAttrMap) as tf.Tensor | tf.Tensor[];
 
 /** Registers `compute` for the backend in use, unless that has a kernel of its own. */
-function ensureKernel<A extends object>(kernelName: string, compute: (inputs: Tensors, attrs: A) => tf.Tensor[]): void {
+export function ensureKernel<A extends object>(kernelName: string, compute: (inputs: Tensors, attrs: A) => tf.Tensor[]): void {
   const backendName = tf.getBackend();
   if (tf.getKernel(kernelName, backendName)) return;
   tf.registerKernel({

@@ -3,6 +3,8 @@ export type { AttentionAttrs } from './attention-scores.ts';
 export { gelu } from './gelu.ts';
 export { layerNorm } from './layer-norm.ts';
 export { linearCrossEntropy } from './linear-cross-entropy.ts';
+export { packedMatMul } from './packed-mat-mul.ts';
+export { type Bits, gatherRows, groupOf, type PackedTable, packTable, perWord } from './packed-table.ts';
 export { rmsNorm } from './rms-norm.ts';
 export { type RopeAttrs, rope } from './rope.ts';
 export { swiglu } from './swiglu.ts';

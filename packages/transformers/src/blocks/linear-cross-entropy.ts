@@ -7,6 +7,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { defineBlock, type Tensors } from './block.ts';
+import { type Bits, gatherRows, type PackedTable, rowsOf, unpackTable } from './packed-table.ts';
 
 /** Logits in memory at a time: 2 MiB. */
 const MAX_LOGITS = 2 ** 19;
@@ -21,15 +22,44 @@ function slicesOf(tokens: number, vocabulary: number): Slice[] {
   return Array.from({ length: Math.ceil(vocabulary / most) }, (_, i) => ({ from: i * most, size: Math.min(most, vocabulary - i * most) }));
 }
 
-const rowsOf = (weight: tf.Tensor, { from, size }: Slice): tf.Tensor => tf.slice(weight, [from, 0], [size, -1]);
+/** The table of a vocabulary, as it is or packed. */
+interface Table {
+  readonly size: number;
+  slice(slice: Slice): tf.Tensor;
+  /** The rows of these tokens. */
+  gather(ids: tf.Tensor): tf.Tensor;
+}
+
+interface TableAttrs {
+  /** Of a packed table. */
+  readonly bits?: Bits;
+}
+
+function tableOf({ weight, packed, scale }: Tensors, { bits }: TableAttrs): Table {
+  if (weight)
+    return {
+      size: weight.shape[0]!,
+      slice: ({ from, size }) => tf.slice(weight, [from, 0], [size, -1]),
+      gather: (ids) => tf.gather(weight, ids),
+    };
+  const table = { packed: packed!, scale: scale!, bits: bits! };
+  return {
+    size: packed!.shape[0]!,
+    slice: ({ from, size }) => unpackTable(rowsOf(table, from, size)),
+    gather: (ids) => gatherRows(table, ids),
+  };
+}
+
 /** 1 for a token that has a label, 0 for one that is ignored. */
 const counted = (labels: tf.Tensor): tf.Tensor => tf.cast(tf.greaterEqual(labels, 0), 'float32');
 
-function forward({ hidden, weight, labels }: Tensors): tf.Tensor[] {
+function forward(inputs: Tensors, attrs: TableAttrs): tf.Tensor[] {
+  const { hidden, labels } = inputs;
+  const table = tableOf(inputs, attrs);
   let [top, sum] = [tf.fill([labels!.size, 1], -1e30), tf.zeros([labels!.size, 1])] as [tf.Tensor, tf.Tensor];
-  for (const slice of slicesOf(labels!.size, weight!.shape[0]!)) {
+  for (const slice of slicesOf(labels!.size, table.size)) {
     const next = tf.tidy(() => {
-      const logits = tf.matMul(hidden!, rowsOf(weight!, slice), false, true); // [tokens, size]
+      const logits = tf.matMul(hidden!, table.slice(slice), false, true); // [tokens, size]
       const higher = tf.maximum(top, tf.max(logits, 1, true));
       const more = tf.sum(tf.exp(tf.sub(logits, higher)), 1, true);
       return [higher, tf.add(tf.mul(sum, tf.exp(tf.sub(top, higher))), more)] as [tf.Tensor, tf.Tensor];
@@ -38,19 +68,20 @@ function forward({ hidden, weight, labels }: Tensors): tf.Tensor[] {
     [top, sum] = next;
   }
   const lse = tf.squeeze(tf.add(top, tf.log(sum)), [1]);
-  const own = tf.gather(weight!, tf.cast(tf.relu(labels!), 'int32')); // [tokens, d]
+  const own = table.gather(tf.cast(tf.relu(labels!), 'int32')); // [tokens, d]
   return [tf.mul(tf.sub(lse, tf.sum(tf.mul(hidden!, own), 1)), counted(labels!)), lse];
 }
 
-function backward({ hidden, weight, labels, y1, dy }: Tensors, _: object, wanted: readonly string[]): tf.Tensor[] {
-  const [tokens, vocabulary] = [labels!.size, weight!.shape[0]!];
+function backward(values: Tensors, attrs: TableAttrs, wanted: readonly string[]): tf.Tensor[] {
+  const { hidden, labels, y1, dy } = values;
+  const [tokens, table] = [labels!.size, tableOf(values, attrs)];
   const scale = tf.reshape(tf.mul(dy!, counted(labels!)), [tokens, 1]);
   const lse = tf.reshape(y1!, [tokens, 1]);
   let dHidden: tf.Tensor = tf.zerosLike(hidden!);
   const dWeight: tf.Tensor[] = [];
-  for (const slice of slicesOf(tokens, vocabulary)) {
+  for (const slice of slicesOf(tokens, table.size)) {
     const [dh, dw] = tf.tidy(() => {
-      const rows = rowsOf(weight!, slice);
+      const rows = table.slice(slice);
       const share = tf.exp(tf.sub(tf.matMul(hidden!, rows, false, true), lse));
       const target = tf.oneHot(tf.cast(tf.sub(labels!, slice.from), 'int32') as tf.Tensor1D, slice.size);
       const dLogits = tf.mul(tf.sub(share, target), scale); // [tokens, size]
@@ -67,9 +98,20 @@ function backward({ hidden, weight, labels, y1, dy }: Tensors, _: object, wanted
 }
 
 const all = ['hidden', 'weight', 'labels', 'y1'];
-const block = defineBlock<object>({ kernel: 'LinearCrossEntropy', forward, reads: { hidden: all, weight: all }, backward });
+const plain = defineBlock<TableAttrs>({ kernel: 'LinearCrossEntropy', forward, reads: { hidden: all, weight: all }, backward });
+const reads = { hidden: ['hidden', 'packed', 'scale', 'labels', 'y1'] };
+const packed = defineBlock<TableAttrs>({ kernel: 'PackedCrossEntropy', forward, reads, backward });
 
-/** hidden [tokens, d], weight [vocabulary, d], labels [tokens] int32, below 0 to be ignored -> the loss per token, 0 where ignored. */
-export function linearCrossEntropy(hidden: tf.Tensor, weight: tf.Tensor, labels: tf.Tensor): tf.Tensor {
-  return tf.tidy(() => block({ hidden, weight, labels }, {})[0]!);
+/**
+ * hidden [tokens, d], labels [tokens] int32, below 0 to be ignored -> the loss per token, 0 where ignored.
+ *
+ * @param weight [vocabulary, d]; a packed table is frozen
+ */
+export function linearCrossEntropy(hidden: tf.Tensor, weight: tf.Tensor | PackedTable, labels: tf.Tensor): tf.Tensor {
+  const run = () => {
+    if (weight instanceof tf.Tensor) return plain({ hidden, weight, labels }, {});
+    const { bits, packed: words, scale } = weight;
+    return packed({ hidden, packed: words, scale, labels }, { bits });
+  };
+  return tf.tidy(() => run()[0]!);
 }

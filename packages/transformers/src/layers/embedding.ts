@@ -4,8 +4,10 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { initializers, layers } from '@tensorflow/tfjs-layers';
+import { gatherRows } from '../blocks/index.ts';
 import type { Decoding } from './decoding.ts';
 import { refuseLong, refuseUnknown } from './input-checks.ts';
+import { addPacked, bitsOf, type PackedWeights, tableOf as packedOf, type Storage, storedPacked } from './packed-weights.ts';
 import type { StoredWeight } from './stored.ts';
 import { type Called, firstShape, type LayerConfig, listOf, only, type Shape } from './tensors.ts';
 import { logitsOf, lossesOf, vocabularyShape } from './vocabulary.ts';
@@ -21,6 +23,8 @@ export interface EmbeddingConfig extends LayerConfig {
   readonly by?: 'token' | 'position' | 'position-after-padding' | 'first';
   /** The token that fills up sequences. Only for 'position-after-padding'. */
   readonly padding?: number;
+  /** @default 'float32' */
+  readonly storage?: Storage;
 }
 
 /** tokens [n, T] -> [n, T, width]; hidden states [n, T, width] -> logits [n, T, size]; hidden states and labels [n, T] -> [n, 2]. */
@@ -29,7 +33,9 @@ export class Embedding extends layers.Layer {
   static readonly className = 'TokenEmbedding';
   readonly siteKind = ['embedding', 'weight'] as const;
   readonly config: EmbeddingConfig;
-  weight!: ReturnType<Embedding['addWeight']>;
+  /** [size, width], unless it is packed. */
+  weight?: ReturnType<Embedding['addWeight']>;
+  packed?: PackedWeights<ReturnType<Embedding['addWeight']>>;
   /** Where generation is in the text. */
   decoding: Decoding | undefined;
 
@@ -39,21 +45,26 @@ export class Embedding extends layers.Layer {
   }
 
   get stored(): readonly StoredWeight[] {
-    return [{ name: 'weight', weight: this.weight, layout: 'same' }];
+    return [this.packed ? storedPacked(this.packed) : { name: 'weight', weight: this.weight!, layout: 'same' }];
   }
 
   override build(): void {
-    const { size, width } = this.config;
-    this.weight = this.addWeight('weight', [size, width], 'float32', initializers.randomNormal({ stddev: 0.02 }));
+    const { size, width, storage } = this.config;
+    const bits = bitsOf(storage);
+    if (bits) this.packed = addPacked(this.name, bits, [size, width], (...weight) => this.addWeight(...weight, undefined, false));
+    else this.weight = this.addWeight('weight', [size, width], 'float32', initializers.randomNormal({ stddev: 0.02 }));
     this.built = true;
   }
 
   override call(inputs: Called): tf.Tensor {
     return tf.tidy(() => {
       const [x, labels] = listOf(inputs) as [tf.Tensor, tf.Tensor?];
-      const weight = this.weight.read();
-      if (labels) return lossesOf(x, weight, labels);
-      return x.rank === 3 ? logitsOf(x, weight) : tf.gather(weight, this.#rows(tf.cast(only(inputs), 'int32')));
+      const table = this.packed ? packedOf(this.packed) : this.weight!.read();
+      if (labels) return lossesOf(x, table, labels);
+      if (x.rank === 3) return logitsOf(x, table);
+      const rows = this.#rows(tf.cast(only(inputs), 'int32'));
+      if (table instanceof tf.Tensor) return tf.gather(table, rows);
+      return tf.reshape(gatherRows(table, tf.reshape(rows, [-1])), [...rows.shape, this.config.width]);
     });
   }
 

@@ -17,6 +17,8 @@ export interface StoredWeight {
   readonly name: string;
   readonly weight: Weight;
   readonly layout: Layout;
+  /** Of weights that are held otherwise: what the checkpoint has, and how it is taken. */
+  readonly pack?: { readonly shape: readonly number[]; fill(values: Float32Array): void };
 }
 
 /** A layer whose weights come from a checkpoint. */

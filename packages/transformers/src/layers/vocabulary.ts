@@ -1,22 +1,24 @@
 /** From hidden states to the vocabulary: logits to look at, or losses that are never held as logits. */
 import * as tf from '@tensorflow/tfjs-core';
 import { initializers, layers } from '@tensorflow/tfjs-layers';
-import { linearCrossEntropy } from '../blocks/index.ts';
+import { linearCrossEntropy, type PackedTable, packedMatMul } from '../blocks/index.ts';
+import { addPacked, bitsOf, type PackedWeights, type Storage, storedPacked, tableOf } from './packed-weights.ts';
 import type { StoredWeight } from './stored.ts';
 import { type Called, firstShape, type LayerConfig, listOf, type Shape } from './tensors.ts';
 
 /** hidden [n, T, d], weight [vocabulary, d] -> [n, T, vocabulary]. */
-export function logitsOf(hidden: tf.Tensor, weight: tf.Tensor): tf.Tensor {
+export function logitsOf(hidden: tf.Tensor, weight: tf.Tensor | PackedTable): tf.Tensor {
   const [n, length, width] = hidden.shape as [number, number, number];
-  const logits = tf.matMul(tf.reshape(hidden, [n * length, width]), weight, false, true);
-  return tf.reshape(logits, [n, length, weight.shape[0]!]);
+  const rows = tf.reshape(hidden, [n * length, width]);
+  const logits = weight instanceof tf.Tensor ? tf.matMul(rows, weight, false, true) : packedMatMul(rows, weight);
+  return tf.reshape(logits, [n, length, logits.shape[1]!]);
 }
 
 /**
  * hidden [n, T, d], labels [n, T] -> [n, 2]: a row's sum of the losses of predicting each token from those before it, and how many
  * there are. Labels are the tokens themselves, as Hugging Face has them; below 0 they do not count.
  */
-export function lossesOf(hidden: tf.Tensor, weight: tf.Tensor, labels: tf.Tensor): tf.Tensor {
+export function lossesOf(hidden: tf.Tensor, weight: tf.Tensor | PackedTable, labels: tf.Tensor): tf.Tensor {
   const [n, length, width] = hidden.shape as [number, number, number];
   const before = tf.reshape(tf.slice(hidden, [0, 0, 0], [-1, length - 1, -1]), [-1, width]);
   const next = tf.reshape(tf.slice(tf.cast(labels, 'int32'), [0, 1], [-1, -1]), [-1]);
@@ -32,6 +34,8 @@ export function vocabularyShape(inputShape: Shape | Shape[], size: number): Shap
 
 export interface VocabularyHeadConfig extends LayerConfig {
   readonly size: number;
+  /** @default 'float32' */
+  readonly storage?: Storage;
 }
 
 /** An output table of its own, for a model whose output is not tied: hidden states -> logits, or with labels beside them -> [n, 2]. */
@@ -39,7 +43,8 @@ export class VocabularyHead extends layers.Layer {
   /** @nocollapse */
   static readonly className = 'VocabularyHead';
   readonly config: VocabularyHeadConfig;
-  weight!: ReturnType<VocabularyHead['addWeight']>;
+  weight?: ReturnType<VocabularyHead['addWeight']>;
+  packed?: PackedWeights<ReturnType<VocabularyHead['addWeight']>>;
 
   constructor(config: VocabularyHeadConfig) {
     super(config);
@@ -47,19 +52,23 @@ export class VocabularyHead extends layers.Layer {
   }
 
   get stored(): readonly StoredWeight[] {
-    return [{ name: 'weight', weight: this.weight, layout: 'same' }];
+    return [this.packed ? storedPacked(this.packed) : { name: 'weight', weight: this.weight!, layout: 'same' }];
   }
 
   override build(inputShape: Shape | Shape[]): void {
     const width = firstShape(inputShape).at(-1)!;
-    this.weight = this.addWeight('weight', [this.config.size, width], 'float32', initializers.randomNormal({ stddev: 0.02 }));
+    const { size, storage } = this.config;
+    const bits = bitsOf(storage);
+    if (bits) this.packed = addPacked(this.name, bits, [size, width], (...weight) => this.addWeight(...weight, undefined, false));
+    else this.weight = this.addWeight('weight', [size, width], 'float32', initializers.randomNormal({ stddev: 0.02 }));
     this.built = true;
   }
 
   override call(inputs: Called): tf.Tensor {
     return tf.tidy(() => {
       const [hidden, labels] = listOf(inputs) as [tf.Tensor, tf.Tensor?];
-      return labels ? lossesOf(hidden, this.weight.read(), labels) : logitsOf(hidden, this.weight.read());
+      const table = this.packed ? tableOf(this.packed) : this.weight!.read();
+      return labels ? lossesOf(hidden, table, labels) : logitsOf(hidden, table);
     });
   }
 

@@ -15,8 +15,24 @@ export interface Source {
   open(path: string): Promise<SourceFile | undefined>;
 }
 
-/** Files that hold JSON are read whole; this is far above a large tokenizer. */
-const MAX_JSON_BYTES = 2 ** 28;
+/** Files that are read whole: this is far above a large tokenizer. */
+const MAX_TEXT_BYTES = 2 ** 28;
+
+/** A text file of a checkpoint; undefined if there is none. */
+export async function readText(source: Source, path: string): Promise<string | undefined> {
+  const file = await source.open(path);
+  if (!file) return undefined;
+  const decoder = new TextDecoder();
+  let [text, size] = ['', 0];
+  for await (const chunk of file.chunks) {
+    size += chunk.length;
+    if (size > MAX_TEXT_BYTES) {
+      throw new FinetuneError('bad-file', 'transformers', `${source.name}: ${path} is larger than ${MAX_TEXT_BYTES} bytes; expected text.`);
+    }
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}
 
 /**
  * A JSON file of a checkpoint; undefined if there is none.
@@ -24,24 +40,12 @@ const MAX_JSON_BYTES = 2 ** 28;
  * @throws FinetuneError `bad-file` if it is not JSON, or too large to be
  */
 export async function readJson(source: Source, path: string): Promise<{ readonly [field: string]: unknown } | undefined> {
-  const file = await source.open(path);
-  if (!file) return undefined;
-  const decoder = new TextDecoder();
-  let [text, size] = ['', 0];
-  for await (const chunk of file.chunks) {
-    size += chunk.length;
-    if (size > MAX_JSON_BYTES)
-      throw new FinetuneError('bad-file', 'transformers', `${source.name}: ${path} is larger than ${MAX_JSON_BYTES} bytes; expected JSON.`);
-    text += decoder.decode(chunk, { stream: true });
-  }
+  const text = await readText(source, path);
+  if (text === undefined) return undefined;
   try {
-    return JSON.parse(text + decoder.decode());
+    return JSON.parse(text);
   } catch (cause) {
-    throw new FinetuneError(
-      'bad-file',
-      'transformers',
-      `${source.name}: ${path} is not JSON (${(cause as Error).message}). Fetch it again.`,
-      { cause },
-    );
+    const problem = `${path} is not JSON (${(cause as Error).message}). Fetch it again.`;
+    throw new FinetuneError('bad-file', 'transformers', `${source.name}: ${problem}`, { cause });
   }
 }

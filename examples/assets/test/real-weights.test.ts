@@ -1,0 +1,135 @@
+/**
+ * Real checkpoints, held to PyTorch: what `fixtures/real-weights.py` computed with Hugging Face's own classes on the same files. Fetches
+ * 155 MB the first time, so it runs where they are in the cache, and where CI or LEANTUNE_REAL_WEIGHTS asks for it.
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { useBackend } from '@leantune/backends';
+import { valueAndGrads } from '@leantune/core';
+import { fromPretrained, generate, loadTokenizer, lossModel, meanLoss } from '@leantune/transformers';
+import * as tf from '@tensorflow/tfjs';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { cacheFolder, miniLMCheckpoint, storiesCheckpoint } from '../src/index.ts';
+
+interface Gradients {
+  readonly [name: string]: { readonly norm: number; readonly first: number[] };
+}
+interface Expected {
+  readonly sentences: string[];
+  readonly miniLM: {
+    readonly ids: number[][];
+    readonly mask: number[][];
+    readonly vectors: number[];
+    readonly loss: number;
+    readonly gradients: Gradients;
+  };
+  readonly stories: {
+    readonly text: string;
+    readonly ids: number[][];
+    readonly loss: number;
+    readonly logits: number[];
+    readonly gradients: Gradients;
+    readonly greedy: number[];
+    readonly told: string;
+  };
+}
+const expected: Expected = JSON.parse(readFileSync(join(import.meta.dirname, 'fixtures/real-weights.json'), 'utf8'));
+
+const cached = (name: string) => existsSync(cacheFolder()) && readdirSync(cacheFolder()).some((folder) => folder.startsWith(name));
+const wanted = process.env['LEANTUNE_REAL_WEIGHTS'] !== undefined || process.env['CI'] !== undefined;
+const CLOSE = 1e-4;
+
+function expectClose(got: ArrayLike<number>, values: readonly number[], what: string): void {
+  const size = Math.max(...values.map(Math.abs));
+  const difference = Math.max(...values.map((value, i) => Math.abs(got[i]! - value)));
+  expect(difference / size, what).toBeLessThan(CLOSE);
+  expect(got.length, what).toBe(values.length);
+}
+
+/** Norms, and first values in the checkpoint's order: kernels are transposed here. */
+function expectGradients(model: tf.LayersModel, grads: tf.NamedTensorMap, theirs: Gradients): void {
+  const far: string[] = [];
+  const largest = Math.max(...Object.values(theirs).map(({ norm }) => norm));
+  for (const [name, { norm, first }] of Object.entries(theirs)) {
+    const at = name.lastIndexOf('.');
+    const layer = model.getLayer(name.slice(0, at));
+    const isBias = name.endsWith('.bias');
+    const weight = layer.weights.find((w) => w.originalName.endsWith('/bias') === isBias)!.read() as tf.Variable;
+    const grad = grads[weight.name]!;
+    const ordered = layer.getClassName() === 'Linear' && !isBias ? tf.transpose(grad) : grad;
+    const ours = tf.norm(grad).dataSync()[0]!;
+    const values = tf.slice(tf.reshape(ordered, [-1]), 0, first.length).dataSync();
+    // the gradient of a key's bias is 0 but for rounding
+    const size = Math.max(norm, 1e-3 * largest);
+    if (!(Math.abs(ours - norm) < CLOSE * size)) far.push(`${name} ${ours} ${norm}`);
+    for (const [i, value] of first.entries())
+      if (!(Math.abs(values[i]! - value) < CLOSE * size)) far.push(`${name}[${i}] ${values[i]} ${value}`);
+  }
+  expect(far).toEqual([]);
+}
+
+const matrix = (rows: number[][]) => tf.tensor2d(rows, undefined, 'int32');
+
+beforeAll(() => useBackend('wasm'));
+
+describe.skipIf(!wanted && !cached('@lat.md'))('MiniLM, float16 in its file', () => {
+  test('tokens, sentence vectors and gradients are those of PyTorch', async () => {
+    const folder = await miniLMCheckpoint();
+    const tokenizer = await loadTokenizer(folder);
+    const { ids, mask, vectors, loss, gradients } = expected.miniLM;
+    for (const [i, sentence] of expected.sentences.entries())
+      expect(tokenizer.encode(sentence)).toEqual(ids[i]!.filter((_, at) => mask[i]![at] === 1));
+    const model = await fromPretrained(folder, { task: 'sentence-embedding', variant: 'fp16' });
+    tf.tidy(() => {
+      const inputs = [matrix(ids), matrix(mask)];
+      expectClose((model.predict(inputs) as tf.Tensor).dataSync(), vectors, 'vectors');
+      const distance = () => {
+        const [a, b, c] = tf.unstack(model.apply(inputs, { training: true }) as tf.Tensor) as [tf.Tensor, tf.Tensor, tf.Tensor];
+        return tf.sub(tf.sum(tf.mul(a, b)), tf.sum(tf.mul(a, c))) as tf.Scalar;
+      };
+      const { value, grads } = valueAndGrads(distance);
+      expectClose(value.dataSync(), [loss], 'loss');
+      expectGradients(model, grads, gradients);
+    });
+    model.dispose();
+  });
+});
+
+describe.skipIf(!wanted && !cached('stories15M'))('stories15M', () => {
+  test('tokens, logits, loss and gradients are those of PyTorch', async () => {
+    const folder = await storiesCheckpoint();
+    const { text, ids, loss, logits, gradients } = expected.stories;
+    const tokenizer = await loadTokenizer(folder);
+    expect(tokenizer.encode(text)).toEqual(ids[0]);
+    expect(tokenizer.decode(ids[0]!)).toBe(text);
+    const model = await fromPretrained(folder);
+    const trainer = lossModel(model);
+    tf.tidy(() => {
+      const x = matrix(ids);
+      const all = (model.predict(x) as tf.Tensor).dataSync();
+      const some = Array.from({ length: ids[0]!.length }, (_, t) =>
+        Array.from({ length: Math.ceil(32000 / 997) }, (_, i) => all[t * 32000 + i * 997]!),
+      );
+      expectClose(some.flat(), logits, 'logits');
+      const { value, grads } = valueAndGrads(() => meanLoss(x, trainer.apply([x, x], { training: true }) as tf.Tensor));
+      expectClose(value.dataSync(), [loss], 'loss');
+      expectGradients(model, grads, gradients);
+    });
+    trainer.dispose();
+    model.dispose();
+  });
+
+  test('it tells the story that PyTorch tells, and leaves no tensor behind', async () => {
+    const folder = await storiesCheckpoint();
+    const { greedy, told } = expected.stories;
+    const [model, tokenizer] = await Promise.all([fromPretrained(folder), loadTokenizer(folder)]);
+    const before = tf.memory().numTensors;
+    const heard: number[] = [];
+    const story = await generate(model, greedy.slice(0, 6), { maxTokens: 24, onToken: (token) => void heard.push(token) });
+    expect(story).toEqual(greedy.slice(6));
+    expect(heard).toEqual(story);
+    expect(tokenizer.decode(greedy)).toBe(told.replace(/^<s>\s*/, ''));
+    expect(tf.memory().numTensors).toBe(before);
+    model.dispose();
+  });
+});
