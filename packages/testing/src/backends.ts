@@ -10,9 +10,10 @@ export async function available<Name extends BackendName>(backends: readonly Nam
   const found: Name[] = [];
   for (const backend of backends) {
     const why = await whyAbsent(backend);
-    if (why === undefined) found.push(backend);
-    if (why === undefined && backend === 'webgpu') collectGarbageBetweenTests();
-    else if (process.env['CI'])
+    if (why === undefined) {
+      found.push(backend);
+      if (backend === 'webgpu') collectGarbageBetweenTests();
+    } else if (process.env['CI'])
       test(`on ${backend}`, () => {
         throw new Error(`${why} (CI is set: every backend must be there)`);
       });
