@@ -4,12 +4,14 @@
  *     dx = dy · r · scale               dmean = -r · scale · Σ dy          dvariance = -r³ / 2 · scale · Σ dy (x - mean)
  *     doffset = Σ dy                                                       dscale = r · Σ dy (x - mean)
  *
- * What has one value a channel is multiplied before it meets dy, so that dx and dmean pass over memory once.
+ * What has one value a channel is multiplied before it meets dy, so that dx and dmean pass over memory once; dvariance and dscale,
+ * which are asked for one after the other, share their sum.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { KernelMap } from '../kernels.ts';
 import { DType, type Handle, type TensorflowBackend } from './binding.ts';
-import { bool, type Operand, type Ops, type, withOps } from './raw.ts';
+import { type Operand, type Ops, type, withOps } from './raw.ts';
+import { sumOfProducts, sumRows } from './sum-rows.ts';
 
 const T = type(DType.float);
 
@@ -23,10 +25,11 @@ export const batchNormGradients: KernelMap<TensorflowBackend, tf.TensorInfo> = {
       const mul = (a: Operand, b: Operand): Handle => run('Mul', { T }, [a, b]);
       const r = run('Rsqrt', { T }, [run('AddV2', { T }, [vector(variance!), scalar(varianceEpsilon)])]);
       const scaled = scale ? mul(r, vector(scale)) : r;
-      const centered = () => sumRows(ops, mul(dy!, run('Sub', { T }, [x!, vector(mean!)])), dy!.shape.length);
+      const centered = () =>
+        sharedSum(backend, ops, [dy!, x!, mean!], () => sumOfProducts(ops, dy!, run('Sub', { T }, [x!, vector(mean!)]), dy!.shape));
       const gradients: { readonly [input: string]: () => Handle } = {
         x: () => mul(dy!, scaled),
-        mean: () => mul(sumRows(ops, dy!, dy!.shape.length), mul(scaled, scalar(-1))),
+        mean: () => mul(sumRows(ops, dy!), mul(scaled, scalar(-1))),
         variance: () => mul(centered(), mul(mul(scaled, mul(r, r)), scalar(-0.5))),
         scale: () => mul(centered(), r),
       };
@@ -34,8 +37,11 @@ export const batchNormGradients: KernelMap<TensorflowBackend, tf.TensorInfo> = {
     }),
 };
 
-/** Σ over all axes but the last, [c]. */
-function sumRows({ constant, run }: Ops, x: Operand, rank: number): Handle {
-  const axes = constant(Int32Array.from({ length: rank - 1 }, (_, i) => i));
-  return run('Sum', { T, Tidx: type(DType.int32), keep_dims: bool(false) }, [x, axes]);
+/** Σ dy (x - mean) of the last call, [c], and the handles it was of: TensorFlow gives no number twice. */
+let last: { readonly of: string; readonly sum: Float32Array } | undefined;
+
+function sharedSum(backend: TensorflowBackend, ops: Ops, inputs: readonly tf.TensorInfo[], make: () => Handle): Handle {
+  const of = String(backend.getInputTensorIds(inputs));
+  if (last?.of !== of) last = { of, sum: backend.binding.tensorDataSync(make().id) as Float32Array };
+  return ops.constant(last!.sum);
 }

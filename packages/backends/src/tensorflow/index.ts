@@ -12,6 +12,7 @@ import { convs } from './conv.ts';
 import { pools } from './pool.ts';
 import { rounds } from './round.ts';
 import { steps } from './step.ts';
+import { productSums, rowSums } from './sum-rows.ts';
 import { zeros } from './zeros.ts';
 
 export { type AdamWStep, adamWStep } from './adamw.ts';
@@ -39,7 +40,7 @@ export { guardMemory } from './out-of-memory.ts';
 export function registerTensorflowKernels(): void {
   registerKernels<TensorflowBackend, tf.TensorInfo>(
     'tensorflow',
-    [activationGradients, batchNormGradients, optimizers],
-    [zeros, rounds, steps, convs, pools],
+    [activationGradients, batchNormGradients, optimizers, productSums],
+    [zeros, rounds, steps, rowSums, convs, pools],
   );
 }

@@ -1,12 +1,14 @@
 /**
  * Kernels that a backend may add to do in one pass what a gradient does in several ops. Core names the kernel, never the backend; where the
- * current backend has none of that name, or a second derivative is being recorded, the ops run.
+ * current backend has none of that name, or a second derivative is being recorded, the ops run. Both agree up to rounding; cpu and wasm have
+ * none of those for gradients, so that there gradients are tfjs's bit for bit.
  *
  * | kernel | inputs | attributes | result |
  * | --- | --- | --- | --- |
  * | `ReluGrad`, `TanhGrad`, `SigmoidGrad` | dy, y, of one shape | | dx |
  * | `SoftmaxGrad` | dy, y | | dx over the last axis |
  * | `FusedBatchNormGrad` | dy, and what the gradient reads of x, mean, variance, scale, offset | of (an input's name), shape (its), varianceEpsilon | the gradient of that input; all but x have one value a channel |
+ * | `SumOfProducts` | a, b, of one shape | shape | Σ a b over all axes but the last, in that shape |
  * | `AdamWUpdate` | variable, m, v, gradient, and finite where there is one | beta1, beta2, correction, epsilon, shrink, rate | none: the first three change in place, where finite holds (a bool of one element, see optimizers/move-if.ts) |
  */
 import * as tf from '@tensorflow/tfjs-core';

@@ -30,7 +30,6 @@ export const reads: { readonly [kernel: string]: Reads } = {
   GreaterEqual: shapes,
   MirrorPad: shapes,
   Mod: { b: ['a', 'b'] },
-  Multiply: products,
   OneHot: shapes,
   PadV2: shapes,
   Pow: { a: ['a', 'b'], b: ['a', 'y'] },

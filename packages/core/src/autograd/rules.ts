@@ -108,6 +108,17 @@ const chosen = (derived: (inputs: Values) => tf.Tensor): InputGradients => ({
   b: [['mask'], (dy, { mask, b }) => reduceTo(tf.mul(dy, tf.cast(tf.logicalNot(mask!), 'float32')), b!.shape), { mask: derived }],
 });
 
+/** Of one factor, given the other. A factor of one value a channel, as norms have, is not worth a product of full size. */
+const factor = (own: string, other: string): InputGradient => [
+  [other],
+  (dy, v) => {
+    const [x, y] = [v[own]!, v[other]!];
+    const ops = () => stockGradient('Multiply', own, dy, [v['a']!, v['b']!], {});
+    const perChannel = x.size < dy.size && x.size === x.shape.at(-1) && x.size === dy.shape.at(-1) && y.size === dy.size;
+    return perChannel ? fused('SumOfProducts', { a: dy, b: y }, { shape: x.shape }, ops) : ops();
+  },
+];
+
 /** Of a function whose derivative is known from y. A dy that is to be broadcast goes the way of ops. */
 const activation = (kernel: string, ops: (dy: tf.Tensor, y: tf.Tensor) => tf.Tensor): InputGradients => ({
   x: [['y'], (dy, { y }) => (dy.size === y!.size ? fused(kernel, { dy, y }, {}, () => ops(dy, y!)) : ops(dy, y!))],
@@ -146,6 +157,7 @@ export const rules: { readonly [kernel: string]: InputGradients } = {
   Maximum: chosen(({ a, b }) => greaterEqual(a!, b!)),
   Minimum: chosen(({ a, b }) => lessEqual(a!, b!)),
   Mean: { x: [[], (dy, { x }, { axis }) => spread(tf.div(dy, size(x!.shape, axis)), x!.shape, axis)] },
+  Multiply: { a: factor('a', 'b'), b: factor('b', 'a') },
   Pack: (input) => [
     [],
     (dy, v, attrs) => {
@@ -183,6 +195,8 @@ export const rules: { readonly [kernel: string]: InputGradients } = {
       },
     ],
   },
+  // tfjs doubles x. A factor of two rounds nothing, and dy may be smaller: that of a mean, in every variance.
+  Square: { x: [['x'], (dy, { x }) => tf.mul(tf.mul(dy, tf.scalar(2)), tf.cast(x!, 'float32'))] },
   // tfjs leaves out that a mean is broadcast, as in layer norm by Keras.
   SquaredDifference: {
     a: [['a', 'b'], (dy, { a, b }) => reduceTo(tf.mul(dy, tf.mul(tf.scalar(2), tf.sub(a!, b!))), a!.shape)],
