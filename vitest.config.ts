@@ -8,6 +8,6 @@ export default defineConfig({
     pool: 'forks',
     include: ['{packages/*,examples/*,benchmarks}/test/**/*.test.ts'],
     exclude: ['**/node_modules/**', '**/dist/**'],
-    testTimeout: 60_000,
+    testTimeout: 300_000, // a software GPU compiles each new shader for a second or more
   },
 });

@@ -19,20 +19,23 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
     bytes: 11_500,
     because: 'three modules, the rules of every operator and its patterns in graphs, and automatic precision',
   },
-  '@leantune/core': { bytes: 31_500, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
+  '@leantune/core': { bytes: 32_500, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
   '@leantune/core { valueAndGrads, checkpoint }': {
     bytes: 9_000,
     because:
       'the autograd alone; 1.2 kB of it for variables that a loss assigns, gradients that nest, and kernels that are differentiated as one',
   },
   '@leantune/core { finetune }': {
-    bytes: 20_000,
+    bytes: 21_000,
     because:
-      'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md; 2 kB of it for patterns of kernels, rows that freeze, another kernel at a site, and steps on devices that answer late',
+      'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md; 3 kB of it for patterns of kernels, rows that freeze, another kernel at a site, and steps that move nothing where a device learns late that the loss is not finite',
   },
   '@leantune/core { measure }': { bytes: 5_500, because: 'the tracker with its table and its page' },
-  '@leantune/backends': { bytes: 80_000, because: 'every backend at once; a page loads the part of the one it uses, on demand' },
-  '@leantune/backends/tensorflow': { bytes: 6_500, because: 'kernels, raw ops and the allocator; it is for Node and never on a page' },
+  '@leantune/backends': { bytes: 84_000, because: 'every backend at once; a page loads the part of the one it uses, on demand' },
+  '@leantune/backends/tensorflow': {
+    bytes: 7_000,
+    because: 'kernels, gradients in one op, raw ops and the allocator; it is for Node and never on a page',
+  },
   '@leantune/core/safetensors': { bytes: 3_000, because: 'reader with all its checks, writer, and two half precisions' },
   '@leantune/transformers': {
     bytes: 19_000,
@@ -53,7 +56,7 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
   '@leantune/backends/webgl': { bytes: 2_000, because: 'corrections only; tfjs has the kernels' },
   leantune: { bytes: 6_000, because: 'a program for Node, which no page loads; it is here so that it stays small' },
   '@leantune/core/low-rank': {
-    bytes: 21_000,
+    bytes: 22_000,
     because: 'bundled by itself, as here, two thirds are the readers of models and the recording, which a page has from core',
   },
   '@leantune/lamda': { bytes: 4_800, because: 'the path, its freezing, the allocation of ranks and the page that shows it' },

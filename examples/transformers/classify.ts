@@ -2,8 +2,8 @@
  * A sentence encoder learns to sort questions about cooking by topic: all-MiniLM-L6-v2, read from a Hugging Face checkpoint in float16,
  * gets a new head of six labels. The head and the last two layers train, through tfjs's own `fit`.
  *
- *   npm run classify --workspace examples/transformers              MINUTES on 2 cores, and 49 MB to fetch the first time
- *   npm run classify --workspace examples/transformers -- --quick   SECONDS, with fewer questions
+ *   npm run classify --workspace examples/transformers              some minutes on 2 cores, and 49 MB to fetch the first time
+ *   npm run classify --workspace examples/transformers -- --quick   about a minute, with fewer questions
  */
 import { cookingQuestions, miniLMCheckpoint, type TextSet } from '@leantune/assets';
 import { useBackend } from '@leantune/backends';
@@ -18,7 +18,7 @@ await useBackend('wasm');
 const { train, test, topics } = await cookingQuestions({ train: quick ? 96 : 600, test: quick ? 60 : 300 });
 const checkpoint = await miniLMCheckpoint();
 const tokenizer = await loadTokenizer(checkpoint);
-const model = await fromPretrained(checkpoint, { task: 'sequence-classification', labels: topics.length, variant: 'fp16' });
+const model = await fromPretrained(checkpoint, { task: 'sequence-classification', labels: topics.length, variant: 'fp16', seed: 1 });
 
 const tuned = finetune(model, [], { trainable: [/encoder\.layer\.[45]\./, /pooler|classifier/] });
 console.log(String(tuned.summary()));

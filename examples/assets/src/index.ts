@@ -17,5 +17,6 @@ export {
 export type { AssetPackage } from './packages.ts';
 export { type Progress, progressBar } from './progress.ts';
 export { type QuickDrawOptions, quickDraw, tenSketches } from './quick-draw.ts';
+export { sonnets } from './sonnets.ts';
 export { storiesCheckpoint } from './stories.ts';
 export { centerNet, centerNetFeatures, mobilenetV2, resnet50, resnet50Input, type VisionOptions } from './vision-models.ts';

@@ -44,10 +44,11 @@ export async function automatic(options: BackendOptions): Promise<{
 async function attempt(name: BackendName, options: BackendOptions): Promise<Reason | undefined> {
   const bringUp = await backends[name]();
   try {
-    await bringUp.prepare(options);
     const reason = await bringUp.passOver?.();
-    if (!reason) await start(name, bringUp, options);
-    return reason;
+    if (reason) return reason;
+    await bringUp.prepare(options);
+    await start(name, bringUp, options);
+    return undefined;
   } catch (error) {
     if (error instanceof BackendError && error.code === 'bad-option') throw error;
     return reasonOf(error as Error, bringUp);

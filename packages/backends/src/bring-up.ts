@@ -34,6 +34,6 @@ export interface BringUp {
   prepare(options: BackendOptions): Promise<void>;
   /** What is left to do once tfjs has made the backend. */
   start?(backend: tf.KernelBackend, options: BackendOptions): Promise<void>;
-  /** Asked by 'auto' alone, after `prepare`: the reason to rather take a slower kind of backend here, as where a GPU is an imitation. */
+  /** Asked by 'auto' alone, before `prepare` opens anything: the reason to rather take a slower kind of backend here, as where a GPU is an imitation. */
   passOver?(): Promise<Reason | undefined>;
 }

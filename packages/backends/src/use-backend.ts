@@ -24,7 +24,16 @@ export interface BackendChoice {
  * @returns what it picked, why, and why it passed over what it would rather have taken
  * @throws BackendError `'not-installed'` (the package is missing), `'not-available'` (it does not run here), `'bad-option'`
  */
-export async function useBackend(name: 'auto' | BackendName, options: BackendOptions = {}): Promise<BackendChoice> {
+export function useBackend(name: 'auto' | BackendName, options: BackendOptions = {}): Promise<BackendChoice> {
+  const choice = turn.then(() => choose(name, options));
+  turn = choice.catch(() => {});
+  return choice;
+}
+
+/** tfjs has one current backend, so calls take turns: the last one made wins, and none opens a second device beside another. */
+let turn: Promise<unknown> = Promise.resolve();
+
+async function choose(name: 'auto' | BackendName, options: BackendOptions): Promise<BackendChoice> {
   if (name === 'auto') return automatic(options);
   if (!Object.hasOwn(backends, name))
     throw new BackendError('bad-option', 'useBackend', `got "${name}"; expected one of auto, ${Object.keys(backends).join(', ')}`);

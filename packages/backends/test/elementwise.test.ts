@@ -49,6 +49,30 @@ describe('sum and mean on wasm', () => {
   });
 });
 
+describe('over no elements on wasm', () => {
+  it.each([
+    ['Max', -Infinity, -(2 ** 31)],
+    ['Min', Infinity, 2 ** 31 - 1],
+    ['Prod', 1, 1],
+  ])('%s is that of TensorFlow, not what the heap holds', async (kernel, float, int) => {
+    for (const [dtype, value] of [['float32', float] as const, ['int32', int] as const]) {
+      const x = { shape: [3, 0], data: [], dtype };
+      const rows = await runOn('wasm', kernel, { x }, { axis: [1], reductionIndices: [1], keepDims: false });
+      expect([rows.shape, Array.from(rows.data)]).toEqual([[3], [value, value, value]]);
+      const all = await runOn('wasm', kernel, { x }, { axis: undefined, reductionIndices: undefined, keepDims: true });
+      expect([all.shape, Array.from(all.data)]).toEqual([[1, 1], [value]]);
+    }
+  });
+});
+
+describe('casts to bool on wasm', () => {
+  it.each(['float32', 'int32'] as const)('of %s are true for all but zero', async (dtype) => {
+    const data = dtype === 'float32' ? [0, -0, 0.5, -2, 256, Number.NaN] : [0, 0, 1, -2, 256, 2 ** 30];
+    const y = await runOn('wasm', 'Cast', { x: { shape: [6], data, dtype } }, { dtype: 'bool' });
+    expect([y.dtype, Array.from(y.data)]).toEqual(['bool', [0, 0, 1, 1, 1, 1]]);
+  });
+});
+
 describe('tile on wasm', () => {
   it.each([
     [

@@ -26,6 +26,16 @@ describe('useBackend', () => {
     expect(tf.getKernel('BatchMatMul', 'wasm').kernelFunc).toBe(kernel);
   });
 
+  it('takes calls made at once in turn, so that the last one wins', async () => {
+    const refused = useBackend('gpu' as 'cpu');
+    const chosen = Promise.all([useBackend('wasm'), useBackend('cpu'), useBackend('wasm'), useBackend('cpu')]);
+    await expect(refused).rejects.toThrow('got "gpu"');
+    expect((await chosen).map(({ name }) => name)).toEqual(['wasm', 'cpu', 'wasm', 'cpu']);
+    expect(tf.getBackend()).toBe('cpu');
+    await useBackend('wasm');
+    expect(heapUse(tf.backend()).limit).toBeGreaterThan(0);
+  });
+
   it('picks wasm by itself where nothing faster is installed, and says why', async () => {
     const { name, why, passed } = await useBackend('auto', { maxBytes: 2 ** 30 });
     expect(name).toBe(tf.getBackend());

@@ -35,6 +35,14 @@ describe('selectSites', () => {
     expect(names(undefined)).toEqual(sites.map((s) => s.name));
   });
 
+  it('takes the last segments of names with dots, as PyTorch writes them', () => {
+    const dotted = [site('model.layers.0.self_attn.q_proj', 'kernel'), site('model.layers.0.mlp.up_proj', 'kernel')];
+    const found = (filter: string) => selectSites(dotted, filter, 'lora').map((s) => s.name);
+    expect(found('q_proj')).toEqual(['model.layers.0.self_attn.q_proj']);
+    expect(found('mlp.up_proj')).toEqual(['model.layers.0.mlp.up_proj']);
+    expect(() => found('proj')).toThrow(FinetuneError);
+  });
+
   it('does not take part of a segment for a name', () => {
     expect(() => names('uery')).toThrow(FinetuneError);
   });

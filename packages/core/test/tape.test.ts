@@ -51,6 +51,27 @@ beforeAll(async () => {
 });
 
 describe('valueAndGrads', () => {
+  test('keeps nothing where a gradient, or what a value is to wait as, fails', () => {
+    const [x, filter] = [tf.variable(normal([1, 6, 6, 2], 1)), tf.variable(normal([3, 3, 2, 2], 2))];
+    const loss = () => tf.mean(tf.square(tf.conv2d(x as tf.Tensor4D, filter as tf.Tensor4D, 1, 'same', 'NHWC', 2))) as tf.Scalar;
+    const before = tf.memory().numTensors;
+    expect(() => valueAndGrads(loss, [x, filter])).toThrow('dilation rates greater than 1 are not yet supported');
+    expect(tf.memory().numTensors).toBe(before);
+    let encoded = 0;
+    const keep: KeepRule = () => ({
+      name: 'fails',
+      encode: (t) => {
+        if (++encoded === 2) throw new Error('no room');
+        const copy = tf.keep(t.clone());
+        return { bytes: 4 * t.size, decode: () => copy.clone(), dispose: () => copy.dispose() };
+      },
+    });
+    const product = () => tf.mul(tf.add(x, 1), tf.add(x, 2)).sum() as tf.Scalar;
+    expect(() => valueAndGrads(product, [x], { keep: [keep] })).toThrow('no room');
+    expect([encoded, tf.memory().numTensors]).toEqual([2, before]);
+    tf.dispose([x, filter]);
+  });
+
   test('returns what tf.variableGrads returns, bit for bit, and leaks nothing', () => {
     const w = tf.variable(normal([4, 3], 1));
     const b = tf.variable(normal([3], 2));

@@ -53,6 +53,41 @@ CASES = {
 }
 
 
+MODULES = [
+    "encoder.layer.0.attention.self.query",
+    "encoder.layer.1.attention.self.query",
+    "encoder.layer.1.attention.self.value",
+    "encoder.layer.1.output.dense",
+    "encoder.layer.11.output.dense",
+    "decoder.blocks.1.query",
+    "query",
+    "subquery",
+    "classifier.dense",
+    "classifier.out_proj",
+]
+TARGETS = [
+    dict(target_modules=["query"]),
+    dict(target_modules=["query", "output.dense"], exclude_modules=["self.query"]),
+    dict(target_modules=["dense"], exclude_modules=r"classifier\..*"),
+    dict(target_modules=r".*\.(query|value)"),
+    dict(target_modules="query"),
+    dict(target_modules=["query", "dense"], layers_to_transform=[1]),
+    dict(target_modules=["query", "dense"], layers_to_transform=1, layers_pattern="layer"),
+    dict(target_modules=["query", "dense"], layers_to_transform=[1, 11], layers_pattern=["blocks", "layer"]),
+    dict(target_modules=["dense", "out_proj"], modules_to_save=["classifier"]),
+]
+
+
+def targets():
+    from peft.tuners.tuners_utils import check_target_module_exists, _ExcludedModule
+
+    def is_target(config, name):
+        found = check_target_module_exists(config, name)
+        return bool(found) and not isinstance(found, _ExcludedModule)
+
+    return [{"config": fields, "modules": [name for name in MODULES if is_target(peft.LoraConfig(**fields), name)]} for fields in TARGETS]
+
+
 def base_of(model_class):
     torch.manual_seed(1)
     return model_class()
@@ -99,7 +134,7 @@ def make():
                 parameter.data -= RATE * parameter.grad
         cases[name] = {"base": state, "x": numbers(x.float()), "plain": numbers(plain), "files": before, "y": numbers(y), "after": saved(model), "yAfter": numbers(model(x))}
         assert torch.allclose(model.merge_and_unload()(x), torch.tensor(cases[name]["yAfter"]["data"]).reshape(y.shape), atol=1e-5)
-    FIXTURES.write_text(json.dumps({"versions": {"peft": peft.__version__, "torch": torch.__version__}, "rate": RATE, "cases": cases}) + "\n")
+    FIXTURES.write_text(json.dumps({"versions": {"peft": peft.__version__, "torch": torch.__version__}, "rate": RATE, "modules": MODULES, "targets": targets(), "cases": cases}) + "\n")
 
 
 def check(folder):

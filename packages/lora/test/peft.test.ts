@@ -7,7 +7,8 @@ import { floatsOf, readSafetensors } from '@leantune/core/safetensors';
 import '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { exportPeft, importPeft, type PeftFiles } from '../src/index.ts';
+import { exportPeft, importPeft, type PeftConfig, type PeftFiles } from '../src/index.ts';
+import { isTarget } from '../src/target-modules.ts';
 
 interface Numbers {
   readonly shape: number[];
@@ -24,9 +25,11 @@ interface Case {
   readonly yAfter: Numbers;
 }
 
-const { cases, rate } = JSON.parse(readFileSync(join(import.meta.dirname, 'fixtures/peft.json'), 'utf8')) as {
+const { cases, rate, modules, targets } = JSON.parse(readFileSync(join(import.meta.dirname, 'fixtures/peft.json'), 'utf8')) as {
   readonly cases: { readonly [name: string]: Case };
   readonly rate: number;
+  readonly modules: readonly string[];
+  readonly targets: readonly { readonly config: PeftConfig; readonly modules: readonly string[] }[];
 };
 
 /** Set to a folder to get what `peft_fixtures.py check` reads. */
@@ -128,6 +131,10 @@ async function write(folder: string, model: object, y: tf.Tensor): Promise<void>
   writeFileSync(join(folder, 'adapter_model.safetensors'), weights);
   writeFileSync(join(folder, 'output.json'), JSON.stringify(Array.from(y.dataSync())));
 }
+
+test.each(targets)('$config selects the modules that peft selects', ({ config, modules: expected }) => {
+  expect(modules.filter((module) => isTarget(config, module))).toEqual(expected);
+});
 
 test('a file that does not fit is refused with every fault, and nothing has changed', async () => {
   const linear = cases['linear']!;

@@ -23,16 +23,26 @@ interface Gate {
   readonly factor: number;
   /** f'(x) = derivative(scale · x). */
   readonly scale?: number;
+  /** Where k · x waits for a part of the pattern: x itself may be gone by now. */
+  readonly spare?: readonly [k: number, value: TapeValue];
 }
 
 export function activationFusion(precision: Precision, reading: Reading): Fusion {
   return (last) => {
     const found = find(last);
     if (!found) return undefined;
-    const { name, kernel, x, scale = 1, through } = found;
+    const { name, kernel, x, scale = 1, spare, through } = found;
+    const other = x.read() ? undefined : spare;
+    const source = other ? { ...x, read: () => other[1].read() } : x;
+    if (!source.read()) return undefined;
     const bits = precision({ kernel, layer: last.layer, elements: elements(x), kind: 'activation' });
     if (bits === 32) return undefined;
-    return { kernel, inputs: { x }, through, rule: stepRule(() => stretched(stepsOf(name, bits, reading), scale)) };
+    return {
+      kernel,
+      inputs: { x: source },
+      through,
+      rule: stepRule(() => stretched(stepsOf(name, bits, reading), scale / (other?.[0] ?? 1))),
+    };
   };
 }
 
@@ -80,7 +90,9 @@ function geluGate(value: TapeValue, trail: Trail): Gate | undefined {
   const erf = trail.made(value, 'Erf');
   if (erf) {
     const [scale, x] = trail.scaled(erf.inputs['x']!);
-    return near(scale, Math.SQRT1_2) ? { name: 'gelu', kernel: 'Gelu', x: trail.plain(x)!, factor: 0.5 } : undefined;
+    return near(scale, Math.SQRT1_2)
+      ? { name: 'gelu', kernel: 'Gelu', x: trail.plain(x)!, factor: 0.5, spare: [scale, erf.inputs['x']!] }
+      : undefined;
   }
   const tanh = trail.made(value, 'Tanh');
   if (!tanh) return undefined;
@@ -89,21 +101,26 @@ function geluGate(value: TapeValue, trail: Trail): Gate | undefined {
   for (const [p, q] of operands && near(scale, Math.sqrt(2 / Math.PI)) ? [operands, [operands[1], operands[0]] as const] : []) {
     const x = trail.plain(p)!;
     const [factor, power] = trail.scaled(q);
-    if (near(factor, 0.044715) && isCube(power, x, trail)) return { name: 'geluTanh', kernel: 'Gelu', x, factor: 0.5 };
+    const cubed = near(factor, 0.044715) ? cubeOf(power, x, trail) : undefined;
+    if (cubed) return { name: 'geluTanh', kernel: 'Gelu', x, factor: 0.5, spare: [1, cubed] };
   }
   return undefined;
 }
 
-/** x³, as a power or as products. */
-function isCube(value: TapeValue, x: TapeValue, trail: Trail): boolean {
+/** x where it is read for x³, written as a power or as products. */
+function cubeOf(value: TapeValue, x: TapeValue, trail: Trail): TapeValue | undefined {
   const pow = trail.made(value, 'Pow');
-  if (pow) return trail.plain(pow.inputs['a'])!.id === x.id && pow.inputs['b']!.number === 3;
+  if (pow) return trail.plain(pow.inputs['a'])!.id === x.id && pow.inputs['b']!.number === 3 ? pow.inputs['a'] : undefined;
+  let read: TapeValue | undefined;
   const factors = (v: TapeValue): number => {
-    if (trail.plain(v)!.id === x.id) return 1;
+    if (trail.plain(v)!.id === x.id) {
+      read = v;
+      return 1;
+    }
     const square = trail.made(v, 'Square');
     if (square) return 2 * factors(square.inputs['x']!);
     const operands = trail.operands(v, 'Multiply');
     return operands ? factors(operands[0]) + factors(operands[1]) : Number.NaN;
   };
-  return factors(value) === 3;
+  return factors(value) === 3 ? read : undefined;
 }

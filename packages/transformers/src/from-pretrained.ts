@@ -16,6 +16,8 @@ export interface PretrainedOptions {
   readonly task?: Task;
   /** Labels of a new classifier: where the checkpoint has none, or one of another size. @default the checkpoint's own */
   readonly labels?: number;
+  /** Fixes the random numbers that a new head starts from. @default new ones each time */
+  readonly seed?: number;
   /**
    * The inputs, in this order, by Hugging Face's names: `input_ids`, `attention_mask`, `token_type_ids`, `pixel_values`.
    * @default ids for a language model; ids and mask for an encoder of text; pixels for one of images
@@ -65,7 +67,7 @@ export async function fromPretrained(source: string | Source, options: Pretraine
       unread: new RegExp(`${architecture.unread.source}|${headOf[task] ?? '^(pre_)?classifier\\.|^score\\.'}`),
       optional: (name) => options.labels !== undefined && task.endsWith('classification') && isHead(name),
     });
-    startHead(model, missing);
+    startHead(model, missing, options.seed);
     return model;
   } catch (error) {
     model.dispose();
@@ -128,12 +130,13 @@ function inputNames(architecture: Architecture, task: Task, asked: readonly Inpu
 const HEAD_DEVIATION = 0.02;
 
 /** Random kernels and zero biases for what the checkpoint lacks. */
-function startHead(model: LayersModel, missing: readonly string[]): void {
+function startHead(model: LayersModel, missing: readonly string[], seed: number | undefined): void {
   const slots = slotsOf(model);
   tf.tidy(() => {
-    for (const name of missing) {
+    for (const [i, name] of missing.entries()) {
       const { weight } = slots.get(name)!;
-      if (weight.shape.length > 1) weight.write(tf.randomNormal(weight.shape as number[], 0, HEAD_DEVIATION));
+      const own = seed === undefined ? undefined : seed + i;
+      if (weight.shape.length > 1) weight.write(tf.randomNormal(weight.shape as number[], 0, HEAD_DEVIATION, 'float32', own));
     }
   });
 }

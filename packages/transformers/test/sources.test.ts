@@ -240,6 +240,14 @@ test('a new head starts at random where labels are given, and the rest is that o
   expect(model.outputs[0]!.shape).toEqual([null, 5]);
   const kernels = ['bert.pooler.dense', 'classifier'].map((name) => [...model.getLayer(name).getWeights()[0]!.dataSync()]);
   for (const kernel of kernels.slice(1)) expect(kernel.some((value) => value !== 0)).toBe(true);
+  const seeded = async (seed: number) => {
+    const other = await fromPretrained(join(fixtures, 'bert'), { task: 'sequence-classification', labels: 5, seed });
+    const values = [...other.getLayer('classifier').getWeights()[0]!.dataSync()];
+    other.dispose();
+    return values;
+  };
+  expect(await seeded(1)).toEqual(await seeded(1));
+  expect(await seeded(1)).not.toEqual(await seeded(2));
   const words = model.getLayer('bert.embeddings.word_embeddings').getWeights()[0]!.dataSync();
   const stored = await tensorsOf(join(fixtures, 'bert', 'model.safetensors'));
   expect([...words]).toEqual([...stored['embeddings.word_embeddings.weight']!.values]);

@@ -1,6 +1,7 @@
 /**
  * Pooling with padding given by numbers, which tfjs-node refuses: the input is padded, with -∞ for a maximum, and pooled as 'valid'.
- * An average divides by what lies inside the input; its gradient by the whole window, as tfjs-core's specs demand of such padding.
+ * An average divides by what lies inside the input, and so does its gradient; by the whole window where padding is given per side, as
+ * a spec of tfjs-core demands of it.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { KernelMap, StockKernel } from '../kernels.ts';
@@ -38,17 +39,21 @@ const maxPoolGradient: Pool = (ops, { dy, input, output }, info, around) => {
   return crop(ops, ops.run('MaxPoolGrad', windows(info), [padded, output!, dy!]), around, info.inShape);
 };
 
-const avgPool: Pool = (ops, { x }, info, around) => {
+/** Of each window, what lies inside. */
+function shares(ops: Ops, info: ConvInfo, around: Sides): Handle {
   const ones = ops.constant(new Float32Array(info.inHeight * info.inWidth).fill(1), [1, info.inHeight, info.inWidth, 1]);
-  const share = ops.run('AvgPool', windows(info), [pad(ops, ones, around, 0)]); // of each window, what lies inside
-  return ops.run('RealDiv', { T }, [ops.run('AvgPool', windows(info), [pad(ops, x!, around, 0)]), share]);
-};
+  return ops.run('AvgPool', windows(info), [pad(ops, ones, around, 0)]);
+}
+
+const avgPool: Pool = (ops, { x }, info, around) =>
+  ops.run('RealDiv', { T }, [ops.run('AvgPool', windows(info), [pad(ops, x!, around, 0)]), shares(ops, info, around)]);
 
 const avgPoolGradient: Pool = (ops, { dy }, info, around) => {
   const { top, bottom, left, right } = around;
   const [batch, height, width, channels] = info.inShape as [number, number, number, number];
   const padded = ints(ops, [batch, height + top + bottom, width + left + right, channels]);
-  return crop(ops, ops.run('AvgPoolGrad', windows(info), [padded, dy!]), around, info.inShape);
+  const scaled = info.padInfo.type === 'EXPLICIT' ? dy! : ops.run('RealDiv', { T }, [dy!, shares(ops, info, around)]);
+  return crop(ops, ops.run('AvgPoolGrad', windows(info), [padded, scaled]), around, info.inShape);
 };
 
 const kernels: readonly (readonly [kernel: string, input: string, pool: Pool])[] = [

@@ -1,6 +1,7 @@
 /**
  * Sum, Mean and Tile, which the gradients of everything broadcast consist of. tfjs transposes its input before it sums
  * over any axes but the last, and tiles element by element; a batch norm's gradient spends most of a training step there.
+ * Max, Min and Prod over no elements, where tfjs returns what the heap happens to hold.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { type Attrs, input, type Kernels, offset, type Stock, type WasmBackend, type WasmKernel } from './backend.ts';
@@ -21,15 +22,36 @@ function stretch(shape: readonly number[], axes: readonly number[]): [number, nu
   return sizes;
 }
 
+function reducedShape(shape: number[], attrs: Attrs): number[] {
+  const axes = tf.util.parseAxisParam(attrs.axis ?? attrs.reductionIndices, shape);
+  return shape.flatMap((size, axis) => (axes.includes(axis) ? (attrs.keepDims ? [1] : []) : [size]));
+}
+
 function reduceBy(backend: WasmBackend, x: tf.TensorInfo, attrs: Attrs, mean: boolean): tf.TensorInfo | undefined {
   const axes = tf.util.parseAxisParam(attrs.axis, x.shape);
   const sizes = x.dtype === 'float32' ? stretch(x.shape, axes) : undefined;
   if (!sizes || tf.util.sizeFromShape(x.shape) === 0) return undefined;
-  const shape = x.shape.flatMap((size, axis) => (axes.includes(axis) ? (attrs.keepDims ? [1] : []) : [size]));
-  const out = backend.makeOutput(shape, 'float32');
+  const out = backend.makeOutput(reducedShape(x.shape, attrs), 'float32');
   native(backend).sumAxis(offset(backend, x), offset(backend, out), ...sizes, mean ? sizes[1] : 1);
   return out;
 }
+
+/** What no elements reduce to. An int32 takes the nearest that it has. */
+const ofNothing = { [tf.Max]: -Infinity, [tf.Min]: Infinity, [tf.Prod]: 1 } as const;
+
+const orNothing =
+  (kernel: keyof typeof ofNothing, stock: Stock): WasmKernel =>
+  (inputs, attrs, backend) => {
+    const { shape, dtype } = input(inputs, 'x');
+    if (tf.util.sizeFromShape(shape) > 0) return stock(kernel)(inputs, attrs, backend);
+    const out = backend.makeOutput(reducedShape(shape, attrs), dtype);
+    const [at, size] = [offset(backend, out), tf.util.sizeFromShape(out.shape)];
+    const { buffer } = backend.wasm.HEAPU8;
+    const value = ofNothing[kernel];
+    if (dtype === 'float32') new Float32Array(buffer, at, size).fill(value);
+    else new Int32Array(buffer, at, size).fill(Math.min(Math.max(value, -(2 ** 31)), 2 ** 31 - 1));
+    return out;
+  };
 
 function tile(backend: WasmBackend, x: tf.TensorInfo, reps: readonly number[]): tf.TensorInfo {
   const out = backend.makeOutput(
@@ -55,5 +77,6 @@ export const reductions = (stock: Stock): Kernels => {
     const x = input(inputs, 'x');
     return x.dtype === 'string' ? stock(tf.Tile)(inputs, attrs, backend) : tile(backend, x, attrs.reps);
   };
-  return { [tf.Sum]: reduction(tf.Sum), [tf.Mean]: reduction(tf.Mean), [tf.Tile]: tiled };
+  const extremes = ([tf.Max, tf.Min, tf.Prod] as const).map((kernel) => [kernel, orNothing(kernel, stock)] as const);
+  return { [tf.Sum]: reduction(tf.Sum), [tf.Mean]: reduction(tf.Mean), [tf.Tile]: tiled, ...Object.fromEntries(extremes) };
 };

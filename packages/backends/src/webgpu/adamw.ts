@@ -3,7 +3,7 @@
  *
  *     m ← β₁ m + (1 - β₁) g      v ← β₂ v + (1 - β₂) g²      w ← shrink · w - rate · m / (√v / correction + ε)
  *
- * `AdamWUpdate` returns nothing. Core's `adamW` uses it where it is registered and none of the three shares its buffer.
+ * Where `finite`, a bool that the device may have computed, is given and false, nothing changes. `AdamWUpdate` returns nothing. Core's `adamW` uses it where it is registered and none of the three shares its buffer.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { input, type Kernels, type WebGPUKernel } from './backend.ts';
@@ -16,6 +16,7 @@ const update: WebGPUKernel = (inputs, attrs, backend) => {
     tf.TensorInfo,
     tf.TensorInfo,
   ];
+  const { finite } = inputs;
   const elements = tf.util.sizeFromShape(w.shape);
   if (elements === 0) return [];
   const [type, width] = elements % 4 === 0 ? ['vec4f', 4] : ['f32', 1];
@@ -24,7 +25,7 @@ const update: WebGPUKernel = (inputs, attrs, backend) => {
   );
   dispatch(backend, {
     key: 'adamW',
-    inputs: { g: [g, type] },
+    inputs: { g: [g, type], ...(finite && { finite: [finite, 'i32'] as const }) },
     outputs: { w: [w, type], m: [m, type], v: [v, type] },
     // 1 - β in double precision
     uniforms: {
@@ -38,7 +39,7 @@ const update: WebGPUKernel = (inputs, attrs, backend) => {
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let i = flat(group, groups) * 64 + local;
-  if (i >= u.size) { return; }
+  if (i >= u.size${finite ? ' || finite[0] == 0' : ''}) { return; }
   let first = m[i] * u.beta1 + g[i] * u.rest1;
   let second = v[i] * u.beta2 + g[i] * g[i] * u.rest2;
   m[i] = first;

@@ -49,6 +49,10 @@ export interface WebGPUBackend extends tf.KernelBackend {
     uniforms?: unknown,
     output?: tf.TensorInfo,
   ): tf.TensorInfo;
+  /** Of tfjs's own programs, by key. */
+  pipelineCache: { [shaderKey: string]: unknown };
+  /** The end of `runWebGPUProgram`, once the program's pipeline is there. */
+  recordAndSubmit(program: { readonly shaderKey: string }, ...rest: unknown[]): void;
   uploadToGPU(dataId: object): void;
   ensureCommandEncoderReady(): void;
   endComputePassEncoder(): void;

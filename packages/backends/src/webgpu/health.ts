@@ -4,6 +4,7 @@
  */
 import { BackendError } from '../errors.ts';
 import type { WebGPUBackend } from './backend.ts';
+import { submit } from './batch.ts';
 
 const failures = new WeakMap<object, BackendError>();
 
@@ -12,11 +13,17 @@ export function fail(backend: WebGPUBackend, error: BackendError): void {
   if (!failures.has(backend) || error.code === 'device-lost') failures.set(backend, error);
 }
 
-/** Throws what the GPU has reported since the last call. A lost device is reported each time. */
+/**
+ * Throws what the GPU has reported since the last call. A lost device is reported each time. The open batch ends: with a kernel in it that
+ * failed, nothing of it runs, and what comes after the error must not be part of it.
+ */
 export function assertHealthy(backend: WebGPUBackend): void {
   const error = failures.get(backend);
   if (!error) return;
-  if (error.code !== 'device-lost') failures.delete(backend);
+  if (error.code !== 'device-lost') {
+    failures.delete(backend);
+    submit(backend);
+  }
   throw error;
 }
 

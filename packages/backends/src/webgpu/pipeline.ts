@@ -17,7 +17,7 @@ export function pipelineOf(backend: WebGPUBackend, program: Program<string>): { 
   const known = cache.get(key);
   if (known) return { pipeline: known, isNew: false };
   assertEnabled(backend, program);
-  const pipeline = compile(backend, program.key, `${declarations}\n${program.code()}`);
+  const pipeline = compile(backend, program.key, `${declarations}\n${program.code()}`, () => cache.delete(key));
   cache.set(key, pipeline);
   return { pipeline, isNew: true };
 }
@@ -52,8 +52,8 @@ function assertEnabled({ device }: WebGPUBackend, { key, enable = [] }: Program<
     });
 }
 
-/** WebGPU reports what is wrong with a shader later: the error then waits for the next kernel or read. */
-function compile(backend: WebGPUBackend, label: string, code: string): GpuPipeline {
+/** WebGPU reports what is wrong with a shader later: the error then waits for the next kernel or read, and the pipeline is no longer used. */
+function compile(backend: WebGPUBackend, label: string, code: string, forget: () => void): GpuPipeline {
   const { device } = backend;
   device.pushErrorScope('validation');
   const module = device.createShaderModule({ label, code });
@@ -61,6 +61,7 @@ function compile(backend: WebGPUBackend, label: string, code: string): GpuPipeli
   void Promise.all([device.popErrorScope(), module.getCompilationInfo()]).then(
     ([error, { messages }]) => {
       if (!error) return;
+      forget();
       const faults = messages.filter(({ type }) => type === 'error').map((message) => excerpt(code, message));
       fail(backend, new BackendError('kernel-failed', label, `the shader does not compile:\n${faults.join('\n') || error.message}`));
     },

@@ -6,7 +6,7 @@
  * A segment is a stretch of the inner axis over which both operands lie regularly: a chunk of K for matMul, a tap of the filter for a
  * convolution, a row of pixels for its filter gradient. An operand lies in `rows` (each m or n is a run along k) or in `columns` (each k
  * is a run along m or n). Either way it is read in blocks of 4 x 4, turned in registers, so all transposes meet the same inner loop: eight
- * rows by four columns a thread, in named accumulators.
+ * rows by four columns a thread, in named accumulators; four rows on SwiftShader, which compiles eight for minutes.
  *
  * Two forms. `tiles`: 64 x 64 x 16 through padded workgroup memory, for GPUs. Without: each thread reads for itself, which adapters that
  * run on the CPU prefer, for barriers are costly and caches are large there; the rows come from the workgroup's id, so reads of `a` are
@@ -78,6 +78,10 @@ export function prefersTiles({ device }: WebGPUBackend): boolean {
   );
 }
 
+/** Rows of c that a thread sums. */
+const rowsPerThread = ({ device }: WebGPUBackend): number =>
+  (device as { adapterInfo?: { architecture?: string } }).adapterInfo?.architecture === 'swiftshader' ? ROWS / 2 : ROWS;
+
 /** Work groups that keep the device busy. */
 export const enoughGroups = (tiles: boolean): number => (tiles ? 256 : 16);
 export const groupsOf = (m: number, n: number, tiles: boolean): number =>
@@ -87,7 +91,8 @@ export const groupsOf = (m: number, n: number, tiles: boolean): number =>
 export function multiply(backend: WebGPUBackend, product: Product, tiles: boolean = prefersTiles(backend)): tf.TensorInfo {
   const { a, b, m, n, depth, output, bias, uniforms, alpha = 0 } = product;
   const tilesN = Math.ceil(n / (tiles ? TILE : LANES * COLUMNS));
-  const tilesM = Math.ceil(m / (tiles ? TILE : ROWS));
+  const rows = rowsPerThread(backend);
+  const tilesM = Math.ceil(m / (tiles ? TILE : rows));
   const element = (aligned: boolean): string => (aligned ? 'vec4f' : 'f32');
   const whole = n % 4 === 0;
   const forms = `${tiles ? 'tiles' : 'direct'}${a.form}${b.form}${product.exact}${bias ? 'bias' : ''}${product.activation ?? ''}`;
@@ -115,7 +120,7 @@ export function multiply(backend: WebGPUBackend, product: Product, tiles: boolea
         operand('a', a, product.exact),
         operand('b', b, product.exact),
         shared(product, whole),
-        tiles ? tiled(product) : direct(product),
+        tiles ? tiled(product) : direct(product, rows),
       ].join('\n'),
   }).c;
 }
@@ -169,14 +174,24 @@ fn put(m: u32, n: u32, z: u32, sum: vec4f) {
 }`;
 }
 
-const accumulators: readonly number[] = Array.from({ length: ROWS }, (_, i) => i);
+const upTo = (count: number): readonly number[] => Array.from({ length: count }, (_, i) => i);
 /** Adds the outer products of four columns of a with rows of b. `a` names a block of four rows at k + j. */
-const outer = (a: (j: number, block: number) => string, b: (j: number) => string): string =>
+const outer = (rows: number, a: (j: number, block: number) => string, b: (j: number) => string): string =>
   [0, 1, 2, 3]
-    .map((j) => accumulators.map((i) => `acc${i} = fma(vec4f(${a(j, i >> 2)}[${i & 3}]), ${b(j)}, acc${i});`).join(' '))
+    .map((j) =>
+      upTo(rows)
+        .map((i) => `acc${i} = fma(vec4f(${a(j, i >> 2)}[${i & 3}]), ${b(j)}, acc${i});`)
+        .join(' '),
+    )
     .join('\n      ');
-const declareSums: string = accumulators.map((i) => `var acc${i} = vec4f();`).join(' ');
-const putAll: string = accumulators.map((i) => `put(m0 + ${i}, n0, z, acc${i});`).join(' ');
+const declareSums = (rows: number): string =>
+  upTo(rows)
+    .map((i) => `var acc${i} = vec4f();`)
+    .join(' ');
+const putAll = (rows: number): string =>
+  upTo(rows)
+    .map((i) => `put(m0 + ${i}, n0, z, acc${i});`)
+    .join(' ');
 const position = `
   let index = flat(group, groups);
   let tileN = index % u.tilesN; let tileM = (index / u.tilesN) % u.tilesM; let z = index / (u.tilesN * u.tilesM);`;
@@ -185,8 +200,8 @@ const blockRows = (name: string, first: string, rows: string): string =>
   [0, 1, 2, 3].map((i) => `let ${rows}${i} = row_${name}(${first} + ${i}, z);`).join(' ');
 const blockAt = (name: string, rows: string): string => `vec4i(${[0, 1, 2, 3].map((i) => `offset_${name}(${rows}${i}, s)`).join(', ')})`;
 
-function direct({ a, b }: Product): string {
-  const blocks = accumulators.slice(0, ROWS / 4);
+function direct({ a, b }: Product, rows: number): string {
+  const blocks = upTo(rows / 4);
   const places = a.form === 'rows' ? blocks.map((i) => blockRows('a', `m0 + ${4 * i}`, `a${i}row`)) : [];
   const atA = a.form === 'rows' ? blocks.map((i) => `let at${i} = ${blockAt('a', `a${i}row`)};`).join(' ') : 'let at = place_a(s, z);';
   const loadA = blocks.map(
@@ -200,10 +215,10 @@ function direct({ a, b }: Product): string {
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   ${position}
   if (z >= u.depth) { return; }
-  let m0 = tileM * ${ROWS}; let n0 = (tileN * ${LANES} + local) * ${COLUMNS};
+  let m0 = tileM * ${rows}; let n0 = (tileN * ${LANES} + local) * ${COLUMNS};
   ${places.join('\n  ')}
   ${b.form === 'rows' ? blockRows('b', 'n0', 'brow') : ''}
-  ${declareSums}
+  ${declareSums(rows)}
   let range = segments(z);
   for (var s = range.x; s < range.y; s++) {
     let length = lengthOf(s, z);
@@ -214,12 +229,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       ${loadA.join(' ')}
       let b0 = ${loadB};
       ${outer(
+        rows,
         (j, block) => `a${block}[${j}]`,
         (j) => `b0[${j}]`,
       )}
     }
   }
-  ${putAll}
+  ${putAll(rows)}
 }`;
 }
 
@@ -258,7 +274,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   ${loadA.block} ${loadB.block}
   ${loadA.before}
   ${loadB.before}
-  ${declareSums}
+  ${declareSums(ROWS)}
   let range = segments(z);
   for (var s = range.x; s < range.y; s++) {
     let length = lengthOf(s, z);
@@ -271,6 +287,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       for (var k = 0u; k < ${STEP}; k += 4) {
         ${[0, 1, 2, 3].map((j) => `let a${j}0 = tileA[(k + ${j}) * ${PITCH} + ty * 2]; let a${j}1 = tileA[(k + ${j}) * ${PITCH} + ty * 2 + 1]; let b${j} = tileB[(k + ${j}) * ${PITCH} + tx];`).join('\n        ')}
       ${outer(
+        ROWS,
         (j, half) => `a${j}${half}`,
         (j) => `b${j}`,
       )}
@@ -278,6 +295,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       workgroupBarrier();
     }
   }
-  ${putAll}
+  ${putAll(ROWS)}
 }`;
 }

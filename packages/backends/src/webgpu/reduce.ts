@@ -10,7 +10,7 @@ export const reductions = (stock: Stock): Kernels => {
       const x = input(inputs, 'x');
       const axes = tf.util.parseAxisParam(attrs['axis'], x.shape);
       const shape = x.shape.flatMap((size, axis) => (axes.includes(axis) ? (attrs['keepDims'] ? [1] : []) : [size]));
-      if (x.dtype === 'float32' && tf.util.sizeFromShape(x.shape) === 0) return ofNothing(backend, shape, kernel);
+      if (tf.util.sizeFromShape(x.shape) === 0) return ofNothing(backend, shape, kernel, x.dtype);
       // Axes of size 1 are there or not: what counts is whether the others are neighbours.
       const wide = x.shape.flatMap((size, axis) => (size === 1 ? [] : [axis]));
       const summed = wide.filter((axis) => axes.includes(axis));
@@ -27,7 +27,9 @@ export const reductions = (stock: Stock): Kernels => {
 };
 
 /** Sums of no elements are 0, means of none NaN. tfjs fails. */
-function ofNothing(backend: WebGPUBackend, shape: number[], kernel: string): tf.TensorInfo {
-  const values = new Float32Array(tf.util.sizeFromShape(shape)).fill(kernel === tf.Mean ? Number.NaN : 0);
-  return backend.makeTensorInfo(shape, 'float32', values);
+function ofNothing(backend: WebGPUBackend, shape: number[], kernel: string, of: tf.DataType): tf.TensorInfo {
+  const size = tf.util.sizeFromShape(shape);
+  if (kernel === tf.Mean) return backend.makeTensorInfo(shape, 'float32', new Float32Array(size).fill(Number.NaN));
+  if (of === 'float32') return backend.makeTensorInfo(shape, of, new Float32Array(size));
+  return backend.makeTensorInfo(shape, 'int32', new Int32Array(size));
 }

@@ -1,6 +1,7 @@
 /** Turns what the device reports late, a loss, no memory, an invalid call, into errors of the next kernel, upload or read. */
 import { BackendError } from '../errors.ts';
 import type { WebGPUBackend } from './backend.ts';
+import { submit } from './batch.ts';
 import { assertHealthy, deviceLost, fail } from './health.ts';
 import { canReadSync, readBuffer } from './read-sync.ts';
 
@@ -11,10 +12,12 @@ export function watch(backend: WebGPUBackend): void {
   if (watched.has(backend)) return;
   watched.add(backend);
   const { device } = backend;
+  const forget = isolateNew(backend);
   void device.lost.then(({ reason, message }) => fail(backend, deviceLost(`${reason}: ${message}`.replace(/\s+/g, ' '))));
   device.addEventListener('uncapturederror', (event) => {
     event.preventDefault(); // we report it
     if (event.error.message.includes('invalid due to a previous error')) return;
+    forget();
     const outOfMemory = event.error.constructor.name === 'GPUOutOfMemoryError';
     const next = outOfMemory
       ? 'Values computed since then are lost: restore the last saved adapter, then use a smaller batch, or keep less for backward (explain() says what)'
@@ -29,6 +32,33 @@ export function watch(backend: WebGPUBackend): void {
     );
   });
   watchReads(backend);
+}
+
+/**
+ * Gives each program of tfjs a batch of its own when it first runs: one that does not compile would take its whole batch with it.
+ * @returns what forgets all pipelines: one that is broken would fail without a word when it is used again
+ */
+function isolateNew(backend: WebGPUBackend): () => void {
+  const record = backend.recordAndSubmit.bind(backend);
+  const known = new Set<string>();
+  let broken = false; // the program that is compiling now, where the device reports at once
+  backend.recordAndSubmit = (program, ...rest) => {
+    if (known.has(program.shaderKey)) return record(program, ...rest);
+    known.add(program.shaderKey);
+    submit(backend);
+    record(program, ...rest);
+    submit(backend);
+    if (broken) drop(program.shaderKey);
+    broken = false;
+  };
+  const drop = (shaderKey: string): void => {
+    known.delete(shaderKey);
+    delete backend.pipelineCache[shaderKey];
+  };
+  return () => {
+    for (const shaderKey of known) drop(shaderKey);
+    broken = true;
+  };
 }
 
 function watchReads(backend: WebGPUBackend): void {

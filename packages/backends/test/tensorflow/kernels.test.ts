@@ -71,6 +71,12 @@ await describeOn('tensorflow', () => {
         await expectLikeCpu(kernel, { x }, { filterSize: 4, ...attrs });
       });
 
+      test('the gradient of an average', async () => {
+        const pool = { filterSize: 4, ...attrs };
+        const { shape } = await runOn('cpu', tf.AvgPool, { x }, pool);
+        await expectLikeCpu(tf.AvgPoolGrad, { dy: random([...shape], 4), input: x }, pool);
+      });
+
       test('the gradient of a maximum', async () => {
         const pool = { filterSize: 4, ...attrs };
         const output = await runOn('cpu', tf.MaxPool, { x }, pool);

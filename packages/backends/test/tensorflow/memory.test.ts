@@ -25,6 +25,13 @@ async function run(program: string, args: readonly string[], limit?: number): Pr
 const budget = (engine: 'stock' | 'leantune', batches: readonly number[], limit?: number): Promise<Outcome> =>
   run('budget-program.ts', [engine, ...batches.map(String)], limit) as Promise<Outcome>;
 
+/** Past its limit TensorFlow answers with an error, or now and then kills the process inside a convolution. */
+const stockPastLimit = (batch: number, limit: number): Promise<string | undefined> =>
+  budget('stock', [batch], limit).then(
+    ({ error }) => error,
+    ({ signal }: { signal?: string }) => signal,
+  );
+
 await describeOn('tensorflow', () => {
   test('the allocator’s figures are the bytes of the tensors, and the peak counts what came and went', { timeout: 60_000 }, async () => {
     const { adamWBeside, ...figures } = (await run('allocator-program.ts', [])) as { adamWBeside: [number, number] };
@@ -45,10 +52,10 @@ await describeOn('tensorflow', () => {
     timeout: 180_000,
   }, async () => {
     const unlimited = await budget('stock', [16]);
-    const stock = await budget('stock', [16], 100);
+    const stock = await stockPastLimit(16, 100);
     const ours = await budget('leantune', [16], 100);
-    expect(unlimited.peakBytes).toBeGreaterThan(200 * MB);
-    expect(stock.error).toMatch(/OOM when allocating/);
+    expect(unlimited.peakBytes).toBeGreaterThan(150 * MB); // 190 to 210: the scratch of threads comes and goes
+    expect(stock).toMatch(/OOM when allocating|^SIG(SEGV|ABRT)$/);
     expect(ours.error).toBeUndefined();
     expect(ours.peakBytes).toBeLessThan(50 * MB);
     for (const [i, loss] of unlimited.losses.entries()) expect(ours.losses[i]).toBeCloseTo(loss, 3);

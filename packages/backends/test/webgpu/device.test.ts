@@ -4,6 +4,7 @@ import { describeOn } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, expect, test, vi } from 'vitest';
 import { useBackend } from '../../src/index.ts';
+import { webgpu } from '../../src/webgpu/bring-up.ts';
 import { dispatch, type WebGPUBackend } from '../../src/webgpu/index.ts';
 
 /** Runs a module in a Node that finds no driver, and gives what it printed. */
@@ -70,6 +71,23 @@ await describeOn('webgpu', () => {
     expect([...tf.tidy(() => tf.complex(tf.add(x, 0), tf.mul(x, -1))).dataSync()]).toEqual([1, -1, 2, -2, 3, -3]);
     expect([...tf.tidy(() => tf.greater(x, 1)).dataSync()]).toEqual([0, 1, 1]);
     tf.dispose([x, a!, b!]);
+  });
+
+  test('calls made at once share a device, and none is opened to ask whether ‘auto’ passes over it', async () => {
+    const { gpu } = navigator as unknown as { gpu: { requestAdapter(): Promise<{ requestDevice(): unknown }> } };
+    const opened = vi.fn();
+    const request = gpu.requestAdapter.bind(gpu);
+    vi.spyOn(gpu, 'requestAdapter').mockImplementation(async () => {
+      const adapter = await request();
+      const requestDevice = adapter.requestDevice.bind(adapter);
+      return Object.assign(adapter, { requestDevice: opened.mockImplementation(requestDevice) });
+    });
+    tf.removeBackend('webgpu');
+    await webgpu.passOver?.();
+    expect(opened).not.toHaveBeenCalled();
+    await Promise.all([useBackend('webgpu'), useBackend('webgpu')]);
+    expect(opened).toHaveBeenCalledTimes(1);
+    vi.restoreAllMocks();
   });
 
   test('on an adapter without f16 all trains, and a kernel that asks for it is refused', async () => {

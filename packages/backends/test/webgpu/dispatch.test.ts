@@ -124,10 +124,33 @@ await describeOn('webgpu', () => {
       /^\[map x\[i\] \+ 1u\] the shader does not compile:\n +\d+ \| .*x\[i\] \+ 1u;[\s\S]*no matching overload/,
     );
     y.dispose();
+    const again = own(map(x, 'x[i] + 1u'));
+    await expect(again.data(), 'once more').rejects.toThrow('the shader does not compile');
+    again.dispose();
     expect(tf.memory().numTensors).toBe(before);
     const fine = tf.add(x, 1);
     expect([...(await fine.data())]).toEqual([2, 2, 2, 2]); // reported once, the backend goes on
     tf.dispose([x, fine]);
+  });
+
+  test('a program of tfjs that does not compile takes nothing else with it, before or after', async () => {
+    const [w, x] = [tf.variable(tf.tensor1d([1, 2, 3])), tf.ones([1, 2, 1, 3, 2])];
+    const step = () => tf.tidy(() => tf.add(tf.mul(w, 2), 1).dataSync());
+    const before = tf.memory().numTensors;
+    const broken = () =>
+      tf.tidy(() => {
+        tf.mul(w, 3); // brings w to the GPU, in the batch that is open
+        const y = tf.pad(x, Array(5).fill([1, 0])); // tfjs 4.22 writes vec5
+        tf.mul(w, 4);
+        return y.dataSync();
+      });
+    expect(broken).toThrow('error: cannot index type');
+    expect([...step()]).toEqual([3, 5, 7]);
+    expect([...(await w.data())]).toEqual([1, 2, 3]);
+    expect(broken, 'once more').toThrow('error: cannot index type');
+    expect([...step()]).toEqual([3, 5, 7]);
+    expect(tf.memory().numTensors).toBe(before);
+    tf.dispose([w, x]);
   });
 
   test('what WebGPU cannot bind is refused before anything is made', () => {

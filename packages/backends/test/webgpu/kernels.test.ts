@@ -194,6 +194,7 @@ await describeOn('webgpu', () => {
   ])('Sum and Mean of %j over %j', async (shape, axis) => {
     await expectLikeCpu('Sum', { x: random(shape) }, { axis, keepDims: false });
     if (shape[0] !== 0) await expectLikeCpu('Mean', { x: random(shape) }, { axis, keepDims: true });
+    if (shape[0] === 0) await expectLikeCpu('Sum', { x: { ...random(shape), dtype: 'int32' } }, { axis, keepDims: false });
   });
 
   test('rows of one segment are added in their order, to the bit; rows of none are left out', async () => {

@@ -1,8 +1,8 @@
 /** Training on webgpu from end to end, held against cpu; and what happens when a step fails or the device goes. */
-import { finetune, measure, restore } from '@leantune/core';
+import { adamW, finetune, measure, restore } from '@leantune/core';
 import { describeOn, memoryFile } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, expect, test, vi } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { useBackend } from '../../src/index.ts';
 import { poolUse, type WebGPUBackend } from '../../src/webgpu/index.ts';
 
@@ -73,22 +73,66 @@ await describeOn('webgpu', () => {
     model.dispose();
   });
 
-  test('where values are read through canvases, as in pages, a loss that is not finite is told by the step after it', async () => {
-    vi.stubGlobal('OffscreenCanvas', class {});
-    const w = tf.variable(tf.ones([2]));
-    const tuned = finetune({ w }, []);
-    const optimizer = tuned.optimizer(tf.train.sgd(0.1));
-    const step = (scale: number) => tuned.minimize(() => tf.mul(tf.sum(w), scale) as tf.Scalar, optimizer).dispose();
-    const before = tf.memory().numTensors;
-    step(Number.NaN);
-    await vi.waitFor(() => expect(tf.memory().numTensors).toBe(before));
-    expect(() => step(1)).toThrow(/the loss of an earlier step was NaN\. .*restore the last saved adapter/);
-    w.assign(tf.tidy(() => tf.ones([2])));
-    step(1);
-    expect([...(await w.data())].map((value) => value.toFixed(3))).toEqual(['0.900', '0.900']);
-    vi.unstubAllGlobals();
-    tuned.dispose();
-    w.dispose();
+  describe('where values are read through canvases, as in pages', () => {
+    beforeEach(() => void vi.stubGlobal('OffscreenCanvas', class {}));
+    afterEach(() => void vi.unstubAllGlobals());
+    const optimizers = {
+      sgd: () => tf.train.sgd(0.01),
+      momentum: () => tf.train.momentum(0.01, 0.9, true),
+      adagrad: () => tf.train.adagrad(0.01),
+      adadelta: () => tf.train.adadelta(0.01),
+      adam: () => tf.train.adam(0.01),
+      adamax: () => tf.train.adamax(0.01),
+      rmsprop: () => tf.train.rmsprop(0.01, 0.9, 0.5),
+      adamW: () => adamW({ learningRate: 0.01 }),
+    };
+    const variablesOf = (): tf.Variable[] => Object.values(tf.engine().registeredVariables);
+
+    test.each(Object.keys(optimizers) as (keyof typeof optimizers)[])(
+      '%s moves nothing by a loss or a norm that is not finite, nor after it until that is told',
+      async (name) => {
+        const [model, { x, y }, outer] = [convNet(), batch(), new Set(variablesOf())];
+        const tuned = finetune(model, []);
+        const inner = optimizers[name]();
+        const optimizer = tuned.optimizer(inner, { clipNorm: 1 });
+        const file = memoryFile();
+        const forward = () => model.apply(x, { training: true }) as tf.Tensor;
+        const good = () => forward().mul(y).sum().neg() as tf.Scalar;
+        const bad = {
+          'a NaN loss': () => good().mul(Number.NaN) as tf.Scalar,
+          'an infinite loss': () => good().div(0) as tf.Scalar,
+          'an infinite slope': () => forward().mul(0).abs().sqrt().sum() as tf.Scalar,
+        };
+        const step = (loss: () => tf.Scalar): void => void tuned.minimize(loss, optimizer).dispose();
+        const state = async () => [
+          ...(await valuesOf(variablesOf().filter((v) => !outer.has(v)))),
+          ...(await valuesOf(model.getWeights())),
+          Float32Array.of(inner.iterations),
+        ];
+        step(good);
+        step(good);
+        await tuned.save(file);
+        const before = await state();
+        const tensors = tf.memory().numTensors;
+        for (const [what, loss] of Object.entries(bad)) {
+          for (const each of [loss, good, bad['a NaN loss']]) step(each);
+          await vi.waitFor(() => expect(tf.memory().numTensors).toBe(tensors));
+          expect((await state()).slice(0, -1), what).toEqual(before.slice(0, -1)); // the number of steps is put back with the error
+          expect(() => step(good), what).toThrow(/ of an earlier step was .*Weights and optimizer are as they were/);
+          expect(await state(), what).toEqual(before);
+        }
+        step(bad['a NaN loss']);
+        await expect(tuned.save(file)).rejects.toThrow('of an earlier step was NaN');
+        await tuned.save(file);
+        expect(await state()).toEqual(before);
+        step(good);
+        expect((await state())[0]).not.toEqual(before[0]);
+        tuned.dispose();
+        optimizer.dispose();
+        model.dispose();
+        tf.dispose([x, y]);
+      },
+    );
   });
 
   test('what fails on the GPU amid a step, reported late, moves no weight', async () => {

@@ -9,9 +9,10 @@
  * | `SoftmaxGrad` | dy, y | | dx over the last axis |
  * | `FusedBatchNormGrad` | dy, and what the gradient reads of x, mean, variance, scale, offset | of (an input's name), shape (its), varianceEpsilon | the gradient of that input; all but x have one value a channel |
  * | `SumOfProducts` | a, b, of one shape | shape | Σ a b over all axes but the last, in that shape |
- * | `AdamWUpdate` | variable, m, v, gradient | beta1, beta2, correction, epsilon, shrink, rate | none: the first three change in place |
+ * | `AdamWUpdate` | variable, m, v, gradient, and finite where there is one | beta1, beta2, correction, epsilon, shrink, rate | none: the first three change in place, where finite holds (a bool of one element, see optimizers/move-if.ts) |
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { condition } from '../optimizers/move-if.ts';
 
 type Inputs = { readonly [name: string]: tf.Tensor | undefined };
 
@@ -34,6 +35,7 @@ export function updatedInPlace(kernel: string, changed: tf.NamedTensorMap, read:
   const alone = (x: tf.Tensor): boolean => tensorInfo.get(x.dataId)?.backend === backend && backend.refCount(x.dataId) === 1;
   if (!Object.values(changed).every((x) => x.dtype === 'float32' && alone(x))) return false;
   if (!Object.values(read).every((x) => x.dtype === 'float32' && tensorInfo.get(x.dataId)?.backend === backend)) return false;
-  config.kernelFunc({ inputs: { ...changed, ...read }, attrs, backend });
+  const finite = condition();
+  config.kernelFunc({ inputs: { ...changed, ...read, ...(finite && { finite }) }, attrs, backend });
   return true;
 }

@@ -9,7 +9,11 @@ import type { Tensors } from './recorder.ts';
 import type { Slot } from './slot.ts';
 import type { Node } from './tape.ts';
 
-type Found = Pick<Fused, 'kernel' | 'rule'> & { readonly inputs: Tensors };
+type Found = Pick<Fused, 'kernel' | 'rule'> & {
+  readonly inputs: Tensors;
+  /** Of the inputs that gradients flow to, whatever tensor their value is read from. */
+  readonly slots: { readonly [input: string]: Slot };
+};
 
 /** Runs in between, waiting until their outputs are gone, and the run that stands for them. */
 interface Pattern {
@@ -47,8 +51,15 @@ export class Fusing {
       if (!fused) continue;
       const values = Object.entries(fused.inputs).map(([name, value]) => [name, value.read()] as const);
       if (values.some(([, tensor]) => !tensor)) continue;
+      const slots = Object.entries(fused.inputs).flatMap(([name, { constant, id }]) => (constant ? [] : [[name, id as Slot] as const]));
+      if (slots.length === 0) continue;
       this.#through = fused.through;
-      return { kernel: fused.kernel, rule: fused.rule, inputs: Object.fromEntries(values) as Tensors };
+      return {
+        kernel: fused.kernel,
+        rule: fused.rule,
+        inputs: Object.fromEntries(values) as Tensors,
+        slots: Object.fromEntries(slots),
+      };
     }
     return undefined;
   }

@@ -53,6 +53,8 @@ export class Tape implements Recorder {
   readonly #leaves: readonly Slot[];
   readonly #slots = new Map<number, Slot>();
   readonly #nodes: Node[] = [];
+  /** What is held for a kernel that is not a node yet: the next value to hold may fail. */
+  #unrecorded: Held[] = [];
   readonly #store: Store;
   readonly #fusing: Fusing | undefined;
   /** Told when a tensor is another handle on a value. */
@@ -93,11 +95,11 @@ export class Tape implements Recorder {
     if (wanted.length === 0 || constant.has(kernel)) return;
     const fused = this.#fusing?.find(kernel, inputs, attrs, layer);
     const run = fused
-      ? { ...fused, outputs, attrs, wanted: Object.keys(fused.inputs).filter((name) => this.#slots.has(fused.inputs[name]!.id)), layer }
+      ? { ...fused, outputs, attrs, wanted: Object.keys(fused.slots), layer }
       : { kernel, inputs, outputs, attrs, wanted, layer };
     const rule = fused?.rule ?? first(this.extra.gradients ?? [], (gradients) => gradients[kernel]) ?? kernelRule(kernel);
     const [held, pull, values] = rule ? this.#byRule(rule, run) : this.#byInput(run);
-    const node = this.#push(run.kernel, run.inputs, outputs, held, pull, !rule, values);
+    const node = this.#push(run.kernel, run.inputs, outputs, held, pull, !rule, values, fused?.slots);
     this.#fusing?.add(node, outputs);
   }
 
@@ -114,9 +116,12 @@ export class Tape implements Recorder {
   }
 
   hold(kernel: string, role: string, value: tf.Tensor | Kept | (() => Kept), parametric = false): Held {
-    if (value instanceof tf.Tensor)
-      return this.#store.hold({ tensor: value, kernel, role, layer, parametric }, (copy) => this.#alias(copy, value));
-    return this.#store.holdKept(value, kernel, layer);
+    const held =
+      value instanceof tf.Tensor
+        ? this.#store.hold({ tensor: value, kernel, role, layer, parametric }, (copy) => this.#alias(copy, value))
+        : this.#store.holdKept(value, kernel, layer);
+    this.#unrecorded.push(held);
+    return held;
   }
 
   #byRule(rule: GradientRule, run: KernelRun): Recorded {
@@ -196,9 +201,10 @@ export class Tape implements Recorder {
     pull: Node['pull'],
     own = false,
     values: Node['values'] = new Map(),
+    slots: { readonly [input: string]: Slot } = {},
   ): Node {
     const wanted = Object.entries(inputs).flatMap(([name, { id }]) => {
-      const slot = this.#slots.get(id);
+      const slot = slots[name] ?? this.#slots.get(id);
       return slot ? [[name, slot] as const] : [];
     });
     const made = outputs.map(({ id, shape, dtype }) => {
@@ -208,6 +214,7 @@ export class Tape implements Recorder {
     });
     const node = { kernel, layer, inputs: wanted, outputs: made, held, values, own, pull };
     this.#nodes.push(node);
+    this.#unrecorded = [];
     return node;
   }
 
@@ -218,12 +225,16 @@ export class Tape implements Recorder {
       this.#fusing?.sweep();
       start.grad = dy ? this.#copy(dy) : tf.ones(y.shape);
       this.#prune(start);
-      while (this.#nodes.length > 0) this.#step(this.#nodes.pop()!);
+      for (let node = this.#nodes.at(-1); node; node = this.#nodes.at(-1)) {
+        this.#step(node);
+        this.#nodes.pop(); // not before: if its gradient fails, `dispose` drops what it keeps
+      }
     }
     return start && this.#leaves.map((slot) => (slot.grad ? whole(slot) : null));
   }
 
   dispose(): void {
+    for (const h of this.#unrecorded) h.drop();
     for (const node of this.#nodes) for (const h of node.held) h.drop();
   }
 

@@ -4,7 +4,8 @@
  *   g ← g · min(1, norm / (‖g₁, g₂, …‖₂ + 1e-6))
  *
  * Pascanu, Mikolov, Bengio 2012, arXiv 1211.5063; the 1e-6 is that of torch.nn.utils.clip_grad_norm_. Different: a norm that is not
- * finite is an error, where torch would by default turn every gradient into NaN.
+ * finite is an error, where torch would by default turn every gradient into NaN. The factor is computed on the device; the norm is read
+ * for that error alone, and not where the caller says that it cannot be.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
@@ -12,6 +13,10 @@ import { checkRanges, positive } from './ranges.ts';
 
 const sumOfSquares = (x: tf.Tensor): tf.Tensor => tf.tidy(() => tf.sum(tf.square(x)));
 const read = (x: () => tf.Tensor): number => tf.tidy(() => x().dataSync()[0]!);
+
+/** The length of all gradients together. The caller owns it. */
+const globalNorm = (gradients: readonly tf.Tensor[]): tf.Scalar =>
+  tf.tidy(() => tf.sqrt(tf.addN(gradients.map(sumOfSquares)) as tf.Scalar));
 
 /**
  * Takes `gradients` and returns those to apply: the same tensors when they are short enough, else new ones (it disposes the old ones,
@@ -23,17 +28,42 @@ export function clipByGlobalNorm(gradients: tf.NamedTensorMap, norm: number): tf
   checkRanges('clipByGlobalNorm', [positive, { norm }]);
   const entries = Object.entries(gradients);
   if (entries.length === 0) return gradients;
-  const total = read(() => tf.sqrt(tf.addN(entries.map(([, g]) => sumOfSquares(g)))));
-  if (!Number.isFinite(total)) throw notFinite(entries, total);
-  const scale = norm / (total + 1e-6);
-  if (scale >= 1) return gradients;
-  return Object.fromEntries(
-    entries.map(([name, gradient]) => {
-      const clipped = tf.mul(gradient, scale);
-      gradient.dispose();
-      return [name, clipped];
-    }),
-  );
+  const total = globalNorm(Object.values(gradients));
+  try {
+    const value = total.dataSync()[0]!;
+    if (!Number.isFinite(value)) throw notFinite(entries, value);
+    return norm / (value + 1e-6) >= 1 ? gradients : scaled(gradients, total, norm);
+  } finally {
+    total.dispose();
+  }
+}
+
+/**
+ * The same without a read: all gradients are new, also short ones, which keep their bits.
+ *
+ * @param watch is lent the norm: where that is not finite, nothing may move
+ */
+export function clipUnread(gradients: tf.NamedTensorMap, norm: number, watch: (norm: tf.Scalar) => void): tf.NamedTensorMap {
+  if (Object.keys(gradients).length === 0) return gradients;
+  const total = globalNorm(Object.values(gradients));
+  try {
+    watch(total);
+    return scaled(gradients, total, norm);
+  } finally {
+    total.dispose();
+  }
+}
+
+/** Disposes `gradients`, one by one. */
+function scaled(gradients: tf.NamedTensorMap, total: tf.Scalar, norm: number): tf.NamedTensorMap {
+  const scale = tf.tidy(() => tf.minimum(tf.div(norm, tf.add(total, 1e-6)), 1));
+  const entries = Object.entries(gradients).map(([name, gradient]) => {
+    const clipped = tf.mul(gradient, scale);
+    gradient.dispose();
+    return [name, clipped] as const;
+  });
+  scale.dispose();
+  return Object.fromEntries(entries);
 }
 
 function notFinite(entries: [string, tf.Tensor][], total: number): FinetuneError {

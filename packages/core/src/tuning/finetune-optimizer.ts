@@ -7,9 +7,11 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
-import { clipByGlobalNorm } from '../optimizers/clip.ts';
+import { clipByGlobalNorm, clipUnread } from '../optimizers/clip.ts';
+import { moveIf } from '../optimizers/move-if.ts';
 import { checkRanges, count, positive } from '../optimizers/ranges.ts';
 import { type Schedule, setLearningRate } from '../optimizers/schedules.ts';
+import { type FiniteLoss, readsOnTheSide } from './finite-loss.ts';
 import type { Pass } from './pass.ts';
 
 export interface StepOptions {
@@ -24,6 +26,8 @@ export interface StepOptions {
 export interface Stepper {
   /** What trains or has trained, each at the position that it always has. */
   readonly variables: readonly tf.Variable[];
+  /** What must be finite for a step to move anything. */
+  readonly finite: FiniteLoss;
   /** Computes a pass, or throws with weights and state as they were. */
   pass(loss: () => tf.Scalar): Pass;
   /** Called after weights and optimizer moved for the `step`-th time. */
@@ -87,7 +91,7 @@ export class FinetuneOptimizer extends tf.Optimizer {
 
   override applyGradients(gradients: Parameters<tf.Optimizer['applyGradients']>[0]): void {
     if (this.#options.schedule) setLearningRate(this.inner, this.#options.schedule(this.iterations));
-    this.inner.applyGradients(gradients);
+    moveIf(this.#stepper.finite.condition, () => this.inner.applyGradients(gradients));
     this.#stepper.moved(this.iterations);
   }
 
@@ -99,13 +103,19 @@ export class FinetuneOptimizer extends tf.Optimizer {
     if (++this.#batches < accumulate) return;
     this.#batches = 0;
     try {
-      if (clipNorm !== undefined) this.#sums = clipByGlobalNorm(this.#sums, clipNorm);
+      if (clipNorm !== undefined) this.#sums = this.#clip(this.#sums, clipNorm);
       // A list with holes, not a map: tfjs finds an optimizer's slots by position.
       this.applyGradients(this.#stepper.variables.map(({ name }) => ({ name, tensor: this.#sums[name] as tf.Tensor })));
     } finally {
       tf.dispose(this.#sums);
       this.#sums = {};
     }
+  }
+
+  #clip(gradients: tf.NamedTensorMap, norm: number): tf.NamedTensorMap {
+    const { finite } = this.#stepper;
+    if (!readsOnTheSide()) return clipByGlobalNorm(gradients, norm);
+    return clipUnread(gradients, norm, (total) => finite.require(total, 'norm of the gradients'));
   }
 
   #add(gradients: tf.NamedTensorMap, batches: number): void {
@@ -130,6 +140,15 @@ export class FinetuneOptimizer extends tf.Optimizer {
 
   override async setWeights(values: Parameters<tf.Optimizer['setWeights']>[0]): Promise<void> {
     return this.inner.setWeights(values);
+  }
+
+  /** Notes the number of steps; what it returns sets it back, and forgets the batches gathered. */
+  bookmark(): () => void {
+    const { iterations } = this;
+    return () => {
+      Object.assign(this.inner, { iterations_: iterations });
+      this.reset();
+    };
   }
 
   /** Forgets the batches gathered since the last step. */

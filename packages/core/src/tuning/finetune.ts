@@ -55,7 +55,10 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
   readonly #uninstall: (keep?: boolean) => void;
   readonly #recording: Recording;
   readonly #optimizers: FinetuneOptimizer[] = [];
-  readonly #finiteLoss = new FiniteLoss();
+  readonly #finite = new FiniteLoss(() => {
+    const undo = this.#optimizers.map((optimizer) => optimizer.bookmark());
+    return () => undo.forEach((each) => each());
+  });
   #stepping = false;
   #left = false;
 
@@ -108,6 +111,7 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
       );
     const trained = this.#trained;
     const stepper = {
+      finite: this.#finite,
       get variables() {
         return trained.known;
       },
@@ -149,6 +153,7 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
         state: this.#reader.state(),
         valueAndGrads: (scaled) => this.valueAndGrads(scaled),
         check: (value, grads) => this.#check(value, grads),
+        condition: () => this.#finite.condition,
       });
     } finally {
       this.#stepping = false;
@@ -164,7 +169,7 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
         `the loss does not depend on ${unreached.join(', ')}. Leave them out with { trainable }, or use them in the loss.`,
       );
     }
-    this.#finiteLoss.check(loss);
+    this.#finite.check(loss);
   }
 
   #nameOf(v: tf.Variable): string {
@@ -198,12 +203,14 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
 
   async save(to: string | tf.io.IOHandler, { optimizer }: { optimizer?: tf.Optimizer } = {}): Promise<tf.io.SaveResult> {
     this.#alive();
+    await this.#finite.settled();
     const { writeAdapter } = await import('../adapters/adapter-file.ts');
     return this.#saved.with((tensors) => writeAdapter(to, this.#identity(), tensors, optimizer));
   }
 
   async load(from: string | tf.io.IOHandler, { optimizer }: { optimizer?: tf.Optimizer } = {}): Promise<void> {
     this.#alive();
+    await this.#finite.settled();
     const { readAdapter, restoreOptimizer } = await import('../adapters/adapter-file.ts');
     const { checkAdapter } = await import('../adapters/adapter-fit.ts');
     const adapter = await readAdapter(from);
@@ -220,6 +227,7 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
 
   merge(): M {
     this.#alive();
+    this.#finite.report();
     const cannot = this.#techniques
       .filter((_, i) => this.#attachments[i]!.variables?.length && !this.#attachments[i]!.merge)
       .map((t) => t.name);
@@ -264,6 +272,7 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
       }
     }
     for (const optimizer of this.#optimizers) optimizer.reset();
+    this.#finite.dispose();
     tuning.delete(this.model);
     if (errors.length > 0) throw errors[0];
     return this.model;

@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { checked } from '../autograd/gradients.ts';
 import { view } from '../autograd/held.ts';
+import { moveIf } from '../optimizers/move-if.ts';
 import type { NamedGradients, StepHook } from '../technique.ts';
 
 /** The loss, and a gradient per trained variable, or 'skip' to leave everything as it was. The caller owns all. */
@@ -19,13 +20,20 @@ export interface Stage {
   valueAndGrads(loss: () => tf.Scalar): { value: tf.Scalar; grads: tf.NamedTensorMap };
   /** Throws if a step must not be made of these. */
   check(loss: tf.Scalar, gradients: tf.NamedTensorMap): void;
+  /** What must hold on the device for state to stay moved; undefined: nothing. */
+  condition(): tf.Tensor1D | undefined;
 }
 
 export function runPass(loss: () => tf.Scalar, stage: Stage): Pass {
   const before = stage.state.map((v) => [v, tf.keep(view(v))] as const);
   const settle = (moved: boolean) => {
     for (const [v, value] of before) {
-      if (!moved && v.dataId !== value.dataId) v.assign(value);
+      if (v.dataId !== value.dataId) {
+        const now = view(v);
+        v.assign(value);
+        if (moved) moveIf(stage.condition(), () => v.assign(now));
+        now.dispose();
+      }
       value.dispose();
     }
   };

@@ -29,9 +29,10 @@ export interface Tuned<M = TunableModel> {
   /**
    * One step of an own loop. `loss` returns a scalar, synchronously. Returns the loss, owned by the caller.
    *
-   * The loss is read and checked to be finite before the weights move; in pages on webgpu, one step later. Gradients, which may
-   * be NaN under a finite loss, are checked only with `clipNorm`. A step that is refused leaves weights, moving statistics and optimizer
-   * as they were. The states of stateful recurrent layers have moved: `model.resetStates()` clears them.
+   * The loss is checked to be finite before the weights move. Gradients, which may be NaN under a finite loss, are checked only with
+   * `clipNorm`. A step that is refused leaves weights, moving statistics and optimizer as they were. In pages on webgpu the device checks:
+   * the error comes later, from the next step, `save`, `load` or `merge`, and until then no step moves anything; batches that `accumulate`
+   * had gathered are forgotten, and techniques that count steps have counted the refused ones. The states of stateful recurrent layers have moved: `model.resetStates()` clears them.
    *
    * @throws FinetuneError `bad-loss`, `bad-option` (no optimizer, or one of another tuning), `not-finite`, `not-reached`, `busy`
    */

@@ -1,0 +1,55 @@
+/**
+ * A teller of children's stories learns to write as Shakespeare: stories15M, a Llama of 15 million weights, with LoRA, LaMDA and LaMDA++
+ * in turn, on sonnets. Samples before and after.
+ *
+ *   npm start --workspace examples/adapters              MINUTES on 2 cores, and 120 MB to fetch the first time
+ *   npm start --workspace examples/adapters -- --quick   one seed, fewer steps
+ */
+import { sonnets, storiesCheckpoint } from '@leantune/assets';
+import { useBackend } from '@leantune/backends';
+import { fromPretrained, generate, loadTokenizer, lossModel, meanLoss } from '@leantune/transformers';
+import * as tf from '@tensorflow/tfjs';
+import { compare } from './compare.ts';
+
+const quick = process.argv.includes('--quick');
+const [batchSize, length] = [4, 96];
+
+await useBackend('wasm');
+const checkpoint = await storiesCheckpoint();
+const tokenizer = await loadTokenizer(checkpoint);
+const model = await fromPretrained(checkpoint);
+const trainer = lossModel(model); // the same layers, ending in losses
+const tokens = tokenizer.encode(await sonnets());
+const rows = Array.from({ length: Math.floor(tokens.length / length) }, (_, i) => tokens.slice(i * length, (i + 1) * length));
+const [test, train] = [rows.filter((_, i) => i % 8 === 0), rows.filter((_, i) => i % 8 !== 0)];
+console.log(`${train.length} rows of ${length} tokens to learn from, ${test.length} to judge by`);
+
+await say('before');
+await compare({
+  model: trainer,
+  targets: /layers\.\d+\..*_proj$/,
+  steps: quick ? 16 : 240,
+  seeds: quick ? [1] : [1, 2, 3],
+  loss: (step, seed) =>
+    lossOf(Array.from({ length: batchSize }, (_, i) => train[(7 * (step * batchSize + i) + 31 * seed) % train.length]!)),
+  validate() {
+    const losses = Array.from({ length: Math.floor(test.length / 4) }, (_, k) =>
+      tf.tidy(() => lossOf(test.slice(4 * k, 4 * k + 4)).dataSync()[0]!),
+    );
+    return losses.reduce((sum, x) => sum + x, 0) / losses.length;
+  },
+  show: say,
+});
+
+function lossOf(batch: readonly number[][]): tf.Scalar {
+  return tf.tidy(() => {
+    const ids = tf.tensor2d(batch as number[][], undefined, 'int32');
+    return meanLoss(ids, trainer.apply([ids, ids], { training: true }) as tf.Tensor);
+  });
+}
+
+async function say(when: string): Promise<void> {
+  const prompt = tokenizer.encode('When I');
+  const text = tokenizer.decode([...prompt, ...(await generate(model, prompt, { maxTokens: 40, temperature: 0.7, topP: 0.9, seed: 1 }))]);
+  console.log(`${when}: ${text.replaceAll('\n', ' / ')}`);
+}
