@@ -26,8 +26,12 @@ export async function cached(name, make) {
     return folder;
   }
   const partial = join(dirname(folder), `.${basename(folder)}.${process.pid}`);
-  rmSync(partial, { recursive: true, force: true });
-  mkdirSync(partial, { recursive: true });
+  try {
+    rmSync(partial, { recursive: true, force: true });
+    mkdirSync(partial, { recursive: true });
+  } catch (error) {
+    throw new Unsuitable(`nothing can be written to the cache ${root()} (${error.code}); name another folder with LEANTUNE_CACHE`);
+  }
   try {
     await make(partial);
     if (!existsSync(folder)) renameSync(partial, folder);
