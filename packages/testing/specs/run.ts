@@ -49,6 +49,8 @@ async function runSpecs(backend: BackendName, filter: string, ours: boolean): Pr
   jasmine.clearReporters();
   jasmine.addReporter({ specDone: (result) => results.push(result) });
 
+  // Shaders are compiled in the first specs that need them, by as many processes as there are: a hang is for the caller to stop.
+  (globalThis as unknown as { jasmine: { DEFAULT_TIMEOUT_INTERVAL: number } }).jasmine.DEFAULT_TIMEOUT_INTERVAL = 60_000;
   const specs: SpecBundle = require(await bundleSpecs(backend, ours));
   const pattern = new RegExp(filter, 'i');
   // The worker spec loads a browser bundle of tfjs by a path that exists only in tfjs's own repository.

@@ -8,7 +8,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { input, type Kernels, type WebGPUBackend, type WebGPUKernel } from './backend.ts';
-import { dispatch } from './dispatch.ts';
+import { elementwise } from './elementwise.ts';
 import { sumColumns } from './sum-columns.ts';
 
 const rsqrt = 'inverseSqrt(variance[column] + u.epsilon)';
@@ -40,26 +40,19 @@ const gradient: WebGPUKernel = (inputs, attrs, backend) => {
   } as never);
 };
 
-function inputGradient(backend: WebGPUBackend, dy: tf.TensorInfo, inputs: tf.NamedTensorInfoMap, epsilon: number): tf.TensorInfo {
-  const columns = dy.shape.at(-1)!;
-  const [type, width] = columns % 4 === 0 ? ['vec4f', 4] : ['f32', 1];
-  const size = tf.util.sizeFromShape(dy.shape) / width;
-  const { variance, scale } = inputs;
-  return dispatch(backend, {
+function inputGradient(
+  backend: WebGPUBackend,
+  dy: tf.TensorInfo,
+  { variance, scale }: tf.NamedTensorInfoMap,
+  epsilon: number,
+): tf.TensorInfo {
+  return elementwise(backend, {
     key: 'batchNormInputGradient',
-    inputs: { dy: [dy, type], variance: [variance!, type], ...(scale && { scale: [scale, type] as const }) },
-    outputs: { dx: [{ shape: dy.shape, dtype: 'float32' }, type] },
-    uniforms: { columns: ['u32', columns / width], size: ['u32', size], epsilon: ['f32', epsilon] },
-    workgroups: Math.ceil(size / 64),
-    code: () => `
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
-  let i = flat(group, groups) * 64 + local;
-  if (i >= u.size) { return; }
-  let column = i % u.columns;
-  dx[i] = dy[i] * ${rsqrt}${scale ? ' * scale[column]' : ''};
-}`,
-  }).dx;
+    inputs: { dy, variance: variance!, ...(scale && { scale }) },
+    shape: dy.shape,
+    value: `dy * inverseSqrt(variance + u.epsilon)${scale ? ' * scale' : ''}`,
+    uniforms: { epsilon: ['f32', epsilon] },
+  });
 }
 
 export const batchNormGradients: Kernels = { FusedBatchNormGrad: gradient };

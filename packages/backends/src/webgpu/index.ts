@@ -2,8 +2,11 @@
 import { avgPoolGradients } from '../avg-pool-gradients.ts';
 import { registerKernels } from '../kernels.ts';
 import { adamWs } from './adamw.ts';
+import { arithmetic } from './arithmetic.ts';
 import type { Kernels, Stock } from './backend.ts';
+import { batchNorms } from './batch-norm.ts';
 import { batchNormGradients } from './batch-norm-gradient.ts';
+import { casts } from './cast.ts';
 import { convolutions } from './conv2d.ts';
 import { cumulatives } from './cumulative.ts';
 import { depthwiseGradients } from './depthwise-gradients.ts';
@@ -19,6 +22,9 @@ export { type PoolUse, poolUse, trimPool } from './pool.ts';
 
 const alone: readonly Kernels[] = [cumulatives, batchNormGradients, softmaxGradients, adamWs];
 const beside: readonly ((stock: Stock) => Kernels)[] = [
+  arithmetic,
+  batchNorms,
+  casts,
   matMuls,
   convolutions,
   depthwiseGradients,

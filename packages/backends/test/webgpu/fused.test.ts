@@ -17,6 +17,14 @@ await describeOn('webgpu', () => {
     expectSame(() => batchNormVariables(c), batchNormLoss, 'FusedBatchNormGrad'),
   );
 
+  test.each(['ReluGrad', 'InRange', 'ClipByValueGrad'])('relu and a clip: %s', (kernel) =>
+    expectSame(
+      () => [variable([4, 7, 8], 1), variable([4, 7, 8], 2)],
+      ([x, w]) => tf.add(tf.sum(tf.mul(tf.relu(x!), w!)), tf.sum(tf.square(tf.clipByValue(tf.mul(x!, w!), -0.3, 0.4)))),
+      kernel,
+    ),
+  );
+
   test('softmax', () =>
     expectSame(
       () => [variable([3, 5, 9], 1), variable([3, 5, 9], 2)],

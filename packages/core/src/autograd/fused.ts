@@ -6,6 +6,8 @@
  * | kernel | inputs | attributes | result |
  * | --- | --- | --- | --- |
  * | `ReluGrad`, `TanhGrad`, `SigmoidGrad` | dy, y, of one shape | | dx |
+ * | `InRange` | x | clipValueMin, clipValueMax | bool: whether x is between them |
+ * | `ClipByValueGrad` | dy, mask (bool) | | dy where mask, else 0 |
  * | `SoftmaxGrad` | dy, y | | dx over the last axis |
  * | `FusedBatchNormGrad` | dy, and what the gradient reads of x, mean, variance, scale, offset | of (an input's name), shape (its), varianceEpsilon | the gradient of that input; all but x have one value a channel |
  * | `SumOfProducts` | a, b, of one shape | shape | Σ a b over all axes but the last, in that shape |
@@ -18,8 +20,9 @@ type Inputs = { readonly [name: string]: tf.Tensor | undefined };
 
 /** `kernel` where the current backend has it, else `ops`. The caller owns the result. */
 export function fused(kernel: string, inputs: Inputs, attrs: tf.NamedAttrMap, ops: () => tf.Tensor): tf.Tensor {
-  const floats = Object.values(inputs).every((x) => x === undefined || x.dtype === 'float32');
-  if (!floats || tf.engine().state.gradientDepth > 0 || !tf.getKernel(kernel, tf.getBackend())) return ops();
+  const floats = Object.entries(inputs).every(([name, x]) => x === undefined || x.dtype === (name === 'mask' ? 'bool' : 'float32'));
+  const { gradientDepth, kernelDepth } = tf.engine().state; // a value made inside a kernel's run is on no tape
+  if (!floats || (gradientDepth > 0 && kernelDepth === 0) || !tf.getKernel(kernel, tf.getBackend())) return ops();
   return tf.engine().runKernel(kernel, inputs as tf.NamedTensorMap, attrs);
 }
 

@@ -101,7 +101,8 @@ function part(dy: tf.Tensor, v: Values, input: string, axis: number): tf.Tensor 
 const { greaterEqual, lessEqual, logicalAnd } = tf;
 /** One byte a value, where tfjs keeps the four of x. */
 const inRange = {
-  mask: ({ x }: Values, { clipValueMin, clipValueMax }: any) => logicalAnd(greaterEqual(x!, clipValueMin), lessEqual(x!, clipValueMax)),
+  mask: ({ x }: Values, { clipValueMin, clipValueMax }: any) =>
+    fused('InRange', { x }, { clipValueMin, clipValueMax }, () => logicalAnd(greaterEqual(x!, clipValueMin), lessEqual(x!, clipValueMax))),
 };
 const chosen = (derived: (inputs: Values) => tf.Tensor): InputGradients => ({
   a: [['mask'], (dy, { mask, a }) => reduceTo(tf.mul(dy, tf.cast(mask!, 'float32')), a!.shape), { mask: derived }],
@@ -130,7 +131,9 @@ const resized = (kernel: string): InputGradients => ({
 });
 
 export const rules: { readonly [kernel: string]: InputGradients } = {
-  ClipByValue: { x: [['mask'], (dy, { mask }) => tf.where(mask!, dy, tf.zerosLike(dy)), inRange] },
+  ClipByValue: {
+    x: [['mask'], (dy, { mask }) => fused('ClipByValueGrad', { dy, mask }, {}, () => tf.where(mask!, dy, tf.zerosLike(dy))), inRange],
+  },
   Concat: (input) => [[], (dy, v, { axis }) => part(dy, v, input, tf.util.parseAxisParam(axis, dy.shape)[0]!)],
   // tfjs transposes the result for any axis but the last, which gives a wrong shape.
   Cumsum: { x: [[], (dy, _, { axis, exclusive, reverse }) => tf.cumsum(dy, axis, exclusive, !reverse)] },
