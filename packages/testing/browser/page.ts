@@ -1,6 +1,6 @@
 /** What the page of browser.test.ts can do; each function takes and gives plain data. */
 import { type BackendChoice, type BackendName, useBackend } from '@leantune/backends';
-import { finetune, measure, valueAndGrads } from '@leantune/core';
+import { adamW, finetune, measure, valueAndGrads } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
 import '@tensorflow/tfjs-backend-webgl';
@@ -17,6 +17,20 @@ export interface Fit {
   readonly afterLoad: number;
   /** The same, against the model before it was tuned: what training changed. */
   readonly moved: number;
+  readonly leaked: number;
+}
+
+/** What became of a fit whose second batch has a NaN. */
+export interface Refusal {
+  readonly error: string;
+  /** Largest difference, in weights and optimizer, from a twin that saw the first batch alone. */
+  readonly moved: number;
+  /** The same after both have seen one more. */
+  readonly movedAfter: number;
+  /** By that one more. */
+  readonly step: number;
+  /** Whether `fit` itself threw, and not the save after it. */
+  readonly inFit: boolean;
   readonly leaked: number;
 }
 
@@ -85,6 +99,59 @@ async function fit(backend: BackendName, url: string): Promise<Fit> {
   };
 }
 
+/** A network that is tuned with `clipNorm`, and what its weights and optimizer hold. */
+function clipped(kind: 'adam' | 'adamW') {
+  const net = model();
+  const inner = kind === 'adam' ? tf.train.adam(1e-2) : adamW({ learningRate: 1e-2 });
+  const tuned = finetune(net);
+  net.compile({ optimizer: tuned.optimizer(inner, { clipNorm: 1 }), loss: 'categoricalCrossentropy' });
+  const fit = (x: tf.Tensor, y: tf.Tensor, epochs = 1) => net.fit(x, y, { epochs, batchSize: 16, shuffle: false, verbose: 0 });
+  const state = async (): Promise<number[]> => {
+    const [steps, ...slots] = (await inner.getWeights()).map(({ tensor }) => tensor);
+    const values = await Promise.all([steps!, ...slots, ...net.getWeights()].map(async (t) => [...(await t.data())]));
+    steps!.dispose();
+    return values.flat();
+  };
+  const end = () => [tuned, net, inner].forEach((each) => each.dispose());
+  return { fit, state, save: () => tuned.save('indexeddb://refused'), end };
+}
+
+/** Fits with NaN in the images or the labels of the second of two batches, `epochs` times: it comes in the last step, or amid others. */
+async function refuse(backend: BackendName, kind: 'adam' | 'adamW', where: 'images' | 'labels', epochs: number): Promise<Refusal> {
+  await use(backend);
+  const before = tf.memory().numTensors;
+  const [x, y] = tf.tidy(() => [
+    tf.randomNormal([16, 12, 12, 3], 0, 1, 'float32', 7),
+    tf.oneHot(tf.mod(tf.range(0, 16, 1, 'int32'), tf.scalar(4, 'int32')), 4, 1, 0, 'float32'),
+  ]);
+  const [bothX, bothY] = tf.tidy(() => [
+    tf.concat([x, tf.mul(x, where === 'images' ? Number.NaN : 1)]),
+    tf.concat([y, tf.mul(y, where === 'labels' ? Number.NaN : 1)]),
+  ]);
+  const [spared, twin] = [clipped(kind), clipped(kind)];
+  await twin.fit(x, y);
+  let inFit = true;
+  const save = () => {
+    inFit = false;
+    return spared.save();
+  };
+  const error = await spared
+    .fit(bothX, bothY, epochs)
+    .then(save)
+    .then(() => 'none', String);
+  const expected = await twin.state();
+  const moved = furthest(await spared.state(), expected);
+  for (const each of [spared, twin]) await each.fit(x, y);
+  const after = await twin.state();
+  const movedAfter = furthest(await spared.state(), after);
+  for (const each of [spared, twin]) {
+    await each.save();
+    each.end();
+  }
+  tf.dispose([x, y, bothX, bothY]);
+  return { error, inFit, moved, movedAfter, step: furthest(after.slice(1), expected.slice(1)), leaked: tf.memory().numTensors - before };
+}
+
 async function predict(net: layers.LayersModel, x: tf.Tensor): Promise<ArrayLike<number>> {
   const y = net.predict(x) as tf.Tensor;
   const values = await y.data();
@@ -125,8 +192,9 @@ const automatic = (): Promise<BackendChoice> => useBackend('auto', { wasmPaths }
 
 export interface Calls {
   readonly fit: typeof fit;
+  readonly refuse: typeof refuse;
   readonly compare: typeof compare;
   readonly automatic: typeof automatic;
 }
-const calls: Calls = { fit, compare, automatic };
+const calls: Calls = { fit, refuse, compare, automatic };
 Object.assign(globalThis, { leantune: calls });

@@ -35,6 +35,30 @@ describeInChromium('LeanTune', () => {
       expect(fit.leaked).toBe(0);
     });
 
+    test.each([
+      ['adam', 'labels', 1],
+      ['adamW', 'labels', 4],
+      ['adam', 'images', 4], // ReLU makes zeros of them: the loss is finite, its gradient is not
+      ['adamW', 'images', 1],
+    ] as const)(
+      'neither weights nor %s move by NaN in the %s, in a fit of %i epochs',
+      { timeout: 180_000 },
+      async (kind, where, epochs) => {
+        const { error, inFit, moved, movedAfter, step, leaked } = await chromium.page.evaluate((args) => leantune.refuse(...args), [
+          backend,
+          kind,
+          where,
+          epochs,
+        ] as const);
+        expect(error).toMatch(
+          where === 'labels' ? /loss (is|of an earlier step was) NaN/ : /norm (is|of the gradients of an earlier step was) NaN/,
+        );
+        expect([moved, movedAfter]).toEqual([0, 0]);
+        expect(leaked).toBe(inFit ? 2 : 0); // a fit that throws leaves its indices and a running total: tfjs-layers
+        expect(step).toBeGreaterThan(1e-4);
+      },
+    );
+
     test('gradients are those of cpu', { timeout: 180_000 }, async () => {
       const differences = await chromium.page.evaluate((name) => leantune.compare(name), backend);
       const far = Object.entries(differences).filter(([, variables]) => !Object.values(variables).every((far) => far < 1e-5));
