@@ -71,7 +71,8 @@ function resNet(): Ready {
   const subject = makeSubject({ name: 'resnet-50', size: 96, width: 1, classes: 10 }, batch, 1);
   if (subject.kind !== 'layers') throw new Error('[memory] ResNet-50 is a LayersModel');
   const { model, x, y } = subject;
-  const loss = () => tf.tidy(() => metrics.categoricalCrossentropy(y, model.apply(x, { training: true }) as tf.Tensor).mean() as tf.Scalar);
+  const loss = () =>
+    tf.tidy(() => tf.mean(metrics.categoricalCrossentropy(y, model.apply(x, { training: true }) as tf.Tensor)) as tf.Scalar);
   return { stock: () => tf.variableGrads(loss), model, head: 'head', loss };
 }
 
