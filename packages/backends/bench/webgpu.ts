@@ -78,7 +78,7 @@ async function trainingStep({ title, spec, batch }: (typeof models)[number]) {
     await (variables.at(-1) as tf.Variable).data();
     tf.dispose([value, grads]);
   };
-  const times = await compare({ stock: step('stock'), leantune: step('leantune') }, 2);
+  const times = await compare({ stock: step('stock'), leantune: step('leantune') }, 5);
   return { title, ...times, losses };
 }
 

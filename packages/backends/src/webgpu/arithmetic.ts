@@ -1,6 +1,6 @@
 /** Arithmetic, comparisons and masks over float32. What tfjs computes on the CPU (small tensors that are there), it still does. */
 import * as tf from '@tensorflow/tfjs-core';
-import { input, type Kernels, type Stock, viewAs, type WebGPUKernel } from './backend.ts';
+import { input, type Kernels, run, type Stock, viewAs, type WebGPUBackend, type WebGPUKernel, withTemporaries } from './backend.ts';
 import type { Uniform } from './dispatch.ts';
 import { areElementwise, elementwise } from './elementwise.ts';
 
@@ -57,6 +57,12 @@ type Operands = { readonly [name: string]: tf.TensorInfo };
 const shapeOf = (operands: Operands): number[] =>
   Object.values(operands).reduce<number[]>((shape, x) => tf.broadcast_util.assertAndGetBroadcastShape(shape, x.shape), []);
 
+/** `x` repeated until it is of `shape`, which has as many axes or more. The caller owns it. */
+const tile = (backend: WebGPUBackend, x: tf.TensorInfo, shape: readonly number[]): tf.TensorInfo => {
+  const padded = [...shape.slice(x.shape.length).fill(1), ...x.shape];
+  return run(backend, tf.Tile, { x: viewAs(x, padded) }, { reps: shape.map((size, axis) => size / padded[axis]!) });
+};
+
 /** tfjs's own rule. */
 const onCpu = (backend: tf.KernelBackend, inputs: readonly tf.TensorInfo[]): boolean =>
   (backend as unknown as { shouldExecuteOnCPU(inputs: readonly tf.TensorInfo[]): boolean }).shouldExecuteOnCPU(inputs);
@@ -75,7 +81,14 @@ export const arithmetic = (stock: Stock): Kernels => {
     (key: string, op: Op): WebGPUKernel =>
     (inputs, attrs, backend) => {
       const operands = inputs as Operands;
-      return elementwise(backend, { key, inputs: operands, shape: shapeOf(operands), ...op, uniforms: uniformsOf(op, attrs) });
+      const shape = shapeOf(operands);
+      return withTemporaries(backend, (temporary) => {
+        const whole = Object.entries(operands).map(([name, x]) => [
+          name,
+          areElementwise([x], shape) ? x : temporary(tile(backend, x, shape)),
+        ]);
+        return elementwise(backend, { key, inputs: Object.fromEntries(whole), shape, ...op, uniforms: uniformsOf(op, attrs) });
+      });
     };
   const select: WebGPUKernel = (inputs, attrs, backend) => {
     const [condition, t, e] = ['condition', 't', 'e'].map((name) => input(inputs, name)) as [tf.TensorInfo, tf.TensorInfo, tf.TensorInfo];
