@@ -14,6 +14,7 @@ interface Result {
 }
 
 interface PyTorch {
+  readonly batch: number;
   readonly torch: string;
   readonly rows: readonly { readonly model: string; readonly keptBytes: number; readonly peakAboveWeights: number }[];
 }
@@ -40,7 +41,7 @@ function memoryTable(model: string, { batch, parameters, rows }: Result, torch: 
     share(trainable),
     ...cells(keptBytes, peakAboveWeights),
   ]);
-  const theirs = (torch?.rows ?? [])
+  const theirs = (torch?.batch === batch ? torch.rows : [])
     .filter((row) => row.model.startsWith(model))
     .map((row) => [
       `PyTorch ${torch!.torch.replace(/\+.*/, '')}, full${row.model.slice(model.length)}`,
