@@ -1,7 +1,9 @@
 /** WebGPU on a device of our own: the browser's, or in Node Dawn's, through the npm package `webgpu`. */
 import type { BringUp, Reason } from '../bring-up.ts';
 import { isSoftwareGpu } from '../software-gpu.ts';
+import type { WebGPUBackend } from './backend.ts';
 import { findAdapter, openDevice } from './device.ts';
+import { checkHalf } from './half-check.ts';
 import { registerWebgpuKernels } from './index.ts';
 
 export const webgpu: BringUp = {
@@ -12,6 +14,7 @@ export const webgpu: BringUp = {
     await openDevice(maxBytes);
     registerWebgpuKernels();
   },
+  start: (backend) => checkHalf(backend as WebGPUBackend),
   async passOver(): Promise<Reason | undefined> {
     const { info } = await findAdapter();
     if (!info.isFallbackAdapter && !isSoftwareGpu(info.architecture, info.device, info.description)) return undefined;

@@ -12,7 +12,8 @@ import { canActivate } from './activation.ts';
 import { type Attrs, input, type Kernels, type Stock, viewAs, type WebGPUBackend, type WebGPUKernel, withTemporaries } from './backend.ts';
 import type { Uniform } from './dispatch.ts';
 import { matMul } from './mat-mul.ts';
-import { enoughGroups, groupsOf, multiply, prefersTiles } from './product.ts';
+import { enoughGroups, groupsOf, type How, planOf } from './plan.ts';
+import { multiply } from './product.ts';
 import { sumColumns } from './sum-columns.ts';
 import { convInfo2d, type Window, windowUniforms } from './window.ts';
 
@@ -40,11 +41,11 @@ export function conv2d(
   filter: tf.TensorInfo,
   c: Window,
   epilogue: Epilogue,
-  tiles: boolean = prefersTiles(backend),
+  how: How = {},
 ): tf.TensorInfo {
   const { inChannels, outChannels, outShape } = c;
   if (isPointwise(c)) {
-    const y = matMul(backend, viewAs(x, [rowsOf(x), inChannels]), viewAs(filter, [inChannels, outChannels]), { ...epilogue, tiles });
+    const y = matMul(backend, viewAs(x, [rowsOf(x), inChannels]), viewAs(filter, [inChannels, outChannels]), { ...epilogue, ...how });
     return viewAs(y, outShape);
   }
   return multiply(
@@ -76,7 +77,7 @@ fn under(row: vec4i, s: u32) -> i32 {
       activation: epilogue.activation ?? 'linear',
       alpha: epilogue.leakyreluAlpha ?? 0,
     },
-    tiles,
+    planOf(backend, { m: c.batchSize * c.outHeight * c.outWidth, n: outChannels, depth: 1 }, how),
   );
 }
 
@@ -86,17 +87,18 @@ export function conv2dInputGradient(
   dy: tf.TensorInfo,
   filter: tf.TensorInfo,
   c: Window,
-  tiles: boolean = prefersTiles(backend),
+  how: How = {},
 ): tf.TensorInfo {
   const { inChannels, outChannels, inShape, strideHeight, strideWidth } = c;
   if (isPointwise(c)) {
     const dx = matMul(backend, viewAs(dy, [rowsOf(dy), outChannels]), viewAs(filter, [inChannels, outChannels]), {
       transposeB: true,
-      tiles,
+      ...how,
     });
     return viewAs(dx, inShape);
   }
   const [fewRows, fewColumns] = [Math.ceil(c.inHeight / strideHeight), Math.ceil(c.inWidth / strideWidth)];
+  const m = strideHeight * strideWidth * c.batchSize * fewRows * fewColumns;
   return multiply(
     backend,
     {
@@ -109,7 +111,7 @@ export function conv2dInputGradient(
         place: 'vec4i(i32(i * u.outChannels))',
         offset: 'row.x + i32(s * u.n * u.outChannels)',
       },
-      m: strideHeight * strideWidth * c.batchSize * fewRows * fewColumns,
+      m,
       n: inChannels,
       depth: 1,
       segments: 'vec2u(0, u.taps)',
@@ -137,27 +139,23 @@ fn pixelStart(p: vec4i) -> i32 {
       uniforms: { ...windowUniforms(c), fewRows: ['u32', fewRows], fewColumns: ['u32', fewColumns], batch: ['u32', c.batchSize] },
       output: { shape: inShape, dtype: 'float32' },
     },
-    tiles,
+    planOf(backend, { m, n: inChannels, depth: 1 }, how),
   );
 }
 
 /** dW, [filterHeight, filterWidth, inChannels, outChannels]. The caller owns it. */
-export function conv2dFilterGradient(
-  backend: WebGPUBackend,
-  x: tf.TensorInfo,
-  dy: tf.TensorInfo,
-  c: Window,
-  tiles: boolean = prefersTiles(backend),
-): tf.TensorInfo {
+export function conv2dFilterGradient(backend: WebGPUBackend, x: tf.TensorInfo, dy: tf.TensorInfo, c: Window, how: How = {}): tf.TensorInfo {
   const { inChannels, outChannels, filterHeight, filterWidth } = c;
   const shape = [filterHeight, filterWidth, inChannels, outChannels];
   if (isPointwise(c)) {
-    const dw = matMul(backend, viewAs(x, [rowsOf(x), inChannels]), viewAs(dy, [rowsOf(x), outChannels]), { transposeA: true, tiles });
+    const dw = matMul(backend, viewAs(x, [rowsOf(x), inChannels]), viewAs(dy, [rowsOf(x), outChannels]), { transposeA: true, ...how });
     return viewAs(dw, shape);
   }
   const taps = filterHeight * filterWidth;
   const rows = c.batchSize * c.outHeight;
-  const splits = Math.max(1, Math.min(rows, Math.floor(enoughGroups(tiles) / (taps * groupsOf(inChannels, outChannels, tiles)))));
+  const extent = { m: inChannels, n: outChannels, depth: taps };
+  const plan = planOf(backend, extent, how);
+  const splits = Math.max(1, Math.min(rows, Math.floor(enoughGroups(plan) / groupsOf(plan, extent))));
   const each = Math.ceil(rows / splits);
   const pieces = Math.ceil(rows / each);
   const product = {
@@ -195,9 +193,9 @@ fn stretchOfX(s: u32, z: u32) -> vec2u {
     uniforms: { ...windowUniforms(c), rows: ['u32', rows], each: ['u32', each] } as { readonly [name: string]: Uniform },
     output: { shape: pieces === 1 ? shape : [pieces, ...shape], dtype: 'float32' as const },
   };
-  if (pieces === 1) return multiply(backend, product, tiles);
+  if (pieces === 1) return multiply(backend, product, plan);
   return withTemporaries(backend, (temporary) =>
-    sumColumns(backend, temporary(multiply(backend, product, tiles)), { outer: 1, rows: pieces, shape }),
+    sumColumns(backend, temporary(multiply(backend, product, plan)), { outer: 1, rows: pieces, shape }),
   );
 }
 

@@ -8,7 +8,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { input, type Kernels, type Stock, type WebGPUBackend, type WebGPUKernel, withTemporaries } from './backend.ts';
 import { dispatch } from './dispatch.ts';
-import { prefersTiles } from './product.ts';
+import { prefersTiles } from './plan.ts';
 import { sumColumns } from './sum-columns.ts';
 import { convInfo2d, type Window, windowUniforms } from './window.ts';
 

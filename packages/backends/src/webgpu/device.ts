@@ -8,6 +8,7 @@ import { BackendError } from '../errors.ts';
 import { isPage, notInstalled } from '../import-package.ts';
 import type { WebGPUBackend } from './backend.ts';
 import type { Gpu, GpuAdapter, GpuDevice } from './gpu.ts';
+import { noteMatrices } from './half-units.ts';
 import { isLost } from './health.ts';
 import { managePool } from './pool.ts';
 import { catchDelivery } from './read-sync.ts';
@@ -48,6 +49,7 @@ export async function openDevice(maxBytes?: number): Promise<void> {
   const adapter = await findAdapter(gpu);
   const request = () => requestDevice(adapter);
   const device = await (isPage() ? request() : catchDelivery(request));
+  noteMatrices(device, adapter.info);
   const backend = new Backend(device as never, adapter.info as never) as unknown as WebGPUBackend;
   adopt(backend, maxBytes);
   if (tf.findBackendFactory('webgpu') !== null) tf.removeBackend('webgpu');

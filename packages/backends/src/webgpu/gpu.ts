@@ -42,6 +42,15 @@ export interface GpuLimits {
   readonly maxComputeWorkgroupsPerDimension: number;
 }
 
+/** One product that the tensor cores do: C (M×N) += A (M×K) · B (K×N). */
+export interface GpuMatrixConfig {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
 export interface GpuAdapterInfo {
   readonly vendor: string;
   readonly architecture: string;
@@ -50,14 +59,7 @@ export interface GpuAdapterInfo {
   readonly isFallbackAdapter?: boolean;
   readonly subgroupMinSize?: number;
   readonly subgroupMaxSize?: number;
-  /** One per product that the tensor cores do: C (M×N) += A (M×K) · B (K×N). */
-  readonly subgroupMatrixConfigs?: Iterable<{
-    readonly componentType: string;
-    readonly resultComponentType: string;
-    readonly M: number;
-    readonly N: number;
-    readonly K: number;
-  }>;
+  readonly subgroupMatrixConfigs?: Iterable<GpuMatrixConfig>;
 }
 
 export interface GpuShaderMessage {

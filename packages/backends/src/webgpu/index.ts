@@ -17,7 +17,20 @@ import { segmentSums } from './segment-sum.ts';
 import { softmaxGradients } from './softmax-gradient.ts';
 
 export type { WebGPUBackend } from './backend.ts';
+export { type HalfType, isCarrier } from './carrier.ts';
 export { dispatch, type Input, type Output, type Program, type Uniform } from './dispatch.ts';
+export {
+  type ConvHalfOptions,
+  conv2dHalf,
+  conv2dHalfFilterGradient,
+  conv2dHalfInputGradient,
+  decodeHalf,
+  encodeHalf,
+  type MatMulHalfOptions,
+  matMulHalf,
+} from './half.ts';
+export { type HalfSupport, halfUnits, matrixConfigs } from './half-units.ts';
+export type { HalfUnits, MatrixShape } from './plan.ts';
 export { type PoolUse, poolUse, trimPool } from './pool.ts';
 
 const alone: readonly Kernels[] = [cumulatives, batchNormGradients, softmaxGradients, adamWs];

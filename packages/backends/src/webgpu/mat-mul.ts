@@ -6,17 +6,17 @@ import * as tf from '@tensorflow/tfjs-core';
 import { canActivate } from './activation.ts';
 import { type Attrs, input, type Kernels, type Stock, type WebGPUBackend, type WebGPUKernel, withTemporaries } from './backend.ts';
 import type { Uniform } from './dispatch.ts';
-import { enoughGroups, groupsOf, multiply, type Operand, type Product, prefersTiles } from './product.ts';
+import type { Operand } from './operand.ts';
+import { enoughGroups, groupsOf, type How, planOf } from './plan.ts';
+import { multiply, type Product } from './product.ts';
 import { sumColumns } from './sum-columns.ts';
 
-export interface MatMulOptions {
+export interface MatMulOptions extends How {
   readonly transposeA?: boolean;
   readonly transposeB?: boolean;
   readonly bias?: tf.TensorInfo | undefined;
   readonly activation?: string | undefined;
   readonly leakyreluAlpha?: number;
-  /** See product.ts. @default whether the device is a GPU */
-  readonly tiles?: boolean;
 }
 
 /** K is cut no shorter. */
@@ -48,11 +48,12 @@ const operand = (tensor: tf.TensorInfo, form: Operand['form'], start: string, wi
 
 /** [...batch, m, k] x [...batch, k, n] -> [...batch, m, n], float32. The caller owns the result. */
 export function matMul(backend: WebGPUBackend, a: tf.TensorInfo, b: tf.TensorInfo, options: MatMulOptions = {}): tf.TensorInfo {
-  const { transposeA = false, transposeB = false, bias, activation = 'linear', tiles = prefersTiles(backend) } = options;
+  const { transposeA = false, transposeB = false, bias, activation = 'linear' } = options;
   const { m, k, n, depth, shape, strides } = sizesOf(a, b, transposeA, transposeB);
   const plain = !bias && activation === 'linear';
   if (tf.util.sizeFromShape(shape) === 0 || k === 0) return withoutProduct(backend, shape, k === 0 && !plain);
-  const wanted = Math.min(Math.floor(k / SHORTEST), Math.floor(enoughGroups(tiles) / (groupsOf(m, n, tiles) * depth)));
+  const plan = planOf(backend, { m, n, depth }, options);
+  const wanted = Math.min(Math.floor(k / SHORTEST), Math.floor(enoughGroups(plan) / groupsOf(plan, { m, n, depth })));
   const chunk = 4 * Math.ceil(k / (plain ? Math.max(1, wanted) : 1) / 4);
   const pieces = Math.ceil(k / chunk);
   const product: Product = {
@@ -73,9 +74,9 @@ export function matMul(backend: WebGPUBackend, a: tf.TensorInfo, b: tf.TensorInf
     activation,
     alpha: options.leakyreluAlpha ?? 0,
   };
-  if (pieces === 1) return multiply(backend, product, tiles);
+  if (pieces === 1) return multiply(backend, product, plan);
   return withTemporaries(backend, (temporary) =>
-    sumColumns(backend, temporary(multiply(backend, product, tiles)), { outer: 1, rows: pieces, shape }),
+    sumColumns(backend, temporary(multiply(backend, product, plan)), { outer: 1, rows: pieces, shape }),
   );
 }
 

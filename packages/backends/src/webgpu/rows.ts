@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebGPUBackend } from './backend.ts';
 import { dispatch, type Input } from './dispatch.ts';
-import { prefersTiles } from './product.ts';
+import { prefersTiles } from './plan.ts';
 
 const LANES = 64;
 /** Threads of a group that take a row each. */

@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type WebGPUBackend, withTemporaries } from './backend.ts';
 import { dispatch } from './dispatch.ts';
-import { prefersTiles } from './product.ts';
+import { prefersTiles } from './plan.ts';
 
 const LANES = 32;
 /** A thread sums no fewer rows, unless there are no more. */

@@ -6,6 +6,7 @@ import { useBackend } from '../../src/index.ts';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient } from '../../src/webgpu/conv2d.ts';
 import type { WebGPUBackend } from '../../src/webgpu/index.ts';
 import { matMul } from '../../src/webgpu/mat-mul.ts';
+import { largeTiles, type Plan, smallTiles } from '../../src/webgpu/plan.ts';
 import { overRows } from '../../src/webgpu/rows.ts';
 import { convInfo2d } from '../../src/webgpu/window.ts';
 import { distance, random, type Values, whole } from '../compare.ts';
@@ -51,12 +52,20 @@ const product = (batch: number[], m: number, k: number, n: number, tA: boolean, 
 await describeOn('webgpu', () => {
   beforeAll(() => useBackend('webgpu').then(() => undefined));
 
-  for (const tiles of [false, true])
-    test.each(transposes)(`matMul, ${tiles ? 'with' : 'without'} tiles, transposes %s %s: any shape, long K, batches`, async (tA, tB) => {
+  const plans: readonly [string, Plan][] = [
+    ['without tiles', { kind: 'direct', rows: 8 }],
+    ['without tiles, four rows', { kind: 'direct', rows: 4 }],
+    ['with tiles', smallTiles],
+    ['with large tiles', largeTiles],
+    ['with tiles whose operands keep all threads busy for several turns', { kind: 'tiles', m: 32, n: 64, k: 32, rows: 4, columns: 8 }],
+  ];
+  for (const [title, plan] of plans)
+    test.each(transposes)(`matMul, ${title}, transposes %s %s: any shape, long K, batches`, async (tA, tB) => {
       const shapes: [number[], number, number, number][] = [
         [[], 1, 1, 1],
         [[], 5, 17, 33],
         [[], 65, 8, 12],
+        [[], 130, 36, 68],
         [[3], 4, 3, 20],
         [[], 12, 1024, 8],
         [[], 7, 515, 3],
@@ -64,7 +73,7 @@ await describeOn('webgpu', () => {
       for (const [batch, m, k, n] of shapes) {
         const attrs = { transposeA: tA, transposeB: tB };
         await expectLikeCpu('BatchMatMul', product(batch, m, k, n, tA, tB), attrs, (({ a, b }: tf.NamedTensorMap) =>
-          matMul(gpu(), a!, b!, { ...attrs, tiles })) as never);
+          matMul(gpu(), a!, b!, { ...attrs, plan })) as never);
       }
     });
 
@@ -111,18 +120,18 @@ await describeOn('webgpu', () => {
     ], // prettier-ignore
     [[1, 2, 2, 4], [5, 5, 4, 4], [1, 1], 'same'],
   ];
-  for (const tiles of [false, true])
-    test(`conv2d and both gradients, ${tiles ? 'with' : 'without'} tiles`, async () => {
+  for (const [title, plan] of plans)
+    test(`conv2d and both gradients, ${title}`, async () => {
       for (const [inputShape, filterShape, strides, pad] of convolutions) {
         const attrs = { strides, pad, dilations: [1, 1], dataFormat: 'NHWC', inputShape, filterShape };
         const c = convInfo2d(inputShape, filterShape, attrs);
         const [x, filter, dy] = [random(inputShape, 1), random(filterShape, 2), random(c.outShape, 3)];
         await expectLikeCpu('Conv2D', { x, filter }, attrs, (({ x, filter }: tf.NamedTensorMap) =>
-          conv2d(gpu(), x!, filter!, c, {}, tiles)) as never);
+          conv2d(gpu(), x!, filter!, c, {}, { plan })) as never);
         await expectLikeCpu('Conv2DBackpropInput', { dy, filter }, attrs, (({ dy, filter }: tf.NamedTensorMap) =>
-          conv2dInputGradient(gpu(), dy!, filter!, c, tiles)) as never);
+          conv2dInputGradient(gpu(), dy!, filter!, c, { plan })) as never);
         await expectLikeCpu('Conv2DBackpropFilter', { x, dy }, attrs, (({ x, dy }: tf.NamedTensorMap) =>
-          conv2dFilterGradient(gpu(), x!, dy!, c, tiles)) as never);
+          conv2dFilterGradient(gpu(), x!, dy!, c, { plan })) as never);
       }
     });
 

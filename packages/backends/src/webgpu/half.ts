@@ -1,0 +1,194 @@
+/**
+ * Half precision: storage at two bytes a value, products and convolutions with their gradients computed in it.
+ *
+ * float16 is IEEE 754 binary16 (11 bits of precision, largest 65504), bfloat16 the upper half of a float32 (8 bits, its range). Both round to
+ * nearest, ties to even, in integer arithmetic: WGSL leaves pack2x16float's rounding and what it does out of range to the device.
+ * Every function takes float32 tensors or what `encodeHalf` made of them, and returns float32: operands are rounded on the way into the
+ * product, and sums are float32. float16 goes by tensor cores or shader-f16 where the adapter has them: see half-units.ts.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { viewAs, type WebGPUBackend, withTemporaries } from './backend.ts';
+import { carry, type HalfType, halfOf, isCarrier, valueShape } from './carrier.ts';
+import { conv2d, conv2dFilterGradient, conv2dInputGradient } from './conv2d.ts';
+import { dispatch } from './dispatch.ts';
+import { halfUnits } from './half-units.ts';
+import { matMul } from './mat-mul.ts';
+import { type How, prefersTiles } from './plan.ts';
+import { convInfo2d, type Window } from './window.ts';
+
+const LANES = 64;
+
+/** WGSL from the bits of a float32 to those of a half, and back. */
+const encoders: { readonly [half in HalfType]: string } = {
+  float16: `
+fn encoded(bits: u32) -> u32 {
+  let sign = (bits >> 16) & 0x8000; let size = bits & 0x7fffffff; let exponent = size >> 23;
+  if (size > 0x7f800000) { return sign | 0x7e00 | ((size >> 13) & 0x3ff); } // NaN
+  if (size >= 0x477ff000) { return sign | 0x7c00; } // 65520, half way beyond the largest
+  if (exponent >= 113) { return sign | ((size + 0xfff + ((size >> 13) & 1) - 0x38000000) >> 13); }
+  if (exponent < 102) { return sign; }
+  let shift = 126 - exponent; let digits = (size & 0x7fffff) | 0x800000; // of 2^-24, the least half
+  let whole = digits >> shift; let rest = digits & ((1u << shift) - 1); let middle = 1u << (shift - 1);
+  return sign | (whole + select(0u, 1u, rest > middle || (rest == middle && (whole & 1) == 1)));
+}`,
+  bfloat16: `
+fn encoded(bits: u32) -> u32 {
+  if ((bits & 0x7fffffff) > 0x7f800000) { return (bits >> 16) | 0x40; }
+  return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+}`,
+};
+const decoders: { readonly [half in HalfType]: string } = {
+  float16: `
+fn decoded(half: u32) -> u32 {
+  let sign = (half & 0x8000) << 16; let exponent = (half >> 10) & 31; let digits = half & 0x3ff;
+  if (exponent == 31) { return sign | 0x7f800000 | (digits << 13); }
+  if (exponent > 0) { return sign | ((exponent + 112) << 23) | (digits << 13); }
+  if (digits == 0) { return sign; }
+  let top = firstLeadingBit(digits);
+  return sign | ((top + 103) << 23) | ((digits << (23 - top)) & 0x7fffff);
+}`,
+  bfloat16: 'fn decoded(half: u32) -> u32 { return half << 16; }',
+};
+
+/** Converts `size` values, two in each thread; `statement` is WGSL of pair `i`. */
+function convert(
+  backend: WebGPUBackend,
+  key: string,
+  x: tf.TensorInfo,
+  to: readonly number[],
+  dtype: tf.DataType,
+  size: number,
+  code: string,
+) {
+  const words = Math.ceil(size / 2);
+  return dispatch(backend, {
+    key,
+    inputs: { x: [x, 'u32'] },
+    outputs: { y: [{ shape: to, dtype }, 'u32'] },
+    uniforms: { size: ['u32', size], words: ['u32', words] },
+    workgroups: Math.ceil(words / LANES),
+    code: () => `${code}
+@compute @workgroup_size(${LANES})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
+  let i = flat(group, groups) * ${LANES} + local;
+  if (i >= u.words) { return; }
+  pair(i);
+}`,
+  }).y;
+}
+
+/** The halves of a float32 tensor. The caller owns the carrier. */
+export function encode(backend: WebGPUBackend, x: tf.TensorInfo, half: HalfType): tf.TensorInfo {
+  const size = tf.util.sizeFromShape(x.shape);
+  const pair = `fn pair(i: u32) { y[i] = encoded(x[2 * i]) | select(0, encoded(x[min(2 * i + 1, u.size - 1)]) << 16, 2 * i + 1 < u.size); }`;
+  const y = convert(backend, `encodeHalf ${half}`, x, [Math.ceil(size / 2)], 'int32', size, `${encoders[half]}\n${pair}`);
+  return carry(y, { half, shape: [...x.shape] });
+}
+
+function decode(backend: WebGPUBackend, x: tf.TensorInfo, half: HalfType): tf.TensorInfo {
+  const shape = valueShape(x);
+  const pair = `fn pair(i: u32) { y[2 * i] = decoded(x[i] & 0xffff); if (2 * i + 1 < u.size) { y[2 * i + 1] = decoded(x[i] >> 16); } }`;
+  return convert(backend, `decodeHalf ${half}`, x, shape, 'float32', tf.util.sizeFromShape(shape), `${decoders[half]}\n${pair}`);
+}
+
+/** The backend, if it is the current one. */
+function currentBackend(who: string): WebGPUBackend {
+  if (tf.getBackend() !== 'webgpu')
+    throw new Error(`[${who}] the backend is "${tf.getBackend()}"; expected "webgpu". Call useBackend('webgpu') first.`);
+  return tf.backend() as WebGPUBackend;
+}
+
+/** `x` [...s] in half precision, as an opaque carrier. Values beyond float16's range become infinite. @throws TypeError unless float32 */
+export function encodeHalf(x: tf.Tensor, half: HalfType = 'float16'): tf.Tensor {
+  if (x.dtype !== 'float32') throw new TypeError(`[encodeHalf] got a ${x.dtype} tensor of shape [${x.shape}]; expected float32.`);
+  return own(encode(currentBackend('encodeHalf'), x, half));
+}
+
+/** The float32 values [...s] of a carrier that `encodeHalf` made with the same type. */
+export function decodeHalf(x: tf.Tensor, half: HalfType = 'float16'): tf.Tensor {
+  checkHalfType('decodeHalf', x, half, true);
+  return own(decode(currentBackend('decodeHalf'), x, half));
+}
+
+const own = (info: tf.TensorInfo): tf.Tensor => tf.engine().makeTensorFromTensorInfo(info);
+
+function checkHalfType(who: string, x: tf.TensorInfo, half: HalfType, carrier = false): void {
+  const got = halfOf(x) ?? x.dtype;
+  if (got === half || (!carrier && got === 'float32')) return;
+  const wanted = carrier ? `what encodeHalf returned for ${half}` : `float32, or what encodeHalf returned for ${half}`;
+  throw new TypeError(`[${who}] got a ${got} tensor of shape [${valueShape(x)}]; expected ${wanted}.`);
+}
+
+/** Runs `f` on operands in half precision: carriers as they are, float32 rounded before, or by a plan that does it as it reads. */
+function compute(
+  who: string,
+  half: HalfType,
+  operands: readonly tf.Tensor[],
+  f: (backend: WebGPUBackend, how: How, ...operands: tf.TensorInfo[]) => tf.TensorInfo,
+): tf.Tensor {
+  const backend = currentBackend(who);
+  for (const x of operands) checkHalfType(who, x, half);
+  const units = half === 'float16' ? halfUnits(backend) : undefined;
+  const rounds = units?.f16 === true && prefersTiles(backend);
+  return withTemporaries(backend, (temporary) => {
+    const halves = operands.map((x) => {
+      const shape = valueShape(x);
+      return isCarrier(x) || rounds || x.size === 0 ? viewAs(x, shape) : viewAs(temporary(encode(backend, x, half)), shape);
+    });
+    return own(f(backend, { half: units }, ...halves));
+  });
+}
+
+export interface MatMulHalfOptions {
+  /** @default false */
+  readonly transposeA?: boolean;
+  /** @default false */
+  readonly transposeB?: boolean;
+  /** @default 'float16' */
+  readonly half?: HalfType;
+}
+
+/** a [..., m, k] · b [..., k, n] with operands in half precision and sums in float32, as float32. Leading axes broadcast. */
+export function matMulHalf(
+  a: tf.Tensor,
+  b: tf.Tensor,
+  { transposeA = false, transposeB = false, half = 'float16' }: MatMulHalfOptions = {},
+): tf.Tensor {
+  return compute('matMulHalf', half, [a, b], (backend, how, a, b) => matMul(backend, a!, b!, { transposeA, transposeB, ...how }));
+}
+
+export interface ConvHalfOptions {
+  /** @default 1 */
+  readonly strides?: number | [number, number];
+  /** 'same', 'valid', a number for all sides, or one pair for each axis of x. @default 'valid' */
+  readonly pad?: 'same' | 'valid' | number | tf.backend_util.ExplicitPadding;
+  /** @default 'float16' */
+  readonly half?: HalfType;
+}
+
+const geometry = (x: readonly number[], filter: readonly number[], { strides = 1, pad = 'valid' }: ConvHalfOptions): Window =>
+  convInfo2d([...x], [...filter], { strides, pad, dilations: 1 });
+
+/** x [batch, height, width, in] * filter [h, w, in, out] with operands in half precision, as float32 [batch, height', width', out]. */
+export function conv2dHalf(x: tf.Tensor, filter: tf.Tensor, options: ConvHalfOptions = {}): tf.Tensor {
+  const info = geometry(valueShape(x), valueShape(filter), options);
+  return compute('conv2dHalf', options.half ?? 'float16', [x, filter], (backend, how, x, filter) =>
+    conv2d(backend, x!, filter!, info, {}, how),
+  );
+}
+
+/** The gradient of `conv2dHalf` with respect to its input of shape `xShape`, from dy and the filter. */
+export function conv2dHalfInputGradient(xShape: number[], dy: tf.Tensor, filter: tf.Tensor, options: ConvHalfOptions = {}): tf.Tensor {
+  const info = geometry(xShape, valueShape(filter), options);
+  return compute('conv2dHalfInputGradient', options.half ?? 'float16', [dy, filter], (backend, how, dy, filter) =>
+    conv2dInputGradient(backend, dy!, filter!, info, how),
+  );
+}
+
+/** The gradient of `conv2dHalf` with respect to its filter of shape `filterShape`, from dy and the input. */
+export function conv2dHalfFilterGradient(x: tf.Tensor, dy: tf.Tensor, filterShape: number[], options: ConvHalfOptions = {}): tf.Tensor {
+  const info = geometry(valueShape(x), filterShape, options);
+  return compute('conv2dHalfFilterGradient', options.half ?? 'float16', [x, dy], (backend, how, x, dy) =>
+    conv2dFilterGradient(backend, x!, dy!, info, how),
+  );
+}

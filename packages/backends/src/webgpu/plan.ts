@@ -1,0 +1,122 @@
+/**
+ * How a product (product.ts) is spread over the threads of a device, and which way suits it.
+ *
+ * `direct`: each thread reads for itself, which adapters that run on the CPU prefer, for barriers are costly and caches are large there.
+ * `tiles`: through workgroup memory, for GPUs. `matrices`: the same on tensor cores, for operands in float16.
+ */
+import type { WebGPUBackend } from './backend.ts';
+
+export interface Direct {
+  readonly kind: 'direct';
+  /** Rows of c that a thread sums: 4 or 8. */
+  readonly rows: number;
+}
+
+/** A workgroup sums a tile of m x n, k steps of the inner axis at a time; a thread of it, rows x columns. All are multiples of 4. */
+export interface Tiles {
+  readonly kind: 'tiles';
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly rows: number;
+  readonly columns: number;
+  /** Tiles are kept in float16, for operands that are. Needs shader-f16. Sums are float32. @default false */
+  readonly half?: boolean;
+}
+
+/** What tensor cores do at once: C (M x N, float32) += A (M x K) · B (K x N), of float16. */
+export interface MatrixShape {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
+/** A workgroup of `down` x `across` subgroups sums a tile of m x n, k steps of the inner axis at a time. */
+export interface Matrices {
+  readonly kind: 'matrices';
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly down: number;
+  readonly across: number;
+  readonly shape: MatrixShape;
+  /** Threads of a subgroup. */
+  readonly lanes: number;
+}
+
+export type Plan = Direct | Tiles | Matrices;
+
+/** Threads along n of a direct plan: one vector of the CPU; and the columns of c that each sums. */
+export const LANES = 8;
+export const COLUMNS = 4;
+
+export const smallTiles: Tiles = { kind: 'tiles', m: 64, n: 64, k: 16, rows: 8, columns: 4 };
+export const largeTiles: Tiles = { kind: 'tiles', m: 128, n: 128, k: 16, rows: 8, columns: 8 };
+
+/** Rows and columns of c, and how many such there are. */
+export interface Extent {
+  readonly m: number;
+  readonly n: number;
+  readonly depth: number;
+}
+
+/** What of float16 the device does itself, and rightly: see half-support.ts. */
+export interface HalfUnits {
+  readonly f16: boolean;
+  readonly matrix?: { readonly shape: MatrixShape; readonly lanes: number } | undefined;
+}
+
+/** Whether the device is a GPU, and not a program on the CPU. */
+export function prefersTiles({ device }: WebGPUBackend): boolean {
+  const { adapterInfo } = device as { adapterInfo?: { isFallbackAdapter?: boolean; description?: string; architecture?: string } };
+  return !(
+    adapterInfo?.isFallbackAdapter || /llvmpipe|swiftshader|software/i.test(`${adapterInfo?.description} ${adapterInfo?.architecture}`)
+  );
+}
+
+export interface How {
+  /** @default what suits the device and the extent */
+  readonly plan?: Plan | undefined;
+  /** What the device can do with operands that are float16, or may be rounded to it. @default none are */
+  readonly half?: HalfUnits | undefined;
+}
+
+/** The plan for products of that extent. */
+export function planOf(backend: WebGPUBackend, extent: Extent, { plan, half }: How = {}): Plan {
+  if (plan) return plan;
+  if (!prefersTiles(backend)) return directPlan(backend);
+  const { matrix, f16 = false } = half ?? {};
+  const [small, large] = matrix
+    ? [matrixPlan(64, 2, 2, matrix), matrixPlan(128, 2, 4, matrix)]
+    : [smallTiles, largeTiles].map((tiles) => (f16 ? { ...tiles, half: f16 } : tiles));
+  return groupsOf(large!, extent) >= enoughGroups(large!) / 2 ? large! : small!;
+}
+
+/** SwiftShader compiles eight rows for minutes. */
+export const directPlan = ({ device }: WebGPUBackend): Direct => ({
+  kind: 'direct',
+  rows: (device as { adapterInfo?: { architecture?: string } }).adapterInfo?.architecture === 'swiftshader' ? 4 : 8,
+});
+
+export const matrixPlan = (size: number, down: number, across: number, { shape, lanes }: NonNullable<HalfUnits['matrix']>): Matrices => ({
+  kind: 'matrices',
+  m: size,
+  n: size,
+  k: 32,
+  down,
+  across,
+  shape,
+  lanes,
+});
+
+/** Rows and columns of c that a workgroup sums. */
+export const tileOf = (plan: Plan): readonly [m: number, n: number] =>
+  plan.kind === 'direct' ? [plan.rows, LANES * COLUMNS] : [plan.m, plan.n];
+
+/** Workgroups that keep the device busy. */
+export const enoughGroups = (plan: Plan): number => (plan.kind === 'direct' ? 16 : 256);
+
+export function groupsOf(plan: Plan, { m, n, depth }: Extent): number {
+  const [tileM, tileN] = tileOf(plan);
+  return Math.ceil(m / tileM) * Math.ceil(n / tileN) * depth;
+}
