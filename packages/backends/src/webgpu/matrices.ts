@@ -37,8 +37,8 @@ export function matrices(a: Operand, b: Operand, { m, n, k, down, across, shape,
   subgroupMatrixStore<row_major>(&sums, subgroup * ${M * N}, acc${i}_${j}, ${N});
   workgroupBarrier();
   for (var e = local; e < ${down * across * fours}; e += ${threads}) {
-    let of = e / ${fours}; let r = (e % ${fours}) / ${N / 4}; let c = (e % ${N / 4}) * 4;
-    put(m0 + (of / ${across}) * ${m / down} + ${i * M} + r, n0 + (of % ${across}) * ${n / across} + ${j * N} + c, z,
+    let which = e / ${fours}; let r = (e % ${fours}) / ${N / 4}; let c = (e % ${N / 4}) * 4;
+    put(m0 + (which / ${across}) * ${m / down} + ${i * M} + r, n0 + (which % ${across}) * ${n / across} + ${j * N} + c, z,
       vec4f(sums[e * 4], sums[e * 4 + 1], sums[e * 4 + 2], sums[e * 4 + 3]));
   }
   workgroupBarrier();`;
