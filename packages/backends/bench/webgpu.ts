@@ -1,43 +1,30 @@
 /**
  * Times stock tfjs and LeanTune on one WebGPU adapter, side by side in one process: training steps with Adam, and products of matrices.
- * Stock: tfjs's kernels, `tf.variableGrads`, `tf.train.adam`. LeanTune: our kernels, `valueAndGrads`, `adamW` without decay, which
- * computes the same.
+ * What each side is: benchmarks/tasks/engines.ts.
  *
  *   npx tsx --conditions=@leantune/source packages/backends/bench/webgpu.ts > benchmarks/webgpu/results/lavapipe.json
  *
  * A time is the least of interleaved runs: in milliseconds, and in CPU seconds of the process, which for an adapter that runs on the CPU is
  * the work done, whatever else the machine does.
  */
-import { adamW, valueAndGrads } from '@leantune/core';
-import * as tf from '@tensorflow/tfjs';
-import '@tensorflow/tfjs-backend-webgpu';
+
 import { cpus } from 'node:os';
-import { makeSubject, type Subject } from '../../../benchmarks/models/subject.ts';
-import { useBackend } from '../src/index.ts';
+import * as tf from '@tensorflow/tfjs';
+import { type Engine, engines, type Of, trainingSteps, useKernels } from '../../../benchmarks/tasks/engines.ts';
 import type { WebGPUBackend } from '../src/webgpu/index.ts';
-
-const tfjs = tf.getKernelsForBackend('webgpu') ?? [];
-await useBackend('webgpu');
-const leantune = tf.getKernelsForBackend('webgpu') ?? [];
-
-type Engine = 'stock' | 'leantune';
-function useKernels(engine: Engine): void {
-  for (const { kernelName } of tf.getKernelsForBackend('webgpu') ?? []) tf.unregisterKernel(kernelName, 'webgpu');
-  for (const kernel of engine === 'stock' ? tfjs : leantune) tf.registerKernel(kernel);
-}
 
 interface Times {
   milliseconds: number;
   cpuSeconds: number;
 }
 /** Least of `runs`, in turns, after one in which shaders are compiled. */
-async function compare(f: { readonly [engine in Engine]: () => Promise<unknown> }, runs: number) {
+async function compare(f: Of<() => Promise<unknown>>, runs: number) {
   const best: { [engine in Engine]: Times } = {
     stock: { milliseconds: Number.POSITIVE_INFINITY, cpuSeconds: Number.POSITIVE_INFINITY },
     leantune: { milliseconds: Number.POSITIVE_INFINITY, cpuSeconds: Number.POSITIVE_INFINITY },
   };
   for (let i = -1; i < runs; i++)
-    for (const engine of ['stock', 'leantune'] as const) {
+    for (const engine of engines) {
       useKernels(engine);
       const [start, cpu] = [performance.now(), process.cpuUsage()];
       await f[engine]();
@@ -60,25 +47,11 @@ const models = [
   },
 ] as const;
 
-function lossOf(subject: Subject): () => tf.Scalar {
-  if (subject.kind === 'function') return () => subject.loss((block, x) => tf.tidy(() => block(x)));
-  return () => tf.losses.softmaxCrossEntropy(subject.y, subject.model.apply(subject.x, { training: true }) as tf.Tensor) as tf.Scalar;
-}
-
 async function trainingStep({ title, spec, batch }: (typeof models)[number]) {
-  const subjects = { stock: makeSubject(spec, batch, 17), leantune: makeSubject(spec, batch, 17) };
-  const optimizers = { stock: tf.train.adam(1e-4), leantune: adamW({ learningRate: 1e-4, weightDecay: 0 }) };
+  const steps = trainingSteps(spec, batch);
   const losses: { [engine in Engine]: number[] } = { stock: [], leantune: [] };
-  const step = (engine: Engine) => async () => {
-    const variables = subjects[engine].weights.filter(({ trainable }) => trainable).map(({ variable }) => variable);
-    const [differentiate, loss] = [engine === 'stock' ? tf.variableGrads : valueAndGrads, lossOf(subjects[engine])];
-    const { value, grads } = differentiate(loss, variables);
-    optimizers[engine].applyGradients(Object.entries(grads).map(([name, tensor]) => ({ name, tensor })));
-    losses[engine].push((await value.data())[0] as number);
-    await (variables.at(-1) as tf.Variable).data();
-    tf.dispose([value, grads]);
-  };
-  const times = await compare({ stock: step('stock'), leantune: step('leantune') }, 5);
+  const noted = (engine: Engine) => async () => void losses[engine].push(await steps[engine]());
+  const times = await compare({ stock: noted('stock'), leantune: noted('leantune') }, 5);
   return { title, ...times, losses };
 }
 
