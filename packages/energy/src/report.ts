@@ -140,8 +140,8 @@ function warningsOf(meters: readonly MeterFacts[], runs: readonly EnergyRun[]): 
       warnings.push(
         `a run of ${shortest.toFixed(3)} s is shorter than 10 updates of "${name}" (${updateSeconds.toFixed(3)} s each): raise calls`,
       );
-  for (const { name, idle } of meters)
-    if (Math.abs(idle.after - idle.before) > 0.1 * idle.watts)
+  for (const { name, idle, estimated } of meters)
+    if (!estimated && Math.abs(idle.after - idle.before) > 0.1 * idle.watts)
       warnings.push(`idle power of "${name}" went from ${idle.before.toFixed(1)} to ${idle.after.toFixed(1)} W: other programs, or heat`);
   if (runs.length < 5) warnings.push(`${runs.length} run(s) tell little about the spread: raise repeats to 5 or more`);
   return warnings;
