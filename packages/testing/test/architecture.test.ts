@@ -35,7 +35,7 @@ const core = '@leantune/core';
 // What several techniques share, and none of them is, stands in core under a name of its own: siblings never import each other.
 const coreEntries = [core, `${core}/low-rank`, `${core}/safetensors`];
 const techniques = ['convbn', 'lamda', 'lora', 'mixed-precision', 's2a'];
-/** The one run-time dependency of the repository: distributions to 16 digits, which are not to be written twice. */
+/** The one run-time dependency of the repository: distributions with 12 digits in the tails too. */
 const statistics = ['@stdlib/math-base-special-betainc', '@stdlib/stats-base-dists-t-quantile'];
 const backendOf = /^@tensorflow\/tfjs-(backend-\w+|node|node-gpu)(\/|$)|^webgpu$/;
 

@@ -3,7 +3,7 @@
  *
  *   P(|T| > t) = I_x(ν/2, ½),  x = ν / (ν + t²)          P(F > f) = I_x(d₂/2, d₁/2),  x = d₂ / (d₂ + d₁f)
  *
- * I is the regularized incomplete beta function of @stdlib, the library of standard functions: 16 digits, and in the tails too, where
+ * I is the regularized incomplete beta function of @stdlib, the library of standard functions: 12 digits and more, and in the tails too, where
  * 1 − cdf would have lost them all. Where x is near 1 the complement is taken from 1 − x, which is known to full precision.
  */
 import incompleteBeta from '@stdlib/math-base-special-betainc';
