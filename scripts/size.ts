@@ -61,6 +61,11 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
   },
   '@leantune/lamda': { bytes: 4_800, because: 'the path, its freezing, the allocation of ranks and the page that shows it' },
   '@leantune/lora': { bytes: 5_800, because: "LoRA and its kin, a third of it for peft's names and files" },
+  '@leantune/energy': { bytes: 61_500, because: 'meters and the protocol, for Node and never on a page, and the distributions below' },
+  '@leantune/energy/statistics': {
+    bytes: 56_000,
+    because: 'nine tenths are distributions of @stdlib: see docs/decisions/2026-11-27-statistics-library.md',
+  },
   '@leantune/convbn': { bytes: 6_000, because: 'two readers of models, four modes and the export' },
 };
 
@@ -77,7 +82,7 @@ async function gzippedSize(entry: string, names?: string): Promise<number> {
     target: 'es2022',
     platform: 'browser',
     conditions: ['@leantune/source'],
-    external: ['@tensorflow/*', '@leantune/*', '@huggingface/*', 'webgpu', 'node:*'],
+    external: ['@tensorflow/*', '@leantune/*', '@huggingface/*', 'webgpu', 'koffi', 'node:*'],
     loader: { '.wasm': 'binary' },
     logLevel: 'error',
     metafile: true,

@@ -35,6 +35,8 @@ const core = '@leantune/core';
 // What several techniques share, and none of them is, stands in core under a name of its own: siblings never import each other.
 const coreEntries = [core, `${core}/low-rank`, `${core}/safetensors`];
 const techniques = ['convbn', 'lamda', 'lora', 'mixed-precision', 's2a'];
+/** The one run-time dependency of the repository: distributions with 12 digits in the tails too. */
+const statistics = ['@stdlib/math-base-special-betainc', '@stdlib/stats-base-dists-t-quantile'];
 const backendOf = /^@tensorflow\/tfjs-(backend-\w+|node|node-gpu)(\/|$)|^webgpu$/;
 
 /** What the sources of a published package may import at run time, beside their own files. A package that is not named is a technique. */
@@ -48,6 +50,8 @@ const arrows: Readonly<Record<string, (name: string) => boolean>> = {
     coreEntries.includes(name) ||
     techniques.some((technique) => name === `@leantune/${technique}`) ||
     name.startsWith('@huggingface/'),
+  // It measures any function, of tfjs or not, and calls NVIDIA's library where koffi is installed.
+  energy: (name) => statistics.includes(name) || name === 'koffi',
   cli: () => false, // it asks the project's own packages, and node: alone is its own
 };
 const techniqueArrow = (name: string): boolean => name === tfjsCore || coreEntries.includes(name);
@@ -259,6 +263,8 @@ test('the public names are these', async () => {
       "core .": "FinetuneError adamW checkpoint clipByGlobalNorm constantSchedule cosineSchedule explain finetune gradcheck gradients joinSchedules linearSchedule measure registerGradientRule restore setLearningRate trackMemory valueAndGrads warmupCosine warmupSchedule",
       "core ./low-rank": "FactorAdapter adaptersOf asMatrix checkRanges count decompose denseSites dropped firstColumns fraction join likeKernel lowRankSites matrixShape narrow offRecord ownVariable positive rebind svdOf truncatedSvd widen",
       "core ./safetensors": "floatsOf readSafetensors readSafetensorsHeader writeSafetensors",
+      "energy .": "EnergyError compareEnergy gridIntensity kilogramsCO2 measureEnergy nvidiaSmi nvml processorTime rapl usualSources",
+      "energy ./statistics": "EnergyError anova cohensD compareGroups fTail factorialAnova hedgesG holm randomOrder summarize tCritical tTails welchTest",
       "lamda .": "allocateRanks explainRanks frozenRows lamda lamdaPlusPlus updatesOf",
       "lora .": "exportPeft importPeft lora",
       "s2a .": "autoPrecision biasTuning channelAveragePool fourBit liteSideBranch lowRankPrompt s2a",
@@ -279,8 +285,8 @@ describe('manifests', () => {
         build: 'tsdown --config ../../tsdown.config.ts',
         test: `vitest run --root ../.. packages/${name}`,
       });
-      expect(manifest.dependencies).toBeUndefined();
-      expect(manifest.peerDependencies?.[tfjsCore]).toBe(name === 'cli' ? undefined : '^4.22.0');
+      expect(Object.keys(manifest.dependencies ?? {})).toEqual(name === 'energy' ? statistics : []);
+      expect(manifest.peerDependencies?.[tfjsCore]).toBe(['cli', 'energy'].includes(name) ? undefined : '^4.22.0');
     }
   });
 

@@ -1,0 +1,13 @@
+export { type CarbonOptions, gridIntensity, kilogramsCO2 } from './carbon.ts';
+export { EnergyError, type EnergyErrorCode } from './errors.ts';
+export { type Configuration, compareEnergy, type EnergyOptions, measureEnergy, type WorkSize } from './measure-energy.ts';
+export type { Run, Workload } from './metered-run.ts';
+export { type SourceChoice, usualSources } from './open-meters.ts';
+export type { Energy, EnergyComparison, EnergyData, EnergyReport, EnergyRun, IdlePower, MeterFacts } from './report.ts';
+export type { EnergySource, Meter, Part } from './source.ts';
+export { type NvidiaSmiOptions, nvidiaSmi } from './sources/nvidia-smi.ts';
+export { type NvmlOptions, nvml } from './sources/nvml.ts';
+export { type ProcessorTimeOptions, processorTime } from './sources/processor-time.ts';
+export { type RaplOptions, rapl } from './sources/rapl.ts';
+export type { GroupTests, PairTest } from './statistics/compare-groups.ts';
+export type { Summary } from './statistics/summary.ts';

@@ -1,0 +1,10 @@
+export { EnergyError, type EnergyErrorCode } from '../errors.ts';
+export { type Anova, anova, type Effect } from './anova.ts';
+export { compareGroups, type GroupTests, type PairTest } from './compare-groups.ts';
+export { fTail, tCritical, tTails } from './distributions.ts';
+export { cohensD, hedgesG } from './effect-size.ts';
+export { type FactorialAnova, factorialAnova, type Levels, type Observation } from './factorial-anova.ts';
+export { holm } from './holm.ts';
+export { randomOrder } from './random-order.ts';
+export { type Summary, summarize } from './summary.ts';
+export { type WelchTest, welchTest } from './welch.ts';
