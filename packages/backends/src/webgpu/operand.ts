@@ -100,7 +100,12 @@ fn load_${name}(at: vec4i, k: u32, length: u32) -> ${matrix} { return transpose(
 const four = (f: (i: number) => string): string[] => [0, 1, 2, 3].map(f);
 
 /** Statements that prepare blocks of the operand whose first row or column is `first`, named by `tag`: once a workgroup, and once a segment. */
-export function blockAt(name: 'a' | 'b', { form }: Operand, first: string, tag: string) {
+export function blockAt(
+  name: 'a' | 'b',
+  { form }: Operand,
+  first: string,
+  tag: string,
+): { before: string; segment: string; load: (k: string) => string } {
   if (form === 'columns')
     return {
       before: '',

@@ -81,15 +81,15 @@ export interface How {
   readonly half?: HalfUnits | undefined;
 }
 
-/** The plan for products of that extent. */
+/** The plan for products of that extent: of those from large to small, the first whose workgroups keep the device busy. */
 export function planOf(backend: WebGPUBackend, extent: Extent, { plan, half }: How = {}): Plan {
   if (plan) return plan;
   if (!prefersTiles(backend)) return directPlan(backend);
   const { matrix, f16 = false } = half ?? {};
-  const [small, large] = matrix
-    ? [matrixPlan(64, 2, 2, matrix), matrixPlan(128, 2, 4, matrix)]
-    : [smallTiles, largeTiles].map((tiles) => (f16 ? { ...tiles, half: f16 } : tiles));
-  return groupsOf(large!, extent) >= enoughGroups(large!) / 2 ? large! : small!;
+  const plans: readonly Plan[] = matrix
+    ? [{ ...matrixPlan(128, 2, 4, matrix), n: 256 }, matrixPlan(128, 2, 2, matrix), matrixPlan(64, 2, 2, matrix)]
+    : [largeTiles, smallTiles].map((tiles) => (f16 ? { ...tiles, half: f16 } : tiles));
+  return (plans.find((plan) => groupsOf(plan, extent) >= enoughGroups(plan) / 2) ?? plans.at(-1)) as Plan;
 }
 
 /** SwiftShader compiles eight rows for minutes. */
