@@ -31,7 +31,7 @@ for program in webgpu specs; do
     --banner:js="$banner" --outfile="$out/app/$program.mjs" --log-level=error
 done
 npx tsx --conditions=@leantune/source -e "import('./packages/testing/specs/bundle.ts').then(async ({ bundleSpecs }) => require('node:fs').copyFileSync(await bundleSpecs('webgpu'), '$out/app/specs.cjs'))"
-cp benchmarks/gpu/{run.sh,pytorch.py} "$out/"
+cp benchmarks/gpu/{run.sh,pytorch.py} benchmarks/pytorch/train_step.py "$out/"
 
 mkdir -p "$work/pack" && mv "$out/app" "$work/pack/app" && mv "$work/node" "$work/lib" "$work/pack/"
 tar -C "$work/pack" -c . | xz -T0 -6 >"$out/measure.tar.xz"

@@ -6,7 +6,7 @@ import { useBackend } from '../../src/index.ts';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient } from '../../src/webgpu/conv2d.ts';
 import type { WebGPUBackend } from '../../src/webgpu/index.ts';
 import { matMul } from '../../src/webgpu/mat-mul.ts';
-import { largeTiles, type Plan, smallTiles } from '../../src/webgpu/plan.ts';
+import { type Plan, smallTiles } from '../../src/webgpu/plan.ts';
 import { overRows } from '../../src/webgpu/rows.ts';
 import { convInfo2d } from '../../src/webgpu/window.ts';
 import { distance, random, type Values, whole } from '../compare.ts';
@@ -54,10 +54,8 @@ await describeOn('webgpu', () => {
 
   const plans: readonly [string, Plan][] = [
     ['without tiles', { kind: 'direct', rows: 8 }],
-    ['without tiles, four rows', { kind: 'direct', rows: 4 }],
     ['with tiles', smallTiles],
-    ['with large tiles', largeTiles],
-    ['with tiles whose operands keep all threads busy for several turns', { kind: 'tiles', m: 32, n: 64, k: 32, rows: 4, columns: 8 }],
+    ['with tiles that take two turns to fill', { kind: 'tiles', m: 32, n: 32, k: 32, rows: 4, columns: 8 }],
   ];
   for (const [title, plan] of plans)
     test.each(transposes)(`matMul, ${title}, transposes %s %s: any shape, long K, batches`, async (tA, tB) => {
