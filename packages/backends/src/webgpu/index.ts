@@ -10,6 +10,7 @@ import { casts } from './cast.ts';
 import { convolutions } from './conv2d.ts';
 import { cumulatives } from './cumulative.ts';
 import { depthwiseGradients } from './depthwise-gradients.ts';
+import { halfStorage } from './half-storage.ts';
 import { matMuls } from './mat-mul.ts';
 import { prods } from './prod.ts';
 import { reductions } from './reduce.ts';
@@ -20,7 +21,7 @@ export type { WebGPUBackend } from './backend.ts';
 export { dispatch, type Input, type Output, type Program, type Uniform } from './dispatch.ts';
 export { type PoolUse, poolUse, trimPool } from './pool.ts';
 
-const alone: readonly Kernels[] = [cumulatives, batchNormGradients, softmaxGradients, adamWs];
+const alone: readonly Kernels[] = [cumulatives, batchNormGradients, softmaxGradients, adamWs, halfStorage];
 const beside: readonly ((stock: Stock) => Kernels)[] = [
   arithmetic,
   batchNorms,
