@@ -7,10 +7,10 @@ export interface Format {
   readonly largest: number;
 }
 
-export const formats = {
+export const formats: { readonly float16: Format; readonly bfloat16: Format } = {
   float16: { precision: 11, least: -14, largest: 65504 },
   bfloat16: { precision: 8, least: -126, largest: 2 ** 127 * (2 - 2 ** -7) },
-} as const satisfies { readonly [half: string]: Format };
+};
 
 /** The exponent e of 2^e <= |x| < 2^(e+1), exactly. */
 function exponentOf(x: number): number {

@@ -121,8 +121,8 @@ export interface KernelCall {
   readonly kernel: string;
   readonly inputs: { readonly [name: string]: tf.Tensor };
   readonly attrs: { readonly [name: string]: unknown };
-  /** The layer or graph node that asks, `''` outside a model and in backward. */
-  readonly layer: string;
+  /** The layer or graph node that asks, `''` outside a model, as losses are; undefined in backward. */
+  readonly layer: string | undefined;
 }
 
 /**

@@ -13,7 +13,7 @@ const roundHalf: WasmKernel = (inputs, attrs, backend) => {
   if (attrs['inPlace']) {
     native(backend).roundHalf(offset(backend, x), offset(backend, x), size(x), isBrain(attrs));
     backend.incRef(x.dataId);
-    return x;
+    return { dataId: x.dataId, shape: x.shape, dtype: x.dtype };
   }
   const out = backend.makeOutput(x.shape, 'float32');
   native(backend).roundHalf(offset(backend, x), offset(backend, out), size(x), isBrain(attrs));

@@ -79,7 +79,7 @@ export const halfStorage: Kernels = {
       return pass(backend, { key: 'RoundHalf', half, x, y: { shape: x.shape, dtype: 'float32' }, size, each: 1, statement: 'y[i] = widen(narrow(x[i]));' });
     pass(backend, { key: 'RoundHalf in place', half, y: x, size, each: 1, statement: 'y[i] = widen(narrow(y[i]));' });
     backend.incRef(x.dataId);
-    return x;
+    return { dataId: x.dataId, shape: x.shape, dtype: x.dtype };
   },
   EncodeHalf(inputs, { half }, backend) {
     const x = input(inputs, 'x');

@@ -92,7 +92,7 @@ function patch(): Undo {
 /** Runs a kernel as the techniques of a recording compute it. `runKernelFunc`: the engine's own. */
 function computed(extra: Recording | undefined, call: Extract<Invocation, { kernelName: string }>, runKernelFunc: Original) {
   const { kernelName, inputs, attrs = {} } = call;
-  return compute(extra?.compute, { kernel: kernelName, inputs, attrs, layer: currentLayer() }, (given) =>
+  return compute(extra?.compute, { kernel: kernelName, inputs, attrs, layer: recording() ? currentLayer() : undefined }, (given) =>
     runKernelFunc.call(tf.engine(), { ...given, kernelName: given.kernel }),
   );
 }
