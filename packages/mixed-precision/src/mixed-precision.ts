@@ -8,6 +8,7 @@
 import type { Attachment, Json, KeepRule, ModelView, Technique } from '@leantune/core';
 import { FinetuneError } from '@leantune/core';
 import { Autocast } from './autocast.ts';
+import { clips } from './clips.ts';
 import { type HalfType, halfCodec, requireKernels } from './kernels.ts';
 import { type Lists, type Precision, precisions } from './lists.ts';
 import { dynamicLossScale, type LossScale } from './loss-scale.ts';
@@ -58,6 +59,7 @@ export function mixedPrecision(options: MixedPrecisionOptions = {}): Technique {
       const steps = lossScale === 'none' ? undefined : new ScaledSteps(lossScale);
       return {
         compute: autocast.compute,
+        gradients: clips,
         keep: keepRule(half, byKernel, autocast, outputs),
         ...(steps && { step: steps, saved: steps }),
         notes: [`products in ${half}; ${steps ? `loss scale ${steps.scale}` : 'no loss scale'}`],

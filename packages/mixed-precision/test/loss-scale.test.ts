@@ -27,8 +27,11 @@ beforeAll(async () => {
 function start(lossScale: LossScale) {
   const w = tf.variable(tf.tensor1d([1, 1]), true, `w${Math.random()}`);
   const tuned = finetune({ w }, mixedPrecision({ lossScale }));
-  const loss = (coefficients: readonly number[]) => () =>
-    tf.sum(tf.mul(tf.sub(w, tf.tensor1d(w.dataSync())), tf.tensor1d([...coefficients]))) as tf.Scalar;
+  const loss = (coefficients: readonly number[]) => () => {
+    const zero = tf.sub(w, tf.tensor1d(w.dataSync()));
+    const again = coefficients.map((c) => (c === OVERFLOW ? c : 1));
+    return tf.sum(tf.mul(tf.mul(zero, tf.tensor1d([...coefficients])), tf.tensor1d(again))) as tf.Scalar;
+  };
   return { w, tuned, loss };
 }
 
@@ -41,7 +44,7 @@ async function scaleOf(tuned: Tuned<never>): Promise<readonly number[]> {
   return Array.from(new Float32Array((weightData as ArrayBuffer).slice(before, before + 8)));
 }
 
-/** As a gradient finite, and not when scaled. */
+/** A coefficient that is multiplied with twice: the gradient is infinite, the loss is not. */
 const OVERFLOW = 3e38;
 
 async function replay(lossScale: LossScale, steps: readonly Step[]): Promise<void> {
@@ -88,7 +91,7 @@ describe('a step with gradients that are not finite', () => {
     const seen: number[] = [];
     const run = async (overflows: boolean) => {
       const { w, tuned, loss } = start(fixedLossScale(1024));
-      const optimizer = tuned.optimizer(adamW(0.1), { schedule: (step) => (seen.push(step), 0.1 / (step + 1)) });
+      const optimizer = tuned.optimizer(adamW({ learningRate: 0.1 }), { schedule: (step) => (seen.push(step), 0.1 / (step + 1)) });
       const coefficients = [[1, -2], ...(overflows ? [[OVERFLOW, 1]] : []), [3, 0.5]];
       for (const c of coefficients) tf.dispose(tuned.minimize(loss(c), optimizer));
       const state = await optimizer.getWeights();
@@ -135,7 +138,7 @@ it('gradients are unscaled before they are clipped', () => {
 it('the scale and its count come back with the optimizer', async () => {
   const file = memoryFile();
   const first = start(dynamicLossScale({ interval: 3 }));
-  const optimizer = first.tuned.optimizer(adamW(0.1));
+  const optimizer = first.tuned.optimizer(adamW({ learningRate: 0.1 }));
   for (const c of [OVERFLOW, 1, 1]) tf.dispose(first.tuned.minimize(first.loss([c, 1]), optimizer));
   await first.tuned.save(file, { optimizer });
   const before = await scaleOf(first.tuned as never);
