@@ -1,7 +1,7 @@
 /**
  * Test accuracy after fine-tuning in float32 and in mixed precision, over seeds, and the processor time that a step took.
  *
- *   npx tsx --conditions=@leantune/source benchmarks/mixed-precision/accuracy.ts --task image|text --seed 1 [--write]
+ *   npx tsx --conditions=@leantune/source benchmarks/mixed-precision/accuracy.ts --task image|text --seed 1 [--write | --quick]
  *
  * image: MobileNetV2 with ImageNet weights, ten classes of CIFAR-10, all weights. text: all-MiniLM-L6-v2 on questions about cooking, the
  * head and the last two layers. A seed draws the head and the order of the examples, the same for each precision.
@@ -42,11 +42,18 @@ interface Task {
 }
 
 const { values } = parseArgs({
-  options: { task: { type: 'string', default: 'image' }, seed: { type: 'string', default: '1' }, write: { type: 'boolean', default: false } },
+  options: {
+    task: { type: 'string', default: 'image' },
+    seed: { type: 'string', default: '1' },
+    write: { type: 'boolean', default: false },
+    quick: { type: 'boolean', default: false },
+  },
 });
 const name = values.task === 'text' ? 'text' : 'image';
 const seed = Number(values.seed);
-const { batch, epochs, rate, ...sizes } = settings[name];
+const { batch, epochs, rate, ...whole } = settings[name];
+/** A small run tells whether the program works, and nothing about accuracy: it is not written. */
+const sizes = values.quick ? { size: whole.size, train: 64, test: 50 } : whole;
 const { name: backend } = await useBackend('tensorflow');
 
 const tasks: { readonly [name: string]: () => Promise<Task> } = {
@@ -69,7 +76,11 @@ const tasks: { readonly [name: string]: () => Promise<Task> } = {
     const tensors = ({ texts, labels }: typeof train) => {
       const rows = texts.map((text) => tokenizer.encode(text).slice(0, sizes.size));
       const matrix = (value: (row: number[], at: number) => number) =>
-        tf.tensor2d(rows.map((row) => Array.from({ length: sizes.size }, (_, at) => value(row, at))), undefined, 'int32');
+        tf.tensor2d(
+          rows.map((row) => Array.from({ length: sizes.size }, (_, at) => value(row, at))),
+          undefined,
+          'int32',
+        );
       const x = [matrix((row, at) => row[at] ?? tokenizer.padding), matrix((row, at) => Number(at < row.length))];
       return { x, y: tf.oneHot(tf.tensor1d([...labels], 'int32'), topics.length).toFloat() };
     };
@@ -93,7 +104,7 @@ for (const [precision, techniques] of Object.entries(precisions)) {
 }
 const result: AccuracyRun = { seed, accuracy, secondsPerStep };
 console.log(name, result);
-if (values.write) {
+if (values.write && !values.quick) {
   const file = new URL(`results/${name}.json`, import.meta.url);
   const before: readonly AccuracyRun[] = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).seeds : [];
   const seeds = [...before.filter((one) => one.seed !== seed), result].sort((a, b) => a.seed - b.seed);

@@ -45,8 +45,7 @@ export const narrow: { readonly [half in HalfType]: Narrow } = {
     const middle = 1 << (shift - 1);
     return sign | (below + Number(rest > middle || (rest === middle && below % 2 === 1)));
   },
-  bfloat16: (bits) =>
-    (bits & 0x7fffffff) > 0x7f800000 ? ((bits >>> 16) & 0x8000) | 0x7fc0 : (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16,
+  bfloat16: (bits) => ((bits & 0x7fffffff) > 0x7f800000 ? ((bits >>> 16) & 0x8000) | 0x7fc0 : (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16),
 };
 
 /** From the bits of a half to those of the float32 of the same value. */

@@ -12,7 +12,11 @@ export function requireKernels(): void {
   const name = tf.getBackend();
   if (tf.getKernel('RoundHalf', name)) return;
   const advice = `Call useBackend('${name}') of @leantune/backends before, which brings them.`;
-  throw new FinetuneError('bad-model', 'mixedPrecision', `got the backend "${name}" without kernels for half precision; expected one with. ${advice}`);
+  throw new FinetuneError(
+    'bad-model',
+    'mixedPrecision',
+    `got the backend "${name}" without kernels for half precision; expected one with. ${advice}`,
+  );
 }
 
 /** A new tensor of the nearest values. */

@@ -39,7 +39,9 @@ const lists: { readonly [precision in Precision]: readonly string[] } = {
 
 /** The precision of each kernel. @throws FinetuneError `bad-option` naming kernels in two lists, and lists that there are not */
 export function precisions(overrides: Lists): ReadonlyMap<string, Precision> {
-  const given = Object.entries(overrides).flatMap(([precision, kernels]) => kernels.map((kernel) => [kernel, precision as Precision] as const));
+  const given = Object.entries(overrides).flatMap(([precision, kernels]) =>
+    kernels.map((kernel) => [kernel, precision as Precision] as const),
+  );
   const names = given.map(([kernel]) => kernel);
   const faults = [
     ...Object.keys(overrides)
@@ -47,7 +49,8 @@ export function precisions(overrides: Lists): ReadonlyMap<string, Precision> {
       .map((precision) => `the list "${precision}"; expected ${Object.keys(lists).join(', ')}`),
     ...[...new Set(names.filter((kernel, i) => names.indexOf(kernel) !== i))].map((kernel) => `${kernel} in two lists; expected one`),
   ];
-  if (faults.length > 0) throw new FinetuneError('bad-option', 'mixedPrecision', `got ${faults.join('; ')}. Put each kernel into one list.`);
+  if (faults.length > 0)
+    throw new FinetuneError('bad-option', 'mixedPrecision', `got ${faults.join('; ')}. Put each kernel into one list.`);
   const own = Object.entries(lists).flatMap(([precision, kernels]) => kernels.map((kernel) => [kernel, precision as Precision] as const));
   return new Map([...own, ...given]);
 }

@@ -66,7 +66,8 @@ export function dynamicLossScale(options: DynamicLossScaleOptions = {}): LossSca
     ...(Number.isInteger(interval) && interval > 0 ? [] : [`interval ${interval}; expected a whole number above 0`]),
     ...(floor >= 0 && floor <= (initial ?? floor) ? [] : [`floor ${floor}; expected a number from 0 to initial`]),
   ];
-  if (faults.length > 0) throw new FinetuneError('bad-option', 'dynamicLossScale', `got ${faults.join('; ')}. Leave an option out for its default.`);
+  if (faults.length > 0)
+    throw new FinetuneError('bad-option', 'dynamicLossScale', `got ${faults.join('; ')}. Leave an option out for its default.`);
   return { kind: 'dynamic', initial: Math.fround(initial), growth, backoff, interval, floor };
 }
 
@@ -76,7 +77,8 @@ export function dynamicLossScale(options: DynamicLossScaleOptions = {}): LossSca
  * @throws FinetuneError `bad-option`
  */
 export function fixedLossScale(scale: number): LossScale {
-  if (!isScale(scale)) throw new FinetuneError('bad-option', 'fixedLossScale', `got ${scale}; expected a finite number above 0, such as 1024.`);
+  if (!isScale(scale))
+    throw new FinetuneError('bad-option', 'fixedLossScale', `got ${scale}; expected a finite number above 0, such as 1024.`);
   return { kind: 'fixed', scale: Math.fround(scale) };
 }
 

@@ -77,7 +77,12 @@ const statistics = new Set(['inputs.mean', 'inputs.variance', 'y1']);
  * Values that a half holds wait in two bytes, exactly. So do those that a product reads, as it read them; and those of a layer, rounded.
  * What losses and statistics read waits as it is.
  */
-function keepRule(half: HalfType, byKernel: ReadonlyMap<string, Precision>, { isHalf, mark }: Autocast, outputs: ReadonlySet<string>): KeepRule {
+function keepRule(
+  half: HalfType,
+  byKernel: ReadonlyMap<string, Precision>,
+  { isHalf, mark }: Autocast,
+  outputs: ReadonlySet<string>,
+): KeepRule {
   const codec = halfCodec(half, mark);
   return ({ tensor, kernel, role, layer }) => {
     if (tensor.size === 1) return undefined;

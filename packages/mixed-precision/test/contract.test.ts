@@ -13,7 +13,8 @@ const float16: Subject = {
   factories: { mixedPrecision },
   gradients: {
     rel: 0.12,
-    because: 'a half has 11 bits, of which gradients lose a percent; where rounding moves a value over the kink of ReLU, one term of a few comes or goes',
+    because:
+      'a half has 11 bits, of which gradients lose a percent; where rounding moves a value over the kink of ReLU, one term of a few comes or goes',
   },
   backends: { rel: 0.003, abs: 1e-3, because: 'float32 sums in another order round to another half' },
   faults: [

@@ -76,7 +76,15 @@ export const halfStorage: Kernels = {
     const x = input(inputs, 'x');
     const size = tf.util.sizeFromShape(x.shape);
     if (!inPlace)
-      return pass(backend, { key: 'RoundHalf', half, x, y: { shape: x.shape, dtype: 'float32' }, size, each: 1, statement: 'y[i] = widen(narrow(x[i]));' });
+      return pass(backend, {
+        key: 'RoundHalf',
+        half,
+        x,
+        y: { shape: x.shape, dtype: 'float32' },
+        size,
+        each: 1,
+        statement: 'y[i] = widen(narrow(x[i]));',
+      });
     pass(backend, { key: 'RoundHalf in place', half, y: x, size, each: 1, statement: 'y[i] = widen(narrow(y[i]));' });
     backend.incRef(x.dataId);
     return { dataId: x.dataId, shape: x.shape, dtype: x.dtype };
