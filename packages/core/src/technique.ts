@@ -25,6 +25,8 @@ export interface Attachment {
   readonly keep?: KeepRule;
   /** Runs of several kernels that are differentiated as one. First answer wins. */
   readonly fusions?: readonly Fusion[];
+  /** How kernels are computed while a loss is differentiated, forward and backward. Several nest like middleware: the first is outermost. */
+  readonly compute?: ComputeRule;
   /** 4 What happens around an optimizer step. */
   readonly step?: StepHook;
   /** What attaching did and what it had to leave out, a line each: shown by `tuned.summary()`. */
@@ -114,6 +116,27 @@ export interface BackwardRun {
   readonly wanted: readonly string[];
 }
 
+/** A run of a kernel that is asked for. */
+export interface KernelCall {
+  readonly kernel: string;
+  readonly inputs: { readonly [name: string]: tf.Tensor };
+  readonly attrs: { readonly [name: string]: unknown };
+  /** The layer or graph node that asks, `''` outside a model, as losses are; undefined in backward. */
+  readonly layer: string | undefined;
+}
+
+/**
+ * Computes a kernel in another way: in half precision, say. Asked of every kernel that runs while a loss is recorded or walked back, also of
+ * those inside of another. What is kept for backward, and the gradient, are those of the kernel that was asked for.
+ *
+ * @param run runs a kernel without asking this rule
+ * @returns new tensors of the shapes and dtypes that `run(call)` gives
+ */
+export type ComputeRule = (
+  call: KernelCall,
+  run: (call: Pick<KernelCall, 'kernel' | 'inputs' | 'attrs'>) => tf.Tensor | tf.Tensor[],
+) => tf.Tensor | tf.Tensor[];
+
 /** One run of a kernel that is on the tape, and what made its inputs: what a pattern of kernels is found in. */
 export interface TapeOp {
   readonly kernel: string;
@@ -160,6 +183,8 @@ export interface StepHook {
   onGradients?(gradients: NamedGradients): NamedGradients | 'skip';
   /** After weights and optimizer have moved; `step` counts from 1. */
   afterStep?(step: number): void;
+  /** In place of `afterStep`, where a step was skipped: with accumulation once for all its batches, of which one said 'skip'. */
+  afterSkip?(): void;
   /** Asked after `afterStep`: what trains no more. */
   freezes?(): readonly FrozenRows[];
 }

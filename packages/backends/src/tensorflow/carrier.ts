@@ -11,11 +11,13 @@ const carriers = new WeakSet<object>();
 
 /** Runs `f` and gives what it returns to the engine as a carrier. `bytes` must be uint8. */
 export function carry(backend: TensorflowBackend, f: (ops: Ops) => Handle): tf.Tensor {
-  return withOps(backend, (ops) => {
-    const info = ops.leave(f(ops), 'bool');
-    carriers.add(info.dataId);
-    return tf.engine().makeTensorFromTensorInfo(info);
-  });
+  return withOps(backend, (ops) => tf.engine().makeTensorFromTensorInfo(markCarrier(ops.leave(f(ops), 'bool'))));
+}
+
+/** Says that a 'bool' tensor is a carrier. */
+export function markCarrier(info: tf.TensorInfo): tf.TensorInfo {
+  carriers.add(info.dataId);
+  return info;
 }
 
 /** Whether `x` is a carrier, or another handle on one. */

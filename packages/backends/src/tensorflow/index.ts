@@ -9,6 +9,7 @@ import { optimizers } from './adamw.ts';
 import { batchNormGradients } from './batch-norm-gradient.ts';
 import type { TensorflowBackend } from './binding.ts';
 import { convs } from './conv.ts';
+import { halfStorage } from './half-storage.ts';
 import { pools } from './pool.ts';
 import { rounds } from './round.ts';
 import { steps } from './step.ts';
@@ -40,7 +41,7 @@ export { guardMemory } from './out-of-memory.ts';
 export function registerTensorflowKernels(): void {
   registerKernels<TensorflowBackend, tf.TensorInfo>(
     'tensorflow',
-    [activationGradients, batchNormGradients, optimizers, productSums],
+    [activationGradients, batchNormGradients, optimizers, productSums, halfStorage],
     [zeros, rounds, steps, rowSums, convs, pools],
   );
 }

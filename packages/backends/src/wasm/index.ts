@@ -16,6 +16,7 @@ import { einsums } from './einsum.ts';
 import { exponentials } from './exponential.ts';
 import { fusedConvs } from './fused.ts';
 import { gathers } from './gather.ts';
+import { halves } from './half.ts';
 import { identities } from './identity.ts';
 import { logicals } from './logical.ts';
 import { matMuls } from './mat-mul.ts';
@@ -27,7 +28,7 @@ import { transposes } from './transpose.ts';
 
 export { guardHeap, type HeapUse, heapUse } from './heap-guard.ts';
 
-const alone: readonly Kernels[] = [conv2dGradients, conv3d, depthwiseGradients, poolGradients, dilation2dGradients, einsums, codes];
+const alone: readonly Kernels[] = [conv2dGradients, conv3d, depthwiseGradients, poolGradients, dilation2dGradients, einsums, codes, halves];
 const beside: readonly ((stock: Stock) => Kernels)[] = [
   identities,
   transposes,

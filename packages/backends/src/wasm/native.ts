@@ -67,6 +67,9 @@ interface Exports {
   decodeSteps(codes: Pointer, dy: Pointer, out: Pointer, n: number, bits: number, levels: Pointer): void;
   quantizeRows(x: Pointer, out: Pointer, n: number, group: number, bits: number, seed: number): void;
   dequantizeRows(codes: Pointer, out: Pointer, n: number, group: number, bits: number): void;
+  encodeHalf(x: Pointer, out: Pointer, n: number, brain: boolean): void;
+  decodeHalf(codes: Pointer, out: Pointer, n: number, brain: boolean): void;
+  roundHalf(x: Pointer, out: Pointer, n: number, brain: boolean): void;
   softmaxGradRows(codes: Pointer, dy: Pointer, dx: Pointer, n: number, group: number, bits: number): void;
   normGradRows(
     codes: Pointer,

@@ -10,6 +10,7 @@ import { casts } from './cast.ts';
 import { convolutions } from './conv2d.ts';
 import { cumulatives } from './cumulative.ts';
 import { depthwiseGradients } from './depthwise-gradients.ts';
+import { halfStorage } from './half-storage.ts';
 import { matMuls } from './mat-mul.ts';
 import { prods } from './prod.ts';
 import { reductions } from './reduce.ts';
@@ -33,7 +34,7 @@ export { type HalfSupport, halfUnits, matrixConfigs } from './half-units.ts';
 export type { HalfUnits, MatrixShape } from './plan.ts';
 export { type PoolUse, poolUse, trimPool } from './pool.ts';
 
-const alone: readonly Kernels[] = [cumulatives, batchNormGradients, softmaxGradients, adamWs];
+const alone: readonly Kernels[] = [cumulatives, batchNormGradients, softmaxGradients, adamWs, halfStorage];
 const beside: readonly ((stock: Stock) => Kernels)[] = [
   arithmetic,
   batchNorms,

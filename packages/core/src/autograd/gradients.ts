@@ -8,10 +8,11 @@ import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
 import { override } from '../override.ts';
 import type { Undo } from '../technique.ts';
+import { compute } from './computing.ts';
 import type { Held } from './held.ts';
 import type { CustomGradient, Recorder, Recording, Tensors } from './recorder.ts';
 import type { Attrs } from './rules.ts';
-import { Tape } from './tape.ts';
+import { currentLayer, Tape } from './tape.ts';
 
 let tapes: Recorder[] = [];
 let restore = () => {};
@@ -38,6 +39,7 @@ export function fusing<T>(run: () => T): T {
   }
 }
 
+type Original = (this: unknown, call: object) => tf.Tensor | tf.Tensor[];
 type Forward = (backend: unknown, save: (tensors: tf.Tensor[]) => void) => tf.Tensor;
 type Invocation =
   | { readonly kernelName: string; readonly inputs: Tensors; readonly attrs?: Attrs }
@@ -51,8 +53,8 @@ function patch(): Undo {
   let fused: Extract<Invocation, { kernelName: string }> | undefined;
 
   const runKernel = (call: Extract<Invocation, { kernelName: string }>) => {
-    const out = runKernelFunc.call(engine, call);
     const { kernelName, inputs, attrs = {} } = call;
+    const out = computed(tapes.at(-1)?.extra, call, runKernelFunc);
     if (state.kernelDepth === 0) for (const tape of tapes) tape.record(kernelName, inputs, [out].flat(), attrs);
     else if (state.kernelDepth === 1 && /^_?Fused(Conv2D|DepthwiseConv2D|MatMul)$/.test(kernelName)) fused = call;
     return out;
@@ -85,6 +87,31 @@ function patch(): Undo {
     isTapeOn: () => false,
     runKernelFunc: (call: Invocation) => (call.kernelName === undefined ? runCustom(call) : runKernel(call)),
   });
+}
+
+/** Runs a kernel as the techniques of a recording compute it. `runKernelFunc`: the engine's own. */
+function computed(extra: Recording | undefined, call: Extract<Invocation, { kernelName: string }>, runKernelFunc: Original) {
+  const { kernelName, inputs, attrs = {} } = call;
+  return compute(extra?.compute, { kernel: kernelName, inputs, attrs, layer: recording() ? currentLayer() : undefined }, (given) =>
+    runKernelFunc.call(tf.engine(), { ...given, kernelName: given.kernel }),
+  );
+}
+
+/** Walks back: kernels are computed as in forward, and not recorded. */
+function backward<T>(extra: Recording, walk: () => T): T {
+  if (!extra.compute?.length || recording()) return walk();
+  const engine = tf.engine() as any;
+  const { runKernelFunc } = engine;
+  const undo = override(engine, {
+    // A recording that is opened inside computes for itself.
+    runKernelFunc: (call: Invocation) =>
+      call.kernelName === undefined || recording() ? runKernelFunc.call(engine, call) : computed(extra, call, runKernelFunc),
+  });
+  try {
+    return walk();
+  } finally {
+    undo();
+  }
 }
 
 /** On every open tape, `copy` is the same value as `t`: nested gradients flow through saved values. */
@@ -173,7 +200,7 @@ export function gradients<T extends tf.Tensor>(
     value = record(tape, f) as T;
     const y = value;
     if (dy) tf.util.assertShapesMatch(y.shape, dy.shape, 'The shape of dy must match the shape returned by f: ');
-    const grads = tf.tidy('backward', () => tape.backward(y, dy) as tf.Tensor[]) as (tf.Tensor | null)[] | undefined;
+    const grads = backward(extra, () => tf.tidy('backward', () => tape.backward(y, dy) as tf.Tensor[])) as (tf.Tensor | null)[] | undefined;
     if (!grads && !allowNoGradients) {
       const advice = 'Make sure that the f you passed encloses all operations that lead from x to y.';
       throw new FinetuneError('not-reached', 'tape', `Cannot compute gradient of y=f(x) with respect to x. ${advice}`);

@@ -1,6 +1,6 @@
 /** What sees the ops that run while a function is recorded, and what techniques and models add to that. */
 import type * as tf from '@tensorflow/tfjs-core';
-import type { Fusion, GradientRules, KeepRule, Kept } from '../technique.ts';
+import type { ComputeRule, Fusion, GradientRules, KeepRule, Kept } from '../technique.ts';
 import type { Held } from './held.ts';
 import type { Attrs } from './rules.ts';
 
@@ -9,6 +9,7 @@ export interface Recording {
   readonly gradients?: readonly GradientRules[];
   readonly keep?: readonly KeepRule[];
   readonly fusions?: readonly Fusion[];
+  readonly compute?: readonly ComputeRule[];
   /** True for frozen weights that are not variables: waiting costs nothing, and no codec touches them. */
   readonly isWeight?: (t: tf.Tensor) => boolean;
 }

@@ -36,6 +36,7 @@ export interface Node {
 }
 
 let layer = '';
+export const currentLayer = (): string => layer;
 
 /** Labels the kernels that `run` runs with a layer's name, for reports and errors. */
 export function inLayer<T>(name: string, run: () => T): T {

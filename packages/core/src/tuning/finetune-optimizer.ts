@@ -32,6 +32,8 @@ export interface Stepper {
   pass(loss: () => tf.Scalar): Pass;
   /** Called after weights and optimizer moved for the `step`-th time. */
   moved(step: number): void;
+  /** Called where a step was skipped. */
+  skipped(): void;
 }
 
 export class FinetuneOptimizer extends tf.Optimizer {
@@ -40,6 +42,8 @@ export class FinetuneOptimizer extends tf.Optimizer {
   readonly #options: StepOptions;
   #sums: tf.NamedTensorMap = {};
   #batches = 0;
+  /** True once a batch of those gathered was skipped: then all of them are. */
+  #skips = false;
 
   constructor(inner: tf.Optimizer, stepper: Stepper, options: StepOptions) {
     super();
@@ -71,7 +75,7 @@ export class FinetuneOptimizer extends tf.Optimizer {
     const { loss, gradients, settle } = this.#stepper.pass(f);
     const { iterations } = this;
     try {
-      if (gradients !== 'skip') this.#gather(gradients);
+      this.#gather(gradients);
       settle(gradients !== 'skip');
     } catch (error) {
       settle(this.iterations > iterations); // what throws after the weights moved leaves the statistics with them
@@ -86,6 +90,7 @@ export class FinetuneOptimizer extends tf.Optimizer {
   override computeGradients(f: () => tf.Scalar, _variables?: tf.Variable[]): { value: tf.Scalar; grads: tf.NamedTensorMap } {
     const { loss, gradients, settle } = this.#stepper.pass(f);
     settle(gradients !== 'skip');
+    if (gradients === 'skip') this.#stepper.skipped();
     return { value: loss, grads: gradients === 'skip' ? {} : gradients };
   }
 
@@ -95,13 +100,22 @@ export class FinetuneOptimizer extends tf.Optimizer {
     this.#stepper.moved(this.iterations);
   }
 
-  /** Takes the gradients of one batch; moves the weights after every `accumulate`-th. */
-  #gather(gradients: tf.NamedTensorMap): void {
+  /** Takes the gradients of one batch; moves the weights after every `accumulate`-th, unless one of those was skipped. */
+  #gather(gradients: tf.NamedTensorMap | 'skip'): void {
     const { accumulate = 1, clipNorm } = this.#options;
-    if (accumulate > 1) this.#add(gradients, accumulate);
-    else this.#sums = gradients;
+    this.#skips ||= gradients === 'skip';
+    if (this.#skips) {
+      tf.dispose([this.#sums, gradients === 'skip' ? [] : gradients]);
+      this.#sums = {};
+    } else if (accumulate > 1) this.#add(gradients as tf.NamedTensorMap, accumulate);
+    else this.#sums = gradients as tf.NamedTensorMap;
     if (++this.#batches < accumulate) return;
     this.#batches = 0;
+    if (this.#skips) {
+      this.#skips = false;
+      this.#stepper.skipped();
+      return;
+    }
     try {
       if (clipNorm !== undefined) this.#sums = this.#clip(this.#sums, clipNorm);
       // A list with holes, not a map: tfjs finds an optimizer's slots by position.
@@ -156,6 +170,7 @@ export class FinetuneOptimizer extends tf.Optimizer {
     tf.dispose(this.#sums);
     this.#sums = {};
     this.#batches = 0;
+    this.#skips = false;
   }
 
   override dispose(): void {

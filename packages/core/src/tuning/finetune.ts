@@ -91,6 +91,7 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
       gradients: this.#attachments.flatMap((a) => (a.gradients ? [a.gradients] : [])),
       keep: this.#attachments.flatMap((a) => a.keep ?? []),
       fusions: this.#attachments.flatMap((a) => a.fusions ?? []),
+      compute: this.#attachments.flatMap((a) => a.compute ?? []),
       isWeight,
     };
     for (const w of this.#reader.weights) if (!(w instanceof tf.Variable)) frozen.add(w.dataId);
@@ -121,6 +122,7 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
           step,
           this.#optimizers.map((one) => one.inner),
         ),
+      skipped: () => trained.skipped(),
     };
     const optimizer = new FinetuneOptimizer(inner, stepper, options);
     this.#optimizers.push(optimizer);

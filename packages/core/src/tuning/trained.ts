@@ -36,6 +36,11 @@ export class Trained {
     }
   }
 
+  /** Tells the techniques that a step was not made. */
+  skipped(): void {
+    for (const a of this.#attachments) a.step?.afterSkip?.();
+  }
+
   /** @throws FinetuneError `conflict`, `no-match` */
   check(techniques: readonly Technique[]): void {
     const owners = new Map<tf.Variable, string[]>();

@@ -1,0 +1,143 @@
+/**
+ * Test accuracy after fine-tuning in float32 and in mixed precision, over seeds, and the processor time that a step took.
+ *
+ *   npx tsx --conditions=@leantune/source benchmarks/mixed-precision/accuracy.ts --task image|text --seed 1 [--write | --quick]
+ *
+ * image: MobileNetV2 with ImageNet weights, ten classes of CIFAR-10, all weights. text: all-MiniLM-L6-v2 on questions about cooking, the
+ * head and the last two layers. A seed draws the head and the order of the examples, the same for each precision.
+ */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { cifar10, cookingQuestions, miniLMCheckpoint, mobilenetV2 } from '@leantune/assets';
+import { useBackend } from '@leantune/backends';
+import { evalMode } from '@leantune/convbn';
+import { finetune, type Technique, warmupCosine } from '@leantune/core';
+import { mixedPrecision } from '@leantune/mixed-precision';
+import { fromPretrained, loadTokenizer } from '@leantune/transformers';
+import * as tf from '@tensorflow/tfjs';
+
+const settings = {
+  image: { size: 96, train: 1000, test: 2000, batch: 16, epochs: 2, rate: 3e-4 },
+  text: { size: 32, train: 600, test: 1000, batch: 8, epochs: 2, rate: 3e-4 },
+} as const;
+const precisions: { readonly [name: string]: () => Technique[] } = {
+  float32: () => [],
+  mixed_float16: () => [mixedPrecision()],
+};
+
+export interface AccuracyRun {
+  readonly seed: number;
+  readonly accuracy: { readonly [precision: string]: number };
+  /** Of the processor, all cores together. */
+  readonly secondsPerStep: { readonly [precision: string]: number };
+}
+
+interface Task {
+  readonly model: tf.LayersModel;
+  readonly techniques: readonly Technique[];
+  readonly trainable?: RegExp[];
+  readonly train: { readonly x: tf.Tensor[]; readonly y: tf.Tensor };
+  readonly test: { readonly x: tf.Tensor[]; readonly y: tf.Tensor };
+  readonly loss: (y: tf.Tensor, predicted: tf.Tensor) => tf.Scalar;
+}
+
+const { values } = parseArgs({
+  options: {
+    task: { type: 'string', default: 'image' },
+    seed: { type: 'string', default: '1' },
+    write: { type: 'boolean', default: false },
+    quick: { type: 'boolean', default: false },
+  },
+});
+const name = values.task === 'text' ? 'text' : 'image';
+const seed = Number(values.seed);
+const { batch, epochs, rate, ...whole } = settings[name];
+/** A small run tells whether the program works, and nothing about accuracy: it is not written. */
+const sizes = values.quick ? { size: whole.size, train: 64, test: 50 } : whole;
+const { name: backend } = await useBackend('tensorflow');
+
+const tasks: { readonly [name: string]: () => Promise<Task> } = {
+  async image() {
+    const { train, test } = await cifar10(sizes);
+    const kernelInitializer = tf.initializers.randomNormal({ stddev: 0.02, seed });
+    const head = tf.layers.dense({ name: 'photos', units: 10, activation: 'softmax', kernelInitializer });
+    return {
+      model: tf.sequential({ layers: [await mobilenetV2({ size: sizes.size }), head] }),
+      techniques: [evalMode()],
+      train: { x: [train.images], y: train.labels },
+      test: { x: [test.images], y: test.labels },
+      loss: (y, predicted) => tf.mean(tf.metrics.categoricalCrossentropy(y, predicted)) as tf.Scalar,
+    };
+  },
+  async text() {
+    const { train, test, topics } = await cookingQuestions(sizes);
+    const checkpoint = await miniLMCheckpoint();
+    const tokenizer = await loadTokenizer(checkpoint);
+    const tensors = ({ texts, labels }: typeof train) => {
+      const rows = texts.map((text) => tokenizer.encode(text).slice(0, sizes.size));
+      const matrix = (value: (row: number[], at: number) => number) =>
+        tf.tensor2d(
+          rows.map((row) => Array.from({ length: sizes.size }, (_, at) => value(row, at))),
+          undefined,
+          'int32',
+        );
+      const x = [matrix((row, at) => row[at] ?? tokenizer.padding), matrix((row, at) => Number(at < row.length))];
+      return { x, y: tf.oneHot(tf.tensor1d([...labels], 'int32'), topics.length).toFloat() };
+    };
+    return {
+      model: await fromPretrained(checkpoint, { task: 'sequence-classification', labels: topics.length, variant: 'fp16', seed }),
+      techniques: [],
+      trainable: [/encoder\.layer\.[45]\./, /pooler|classifier/],
+      train: tensors(train),
+      test: tensors(test),
+      loss: (y, predicted) => tf.losses.softmaxCrossEntropy(y, predicted) as tf.Scalar,
+    };
+  },
+};
+
+const accuracy: { [precision: string]: number } = {};
+const secondsPerStep: { [precision: string]: number } = {};
+for (const [precision, techniques] of Object.entries(precisions)) {
+  const { share, seconds } = await run(await tasks[name]!(), techniques());
+  accuracy[precision] = Number(share.toFixed(4));
+  secondsPerStep[precision] = Number(seconds.toFixed(4));
+}
+const result: AccuracyRun = { seed, accuracy, secondsPerStep };
+console.log(name, result);
+if (values.write && !values.quick) {
+  const file = new URL(`results/${name}.json`, import.meta.url);
+  const before: readonly AccuracyRun[] = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).seeds : [];
+  const seeds = [...before.filter((one) => one.seed !== seed), result].sort((a, b) => a.seed - b.seed);
+  writeFileSync(file, `${JSON.stringify({ settings: settings[name], backend, date: new Date().toISOString(), seeds }, null, 2)}\n`);
+}
+
+async function run(task: Task, precision: readonly Technique[]): Promise<{ share: number; seconds: number }> {
+  const { model, train, test, loss } = task;
+  const tuned = finetune(model, [...task.techniques, ...precision], task.trainable ? { trainable: task.trainable } : {});
+  const perEpoch = Math.floor(train.y.shape[0]! / batch);
+  const steps = epochs * perEpoch;
+  const optimizer = tuned.optimizer(tf.train.adam(), {
+    schedule: warmupCosine({ peak: rate, warmupSteps: Math.floor(perEpoch / 2), steps }),
+  });
+  const before = process.cpuUsage();
+  for (let step = 0; step < steps; step++) {
+    const indices = order(train.y.shape[0]!, Math.floor(step / perEpoch)).slice((step % perEpoch) * batch, ((step % perEpoch) + 1) * batch);
+    const [y, ...x] = tf.tidy(() => [train.y, ...train.x].map((t) => tf.gather(t, indices))) as [tf.Tensor, ...tf.Tensor[]];
+    const value = () => tf.tidy(() => loss(y, model.apply(x.length === 1 ? x[0]! : x, { training: true }) as tf.Tensor));
+    tf.dispose([tuned.minimize(value, optimizer), y, x]);
+  }
+  const { user, system } = process.cpuUsage(before);
+  const right = tf.tidy(() => (model.predict(test.x, { batchSize: 50 }) as tf.Tensor).argMax(-1).equal(test.y.argMax(-1)).mean());
+  const share = right.dataSync()[0]!;
+  tuned.dispose();
+  optimizer.dispose();
+  model.dispose();
+  tf.dispose([right, train.x, train.y, test.x, test.y]);
+  return { share, seconds: (user + system) / 1e6 / steps };
+}
+
+/** The examples of an epoch, shuffled by the seed. */
+function order(n: number, epoch: number): Int32Array {
+  const keys = tf.tidy(() => tf.randomUniform([n], 0, 1, 'float32', 1000 * seed + epoch).dataSync());
+  return Int32Array.from(Int32Array.from({ length: n }, (_, i) => i).sort((a, b) => keys[a]! - keys[b]!));
+}
