@@ -1,6 +1,6 @@
 """Energy of a training step of a transformer block on an NVIDIA card: PyTorch in float32 against automatic mixed precision.
 
-    python3 benchmarks/gpu/energy.py [--repeats 8] [--seconds 2] > benchmarks/gpu/results/<card>-energy-pytorch.json
+    python3 benchmarks/gpu/energy.py [--repeats 8] [--seconds 2] [--batch 8] > benchmarks/gpu/results/<card>-energy-pytorch.json
     npx tsx --conditions=@leantune/source benchmarks/gpu/energy-report.ts benchmarks/gpu/results/<card>-energy-pytorch.json
 
 Every run repeats the step for --seconds and is between two readings of the card's energy counter, nvmlDeviceGetTotalEnergyConsumption.
@@ -17,7 +17,7 @@ import time
 import torch
 from torch import nn
 
-BATCH, TOKENS, WIDTH, HEADS, HIDDEN = 8, 256, 1024, 16, 4096
+TOKENS, WIDTH, HEADS, HIDDEN = 256, 1024, 16, 4096
 
 
 class Nvml:
@@ -59,11 +59,11 @@ class Block(nn.Module):
         return x + self.down(nn.functional.gelu(self.up(self.norm2(x)), approximate="tanh"))
 
 
-def trainer(precision):
+def trainer(precision, batch):
     """A step of its own block from the same first weights; TF32 is off, so that float32 is float32."""
     torch.manual_seed(1)
     block = Block().cuda()
-    x, y = torch.randn(BATCH, TOKENS, WIDTH, device="cuda"), torch.randn(BATCH, TOKENS, WIDTH, device="cuda")
+    x, y = torch.randn(batch, TOKENS, WIDTH, device="cuda"), torch.randn(batch, TOKENS, WIDTH, device="cuda")
     optimizer = torch.optim.SGD(block.parameters(), lr=1e-3)
     mixed = precision == "mixed_float16"
     scaler = torch.amp.GradScaler("cuda", enabled=mixed)
@@ -103,6 +103,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--idle", type=float, default=4)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--gpu", type=int, default=0, help="index of NVML, which CUDA_VISIBLE_DEVICES does not change")
@@ -112,7 +113,7 @@ def main():
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     counter, order = Nvml(options.gpu), random.Random(options.seed)
-    steps = {precision: trainer(precision) for precision in ("float32", "mixed_float16")}
+    steps = {precision: trainer(precision, options.batch) for precision in ("float32", "mixed_float16")}
     runs, before = [], None
     for block in range(-1, options.repeats):
         if block == 0:
@@ -120,10 +121,10 @@ def main():
         for precision in order.sample(list(steps), len(steps)):
             result = run(steps[precision], options.seconds, counter)
             if block >= 0:
-                runs.append({"configuration": precision, "repeat": block, "samples": result["steps"] * BATCH, **result})
+                runs.append({"configuration": precision, "repeat": block, "samples": result["steps"] * options.batch, **result})
     after = idle_watts(counter, options.idle)
     json.dump({
-        "what": f"training step of a transformer block, batch {BATCH}, {TOKENS} tokens of {WIDTH}, PyTorch {torch.__version__}",
+        "what": f"training step of a transformer block, batch {options.batch}, {TOKENS} tokens of {WIDTH}, PyTorch {torch.__version__}",
         "card": torch.cuda.get_device_name(), "meter": "NVML energy counter", "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "idle": {"before": before, "after": after, "watts": (before + after) / 2}, "runs": runs,
     }, sys.stdout, indent=1)

@@ -1,7 +1,7 @@
 /**
  * Energy of a training step of a transformer block on webgpu; the block and the protocol of energy.py.
  *
- *   npx tsx --conditions=@leantune/source benchmarks/gpu/energy.ts [--repeats=8] [--calls=40] [--quick] > benchmarks/gpu/results/<card>-energy-webgpu.json
+ *   npx tsx --conditions=@leantune/source benchmarks/gpu/energy.ts [--repeats=8] [--calls=40] [--batch=8] [--quick] > benchmarks/gpu/results/<card>-energy-webgpu.json
  *   npx tsx --conditions=@leantune/source benchmarks/gpu/energy-report.ts benchmarks/gpu/results/<card>-energy-*.json
  *
  * The card is read by NVML's counter where koffi is installed, else by `nvidia-smi`, which samples beside this process and is put next to
@@ -10,17 +10,20 @@
 import { useBackend } from '@leantune/backends';
 import { finetune, type Technique } from '@leantune/core';
 import { compareEnergy, nvidiaSmi, nvml, processorTime } from '@leantune/energy';
+import { mixedPrecision } from '@leantune/mixed-precision';
 import * as tf from '@tensorflow/tfjs';
 
 const quick = process.argv.includes('--quick');
 const option = (name: string, otherwise: number): number =>
   Number(process.argv.find((arg) => arg.startsWith(`--${name}=`))?.split('=')[1] ?? otherwise);
-const [batch, tokens, width, heads, hidden] = quick ? [2, 16, 32, 2, 64] : [8, 256, 1024, 16, 4096];
+const [tokens, width, heads, hidden] = quick ? [16, 32, 2, 64] : [256, 1024, 16, 4096];
+const batch = option('batch', quick ? 2 : 8);
 const calls = option('calls', quick ? 2 : 40);
 
-// The factor: each precision with the techniques that make it. @leantune/mixed-precision is one line here.
+// The factor: each precision with the techniques that make it.
 const precisions: Readonly<Record<string, () => readonly Technique[]>> = {
   float32: () => [],
+  mixed_float16: () => [mixedPrecision()],
 };
 
 await useBackend('webgpu');

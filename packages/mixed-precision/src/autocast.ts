@@ -4,7 +4,8 @@
  *   half:    y = round(Σ round(a) · round(b)), summed in float32        follow: y = round(f(…)) where what flows in is half
  *
  * tfjs has no half tensor: values that a half can hold are float32 tensors, and this remembers whose buffers they are in. So a chain of
- * such kernels rounds each value once. Where the backend has a kernel `Half<name>`, it does the product, on its own units for halves.
+ * such kernels rounds each value once. Products are told of it by the attribute `rounded`: webgpu gives those of float16 to the
+ * units that it has for them.
  */
 import type { ComputeRule, KernelCall } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
@@ -51,11 +52,6 @@ export class Autocast {
   }
 
   #product(call: KernelCall, run: Parameters<ComputeRule>[1]): tf.Tensor | tf.Tensor[] {
-    const own = `Half${call.kernel}`;
-    if (tf.getKernel(own, tf.getBackend())) {
-      const y = run({ ...call, kernel: own, attrs: { ...call.attrs, half: this.#half } }) as tf.Tensor;
-      return this.#round(y);
-    }
     const made: tf.Tensor[] = [];
     const inputs = mapOperands(call, (x) => {
       if (x.dtype !== 'float32' || this.isHalf(x)) return x;
@@ -64,7 +60,7 @@ export class Autocast {
       return near;
     });
     try {
-      const y = run({ ...call, inputs });
+      const y = run({ ...call, inputs, attrs: { ...call.attrs, rounded: this.#half } });
       return y instanceof tf.Tensor && y.dtype === 'float32' ? this.#round(y) : y;
     } finally {
       tf.dispose(made);

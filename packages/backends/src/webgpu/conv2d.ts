@@ -11,6 +11,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { canActivate } from './activation.ts';
 import { type Attrs, input, type Kernels, type Stock, viewAs, type WebGPUBackend, type WebGPUKernel, withTemporaries } from './backend.ts';
 import type { Uniform } from './dispatch.ts';
+import { unitsFor } from './half-units.ts';
 import { matMul } from './mat-mul.ts';
 import { enoughGroups, groupsOf, type How, planOf } from './plan.ts';
 import { multiply } from './product.ts';
@@ -213,18 +214,18 @@ export const convolutions = (stock: Stock): Kernels => {
       if (!isPlain(attrs, x, filter) || !perChannel || !canActivate(attrs['activation'])) return stock(kernel)(inputs, attrs, backend);
       const c = convInfo2d(x.shape, filter.shape, attrs);
       if (c.inChannels !== filter.shape[2]) return stock(kernel)(inputs, attrs, backend); // grouped
-      return conv2d(backend, x, filter, c, { ...attrs, bias: bias ?? undefined });
+      return conv2d(backend, x, filter, c, { ...attrs, bias: bias ?? undefined }, unitsFor(attrs, backend));
     };
   const inputGradient: WebGPUKernel = (inputs, attrs, backend) => {
     const [dy, filter] = [input(inputs, 'dy'), input(inputs, 'filter')];
     const c = isPlain(attrs, dy, filter) && convInfo2d(attrs['inputShape'], filter.shape, attrs);
     if (!c || !tf.util.arraysEqual(c.outShape, dy.shape)) return stock(tf.Conv2DBackpropInput)(inputs, attrs, backend);
-    return conv2dInputGradient(backend, dy, filter, c);
+    return conv2dInputGradient(backend, dy, filter, c, unitsFor(attrs, backend));
   };
   const filterGradient: WebGPUKernel = (inputs, attrs, backend) => {
     const [x, dy] = [input(inputs, 'x'), input(inputs, 'dy')];
     if (!isPlain(attrs, x, dy)) return stock(tf.Conv2DBackpropFilter)(inputs, attrs, backend);
-    return conv2dFilterGradient(backend, x, dy, convInfo2d(x.shape, attrs['filterShape'], attrs));
+    return conv2dFilterGradient(backend, x, dy, convInfo2d(x.shape, attrs['filterShape'], attrs), unitsFor(attrs, backend));
   };
   return {
     [tf.Conv2D]: forward(tf.Conv2D),

@@ -9,7 +9,8 @@ import { dispatch, type Output } from './dispatch.ts';
 
 const LANES = 64;
 
-const casts: { readonly [half in HalfType]: string } = {
+/** WGSL from the bits of a float32 to those of a half, and back. */
+export const casts: { readonly [half in HalfType]: string } = {
   float16: `
 fn narrow(bits: u32) -> u32 {
   let sign = (bits >> 16) & 0x8000u;

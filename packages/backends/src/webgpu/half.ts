@@ -11,44 +11,13 @@ import { viewAs, type WebGPUBackend, withTemporaries } from './backend.ts';
 import { carry, type HalfType, halfOf, isCarrier, valueShape } from './carrier.ts';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient } from './conv2d.ts';
 import { dispatch } from './dispatch.ts';
+import { casts } from './half-storage.ts';
 import { halfUnits } from './half-units.ts';
 import { matMul } from './mat-mul.ts';
 import { type How, prefersTiles } from './plan.ts';
 import { convInfo2d, type Window } from './window.ts';
 
 const LANES = 64;
-
-/** WGSL from the bits of a float32 to those of a half, and back. */
-const encoders: { readonly [half in HalfType]: string } = {
-  float16: `
-fn encoded(bits: u32) -> u32 {
-  let sign = (bits >> 16) & 0x8000; let size = bits & 0x7fffffff; let exponent = size >> 23;
-  if (size > 0x7f800000) { return sign | 0x7e00 | ((size >> 13) & 0x3ff); } // NaN
-  if (size >= 0x477ff000) { return sign | 0x7c00; } // 65520, half way beyond the largest
-  if (exponent >= 113) { return sign | ((size + 0xfff + ((size >> 13) & 1) - 0x38000000) >> 13); }
-  if (exponent < 102) { return sign; }
-  let shift = 126 - exponent; let digits = (size & 0x7fffff) | 0x800000; // of 2^-24, the least half
-  let whole = digits >> shift; let rest = digits & ((1u << shift) - 1); let middle = 1u << (shift - 1);
-  return sign | (whole + select(0u, 1u, rest > middle || (rest == middle && (whole & 1) == 1)));
-}`,
-  bfloat16: `
-fn encoded(bits: u32) -> u32 {
-  if ((bits & 0x7fffffff) > 0x7f800000) { return (bits >> 16) | 0x40; }
-  return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-}`,
-};
-const decoders: { readonly [half in HalfType]: string } = {
-  float16: `
-fn decoded(half: u32) -> u32 {
-  let sign = (half & 0x8000) << 16; let exponent = (half >> 10) & 31; let digits = half & 0x3ff;
-  if (exponent == 31) { return sign | 0x7f800000 | (digits << 13); }
-  if (exponent > 0) { return sign | ((exponent + 112) << 23) | (digits << 13); }
-  if (digits == 0) { return sign; }
-  let top = firstLeadingBit(digits);
-  return sign | ((top + 103) << 23) | ((digits << (23 - top)) & 0x7fffff);
-}`,
-  bfloat16: 'fn decoded(half: u32) -> u32 { return half << 16; }',
-};
 
 /** Converts `size` values, two in each thread; `statement` is WGSL of pair `i`. */
 function convert(
@@ -80,15 +49,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 /** The halves of a float32 tensor. The caller owns the carrier. */
 export function encode(backend: WebGPUBackend, x: tf.TensorInfo, half: HalfType): tf.TensorInfo {
   const size = tf.util.sizeFromShape(x.shape);
-  const pair = `fn pair(i: u32) { y[i] = encoded(x[2 * i]) | select(0, encoded(x[min(2 * i + 1, u.size - 1)]) << 16, 2 * i + 1 < u.size); }`;
-  const y = convert(backend, `encodeHalf ${half}`, x, [Math.ceil(size / 2)], 'int32', size, `${encoders[half]}\n${pair}`);
+  const pair = `fn pair(i: u32) { y[i] = narrow(x[2 * i]) | select(0, narrow(x[min(2 * i + 1, u.size - 1)]) << 16, 2 * i + 1 < u.size); }`;
+  const y = convert(backend, `encodeHalf ${half}`, x, [Math.ceil(size / 2)], 'int32', size, `${casts[half]}\n${pair}`);
   return carry(y, { half, shape: [...x.shape] });
 }
 
 function decode(backend: WebGPUBackend, x: tf.TensorInfo, half: HalfType): tf.TensorInfo {
   const shape = valueShape(x);
-  const pair = `fn pair(i: u32) { y[2 * i] = decoded(x[i] & 0xffff); if (2 * i + 1 < u.size) { y[2 * i + 1] = decoded(x[i] >> 16); } }`;
-  return convert(backend, `decodeHalf ${half}`, x, shape, 'float32', tf.util.sizeFromShape(shape), `${decoders[half]}\n${pair}`);
+  const pair = `fn pair(i: u32) { y[2 * i] = widen(x[i] & 0xffff); if (2 * i + 1 < u.size) { y[2 * i + 1] = widen(x[i] >> 16); } }`;
+  return convert(backend, `decodeHalf ${half}`, x, shape, 'float32', tf.util.sizeFromShape(shape), `${casts[half]}\n${pair}`);
 }
 
 /** The backend, if it is the current one. */

@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { canActivate } from './activation.ts';
 import { type Attrs, input, type Kernels, type Stock, type WebGPUBackend, type WebGPUKernel, withTemporaries } from './backend.ts';
 import type { Uniform } from './dispatch.ts';
+import { unitsFor } from './half-units.ts';
 import type { Operand } from './operand.ts';
 import { enoughGroups, groupsOf, type How, planOf } from './plan.ts';
 import { multiply, type Product } from './product.ts';
@@ -129,7 +130,7 @@ const rank = (x: tf.TensorInfo): number => x.shape.length;
 export const matMuls = (stock: Stock): Kernels => {
   const batchMatMul: WebGPUKernel = (inputs, attrs, backend) => {
     const [a, b] = [input(inputs, 'a'), input(inputs, 'b')];
-    return isFloat(a, b) && rank(a) <= 6 && rank(b) <= 6 ? matMul(backend, a, b, attrs) : stock(tf.BatchMatMul)(inputs, attrs, backend);
+    return isFloat(a, b) && rank(a) <= 6 && rank(b) <= 6 ? matMul(backend, a, b, { ...attrs, ...unitsFor(attrs, backend) }) : stock(tf.BatchMatMul)(inputs, attrs, backend);
   };
   const fusedMatMul: WebGPUKernel = (inputs, attrs, backend) => {
     const [a, b, { bias }] = [input(inputs, 'a'), input(inputs, 'b'), inputs];
@@ -137,7 +138,7 @@ export const matMuls = (stock: Stock): Kernels => {
     const fits = !bias || (isFloat(bias) && bias.shape.at(-1) === n && tf.util.sizeFromShape(bias.shape) === n);
     const ours = fits && isFloat(a, b) && rank(a) <= 6 && rank(b) <= 6 && canActivate(attrs['activation']);
     if (!ours || a.shape.at(attrs['transposeA'] ? -2 : -1) === 0) return stock(tf._FusedMatMul)(inputs, attrs, backend);
-    return matMul(backend, a, b, { ...(attrs as Attrs), bias: bias ?? undefined });
+    return matMul(backend, a, b, { ...(attrs as Attrs), ...unitsFor(attrs, backend), bias: bias ?? undefined });
   };
   return { [tf.BatchMatMul]: batchMatMul, [tf._FusedMatMul]: fusedMatMul };
 };
