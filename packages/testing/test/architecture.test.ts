@@ -261,6 +261,7 @@ test('the public names are these', async () => {
       "core ./safetensors": "floatsOf readSafetensors readSafetensorsHeader writeSafetensors",
       "lamda .": "allocateRanks explainRanks frozenRows lamda lamdaPlusPlus updatesOf",
       "lora .": "exportPeft importPeft lora",
+      "mixed-precision .": "dynamicLossScale fixedLossScale mixedPrecision",
       "s2a .": "autoPrecision biasTuning channelAveragePool fourBit liteSideBranch lowRankPrompt s2a",
       "transformers .": "IGNORED attention byLength fromConfig fromPretrained gelu generate hubRepository languageBatches layerNorm linearCrossEntropy loadTokenizer localFolder lossModel meanLoss pack packedMatMul promptAndAnswer rmsNorm rope swiglu webFolder",
     }
