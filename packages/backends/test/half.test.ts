@@ -5,7 +5,7 @@ import { available } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { useBackend } from '../src/index.ts';
-import { formats, nearest, decoded } from './half-reference.ts';
+import { decoded, formats, nearest } from './half-reference.ts';
 
 const halves = Object.keys(formats) as (keyof typeof formats)[];
 const backends = await available(['cpu', 'wasm', 'tensorflow', 'webgpu']);
