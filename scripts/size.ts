@@ -32,7 +32,10 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
       'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md; 3 kB of it for patterns of kernels, rows that freeze, another kernel at a site, and steps that move nothing where a device learns late that the loss is not finite',
   },
   '@leantune/core { measure }': { bytes: 5_500, because: 'the tracker with its table and its page' },
-  '@leantune/backends': { bytes: 84_000, because: 'every backend at once; a page loads the part of the one it uses, on demand' },
+  '@leantune/backends': {
+    bytes: 90_000,
+    because: 'every backend at once, 5 kB of it casts to halves; a page loads the part of the one it uses, on demand',
+  },
   '@leantune/backends/tensorflow': {
     bytes: 7_000,
     because: 'kernels, gradients in one op, raw ops and the allocator; it is for Node and never on a page',
