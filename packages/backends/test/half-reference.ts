@@ -29,7 +29,7 @@ export function nearest(x: number, { precision, least, largest }: Format): numbe
 }
 
 /** The value of a half's bits. */
-export function valueOf(bits: number, { precision, least }: Format): number {
+export function decoded(bits: number, { precision, least }: Format): number {
   const digits = precision - 1;
   const sign = bits & 0x8000 ? -1 : 1;
   const [field, mantissa] = [(bits & 0x7fff) >> digits, bits & (2 ** digits - 1)];

@@ -5,7 +5,7 @@ import { available } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { useBackend } from '../src/index.ts';
-import { formats, nearest, valueOf } from './half-reference.ts';
+import { decoded, formats, nearest } from './half-reference.ts';
 
 const halves = Object.keys(formats) as (keyof typeof formats)[];
 const backends = await available(['cpu', 'wasm', 'tensorflow', 'webgpu']);
@@ -29,7 +29,7 @@ function corners(half: keyof typeof formats): Float32Array {
   const bits = new Uint32Array(1);
   const float = new Float32Array(bits.buffer);
   for (let i = 0; i < 65536; i++) {
-    const [a, b] = [valueOf(i, formats[half]), valueOf((i + 1) & 0xffff, formats[half])];
+    const [a, b] = [decoded(i, formats[half]), decoded((i + 1) & 0xffff, formats[half])];
     all.push(a);
     if (!Number.isFinite(a + b) || Math.sign(a) !== Math.sign(b || a)) continue;
     float[0] = (a + b) / 2;
@@ -137,7 +137,7 @@ describe('the reference', () => {
     ['torchFloat16', 'float16'],
     ['torchBfloat16', 'bfloat16'],
   ] as const)('agrees with %s', (from, half) => {
-    const theirs = Float32Array.from(fixture[from], (bits) => valueOf(bits, formats[half]));
+    const theirs = Float32Array.from(fixture[from], (bits) => decoded(bits, formats[half]));
     const expected = x.map((value) => nearest(value, formats[half]));
     expect(faults(x, theirs, expected)).toEqual([]);
   });

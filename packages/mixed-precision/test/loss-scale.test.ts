@@ -59,6 +59,11 @@ async function replay(lossScale: LossScale, steps: readonly Step[]): Promise<voi
   tuned.dispose();
 }
 
+const countedSchedule = (seen: number[]) => (step: number) => {
+  seen.push(step);
+  return 0.1 / (step + 1);
+};
+
 describe('the scale after each step', () => {
   it.each([
     ['default', dynamicLossScale({ preset: 'torch' })],
@@ -91,7 +96,7 @@ describe('a step with gradients that are not finite', () => {
     const seen: number[] = [];
     const run = async (overflows: boolean) => {
       const { w, tuned, loss } = start(fixedLossScale(1024));
-      const optimizer = tuned.optimizer(adamW({ learningRate: 0.1 }), { schedule: (step) => (seen.push(step), 0.1 / (step + 1)) });
+      const optimizer = tuned.optimizer(adamW({ learningRate: 0.1 }), { schedule: countedSchedule(seen) });
       const coefficients = [[1, -2], ...(overflows ? [[OVERFLOW, 1]] : []), [3, 0.5]];
       for (const c of coefficients) tf.dispose(tuned.minimize(loss(c), optimizer));
       const state = await optimizer.getWeights();

@@ -267,6 +267,7 @@ test('the public names are these', async () => {
       "energy ./statistics": "EnergyError anova cohensD compareGroups fTail factorialAnova hedgesG holm randomOrder summarize tCritical tTails welchTest",
       "lamda .": "allocateRanks explainRanks frozenRows lamda lamdaPlusPlus updatesOf",
       "lora .": "exportPeft importPeft lora",
+      "mixed-precision .": "dynamicLossScale fixedLossScale mixedPrecision",
       "s2a .": "autoPrecision biasTuning channelAveragePool fourBit liteSideBranch lowRankPrompt s2a",
       "transformers .": "IGNORED attention byLength fromConfig fromPretrained gelu generate hubRepository languageBatches layerNorm linearCrossEntropy loadTokenizer localFolder lossModel meanLoss pack packedMatMul promptAndAnswer rmsNorm rope swiglu webFolder",
     }

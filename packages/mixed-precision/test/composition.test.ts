@@ -1,0 +1,80 @@
+/** With its siblings: laws 1, 2, 3 and 7 in both orders, and what waits. */
+import { useBackend } from '@leantune/backends';
+import { evalMode, tuneMode } from '@leantune/convbn';
+import { checkpoint, finetune, measure, type Technique } from '@leantune/core';
+import { lamda } from '@leantune/lamda';
+import { lora } from '@leantune/lora';
+import { biasTuning, fourBit } from '@leantune/s2a';
+import { composes, type Subject, tinyModels } from '@leantune/testing';
+import { fromConfig } from '@leantune/transformers';
+import * as tf from '@tensorflow/tfjs';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { dynamicLossScale, mixedPrecision } from '../src/index.ts';
+
+beforeAll(async () => {
+  await useBackend('wasm');
+});
+
+const mixed: Subject = {
+  make: () => mixedPrecision({ lossScale: dynamicLossScale({ initial: 256 }) }),
+  factories: { mixedPrecision },
+};
+const folded = { rel: 1e-5, because: 'the same product in another order' };
+const siblings: { readonly [name: string]: Subject } = {
+  fourBit: { make: () => fourBit(), factories: { fourBit } },
+  biasTuning: { make: () => biasTuning(), factories: { biasTuning } },
+  lora: { make: () => lora({ r: 2 }), factories: { lora } },
+  lamda: { make: () => lamda({ rank: 2 }), factories: { lamda }, forward: folded },
+  evalMode: { make: () => evalMode(), factories: { evalMode } },
+  tuneMode: { make: () => tuneMode(), factories: { tuneMode }, forward: folded },
+};
+test.each(Object.entries(siblings))('mixedPrecision and %s', (name, sibling) =>
+  composes('mixedPrecision', mixed, name, sibling, tinyModels['layers/conv']!),
+);
+
+describe('an encoder of transformers', () => {
+  const config = {
+    ...{ model_type: 'bert', vocab_size: 50, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 4 },
+    ...{ intermediate_size: 64, max_position_embeddings: 16, type_vocab_size: 2, hidden_act: 'gelu', layer_norm_eps: 1e-12 },
+  };
+  const kept = (techniques: Technique[]) => {
+    const model = fromConfig(config, { task: 'sequence-classification', labels: 3, seed: 1 });
+    const tuned = finetune(model, techniques);
+    const x = [tf.randomUniform([4, 16], 0, 50, 'int32', 1), tf.ones([4, 16], 'int32')];
+    const y = tf.oneHot(tf.tensor1d([0, 1, 2, 0], 'int32'), 3);
+    const loss = () => tf.tidy(() => tf.losses.softmaxCrossEntropy(y, model.apply(x, { training: true }) as tf.Tensor) as tf.Scalar);
+    const optimizer = tuned.optimizer(tf.train.adam(3e-3));
+    const losses: number[] = [];
+    const { memory } = measure(() => {
+      for (let i = 0; i < 12; i++) losses.push(tf.tidy(() => tuned.minimize(loss, optimizer).dataSync()[0]!));
+    });
+    tuned.dispose();
+    optimizer.dispose();
+    model.dispose();
+    tf.dispose([x, y]);
+    return { bytes: memory.keptBytes, first: losses[0]!, last: losses.at(-1)! };
+  };
+
+  test('keeps at most 0.52 of float32, and learns the same', () => {
+    const [full, half] = [kept([]), kept([mixed.make() as Technique])];
+    expect(half.bytes / full.bytes).toBeLessThanOrEqual(0.52);
+    expect(half.first).toBeCloseTo(full.first, 2);
+    expect(half.last).toBeCloseTo(full.last, 1);
+  });
+
+  test('keeps less with 4 bits before it', () => {
+    const [half, both] = [kept([mixed.make() as Technique]), kept([fourBit(), mixed.make() as Technique])];
+    expect(both.bytes).toBeLessThan(half.bytes);
+    expect(both.first).toBeCloseTo(half.first, 2);
+  });
+});
+
+test('a checkpoint is computed again in half: its gradients are the same, bit for bit', () => {
+  const w = tf.variable(tf.randomNormal([8, 8], 0, 1, 'float32', 1));
+  const x = tf.randomNormal([4, 8], 0, 1, 'float32', 2);
+  const tuned = finetune({ w }, mixed.make());
+  const f = (given: tf.Tensor): tf.Scalar => tf.sum(tf.square(tf.relu(tf.matMul(given, w))));
+  const gradient = (loss: () => tf.Scalar) => tf.tidy(() => Array.from(tuned.valueAndGrads(() => loss()).grads[w.name]!.dataSync()));
+  expect(gradient(() => checkpoint(f, x))).toEqual(gradient(() => f(x)));
+  tuned.dispose();
+});
