@@ -19,7 +19,7 @@ import { matrixPlan, type Plan, type Tiles } from '../../src/webgpu/plan.ts';
 import { distance, random } from '../compare.ts';
 
 /** The value of 16 bits with that many of exponent: its definition. */
-function valueOf(bits: number, exponents: number): number {
+function halfValue(bits: number, exponents: number): number {
   const digits = 15 - exponents;
   const [exponent, fraction] = [(bits >> digits) & (2 ** exponents - 1), (bits & (2 ** digits - 1)) / 2 ** digits];
   const bias = 2 ** (exponents - 1) - 1;
@@ -41,15 +41,15 @@ function nearest(x: number, exponents: number): number {
   let [low, high] = [0, infinite];
   while (high - low > 1) {
     const middle = (low + high) >> 1;
-    if (valueOf(middle, exponents) <= Math.abs(x)) low = middle;
+    if (halfValue(middle, exponents) <= Math.abs(x)) low = middle;
     else high = middle;
   }
   if (Math.abs(x) === Number.POSITIVE_INFINITY) return x;
-  const below = valueOf(low, exponents);
-  const step = below - valueOf(low - 1, exponents);
-  const above = high === infinite ? below + step : valueOf(high, exponents); // the next, were there more exponents
+  const below = halfValue(low, exponents);
+  const step = below - halfValue(low - 1, exponents);
+  const above = high === infinite ? below + step : halfValue(high, exponents); // the next, were there more exponents
   const up = Math.abs(x) - below > above - Math.abs(x) || (Math.abs(x) - below === above - Math.abs(x) && low % 2 === 1);
-  return Math.sign(x) * valueOf(up ? high : low, exponents);
+  return Math.sign(x) * halfValue(up ? high : low, exponents);
 }
 
 const types = [
@@ -69,12 +69,12 @@ await describeOn('webgpu', () => {
 
   describe('storage', () => {
     test.each(types)('every %s is decoded and encoded as it is', async (half, exponents) => {
-      const all = Float32Array.from({ length: 2 ** 16 }, (_, bits) => valueOf(bits, exponents));
+      const all = Float32Array.from({ length: 2 ** 16 }, (_, bits) => halfValue(bits, exponents));
       const x = tf.tensor(all);
       const kept = encodeHalf(x, half);
       expect(kept.dtype).toBe('int32');
       const bits = new Uint16Array(((await kept.data()) as Int32Array).buffer.slice(0));
-      const wrong = Array.from(bits).filter((got, i) => (Number.isNaN(all[i]) ? !Number.isNaN(valueOf(got, exponents)) : got !== i));
+      const wrong = Array.from(bits).filter((got, i) => (Number.isNaN(all[i]) ? !Number.isNaN(halfValue(got, exponents)) : got !== i));
       expect(wrong).toEqual([]);
       expect(await read(decodeHalf(kept, half))).toEqual(all);
       tf.dispose([x, kept]);
