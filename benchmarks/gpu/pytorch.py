@@ -84,7 +84,7 @@ def milliseconds(spec, batch, dtype, tf32=False):
 block = dict(name='encoder', layers=1, width=768, heads=12, inner=3072, vocabulary=2000, tokens=256, classes=6)
 mobilenet = dict(name='mobilenet-v2', size=224, width=1, classes=10)
 if small:
-    block.update(width=64, inner=256, tokens=32)
+    block.update(width=64, heads=4, inner=256, tokens=32)
     mobilenet.update(size=32)
 kinds = {
     'f32': (None, False),

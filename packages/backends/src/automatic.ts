@@ -29,6 +29,7 @@ export async function automatic(options: BackendOptions): Promise<{
   readonly why: string;
   readonly passed: readonly PassedOver[];
 }> {
+  await assertKnown(options);
   const passed: PassedOver[] = [];
   for (const [key, why] of Object.entries(candidates())) {
     const name = key as BackendName;
@@ -38,6 +39,19 @@ export async function automatic(options: BackendOptions): Promise<{
   }
   const all = passed.map(({ name, why, fix }) => `${name}: ${why}. ${fix}`).join('\n  ');
   throw new BackendError('not-available', 'useBackend', `no backend works here; expected one of these:\n  ${all}`);
+}
+
+/** Throws for options that no candidate takes. */
+async function assertKnown(options: BackendOptions): Promise<void> {
+  const bringUps = await Promise.all((Object.keys(candidates()) as BackendName[]).map((name) => backends[name]()));
+  const known = new Set<string>(bringUps.flatMap((bringUp) => bringUp.options ?? []));
+  const unknown = Object.keys(options).filter((option) => !known.has(option));
+  if (unknown.length > 0)
+    throw new BackendError(
+      'bad-option',
+      'useBackend',
+      `got ${unknown.join(', ')} with "auto"; expected options that one of its backends takes: ${[...known].join(', ')}`,
+    );
 }
 
 /** Starts the backend, or says why not. */

@@ -58,6 +58,7 @@ describe('useBackend', () => {
   it('refuses unknown names and options of another backend', async () => {
     expect(await codeOf(() => useBackend('gpu' as 'cpu'))).toBe('bad-option');
     expect(await codeOf(() => useBackend('cpu', { maxBytes: 1 }))).toBe('bad-option');
+    await expect(useBackend('auto', { maxByte: 1 } as object)).rejects.toThrow('got maxByte with "auto"; expected options that one of its');
     expect(await codeOf(() => useBackend('wasm', { maxBytes: -1 }))).toBe('bad-option');
   });
 

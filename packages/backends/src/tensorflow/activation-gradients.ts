@@ -6,14 +6,25 @@
  * That of relu chooses where tfjs multiplies by step(y): it gives 0 where y is NaN, or dy infinite at y = 0, for tfjs's NaN.
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import type { KernelMap } from '../kernels.ts';
+import type { Kernel, KernelMap } from '../kernels.ts';
 import { DType, type TensorflowBackend } from './binding.ts';
-import { type, withOps } from './raw.ts';
+import { type Operand, type Ops, type, withOps } from './raw.ts';
 
 const T = type(DType.float);
 
+/** TensorFlow's kernels take a dy of y's own shape. */
+function broadcast({ constant, run }: Ops, dy: tf.TensorInfo, { shape }: tf.TensorInfo): Operand {
+  if (dy.shape.length === shape.length && dy.shape.every((size, axis) => size === shape[axis])) return dy;
+  return run('BroadcastTo', { T, Tidx: type(DType.int32) }, [dy, constant(Int32Array.from(shape))]);
+}
+
+const gradient =
+  (op: string, inputs: (dy: Operand, y: Operand) => readonly Operand[]): Kernel<TensorflowBackend, tf.TensorInfo> =>
+  ({ dy, y }, _, backend) =>
+    withOps(backend, (ops) => ops.leave(ops.run(op, { T }, inputs(broadcast(ops, dy!, y!), y!)), 'float32'));
+
 export const activationGradients: KernelMap<TensorflowBackend, tf.TensorInfo> = {
-  ReluGrad: ({ dy, y }, _, backend) => withOps(backend, ({ run, leave }) => leave(run('ReluGrad', { T }, [dy!, y!]), 'float32')),
-  TanhGrad: ({ dy, y }, _, backend) => withOps(backend, ({ run, leave }) => leave(run('TanhGrad', { T }, [y!, dy!]), 'float32')),
-  SigmoidGrad: ({ dy, y }, _, backend) => withOps(backend, ({ run, leave }) => leave(run('SigmoidGrad', { T }, [y!, dy!]), 'float32')),
+  ReluGrad: gradient('ReluGrad', (dy, y) => [dy, y]),
+  TanhGrad: gradient('TanhGrad', (dy, y) => [y, dy]),
+  SigmoidGrad: gradient('SigmoidGrad', (dy, y) => [y, dy]),
 };

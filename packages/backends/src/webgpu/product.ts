@@ -15,7 +15,7 @@ import { direct } from './direct.ts';
 import { dispatch, type Uniform } from './dispatch.ts';
 import { halfUnits } from './half-units.ts';
 import { matrices } from './matrices.ts';
-import { elementOf, type Format, type Operand, operandCode } from './operand.ts';
+import { elementOf, type Format, type Operand, operandCode, type Scalar } from './operand.ts';
 import { type Plan, tileOf } from './plan.ts';
 import { tiled } from './tiles.ts';
 
@@ -46,28 +46,15 @@ export interface Product {
 
 /** Records the product. The caller owns the result. */
 export function multiply(backend: WebGPUBackend, product: Product, plan: Plan): tf.TensorInfo {
-  const { a, b, m, n, depth, output, bias, uniforms, alpha = 0, exact } = product;
+  const { a, b, m, n, depth, output, bias, activation, uniforms, alpha = 0, exact } = product;
   const [tileM, tileN] = tileOf(plan);
   const [tilesM, tilesN] = [Math.ceil(m / tileM), Math.ceil(n / tileN)];
   const whole = n % 4 === 0;
-  const scalar = plan.kind === 'matrices' || (plan.kind === 'tiles' && plan.half) ? 'h' : 'f';
   const formats = [formatOf(backend, a.tensor), formatOf(backend, b.tensor)] as const;
-  const enable = [
-    ...(scalar === 'h' || formats.includes('native') ? ['f16'] : []),
-    ...(plan.kind === 'matrices' ? ['chromium_experimental_subgroup_matrix'] : []),
-  ];
+  const sizes = { m, n, tilesM, tilesN, depth };
   return dispatch(backend, {
-    key: [
-      product.key,
-      ...Object.values(plan).map((value) => JSON.stringify(value)),
-      a.form,
-      b.form,
-      formats,
-      exact,
-      bias && 'bias',
-      product.activation,
-    ].join(' '), // prettier-ignore
-    enable,
+    key: [product.key, JSON.stringify(plan), a.form, b.form, formats, exact, bias && 'bias', activation].join(' '),
+    enable: extensions(plan, formats),
     inputs: {
       a: [a.tensor, elementOf(formats[0], a.aligned)],
       b: [b.tensor, elementOf(formats[1], b.aligned)],
@@ -75,11 +62,7 @@ export function multiply(backend: WebGPUBackend, product: Product, plan: Plan): 
     },
     outputs: { c: [output, whole ? 'vec4f' : 'f32'] },
     uniforms: {
-      m: ['u32', m],
-      n: ['u32', n],
-      tilesM: ['u32', tilesM],
-      tilesN: ['u32', tilesN],
-      depth: ['u32', depth],
+      ...Object.fromEntries(Object.entries(sizes).map(([name, size]) => [name, ['u32', size] as const])),
       alpha: ['f32', alpha],
       ...uniforms,
     },
@@ -87,13 +70,20 @@ export function multiply(backend: WebGPUBackend, product: Product, plan: Plan): 
     code: () =>
       [
         product.functions ?? '',
-        operandCode('a', a, formats[0], scalar, exact),
-        operandCode('b', b, formats[1], scalar, exact),
+        operandCode('a', a, formats[0], scalarOf(plan), exact),
+        operandCode('b', b, formats[1], scalarOf(plan), exact),
         shared(product, whole),
         plan.kind === 'direct' ? direct(a, b, plan) : plan.kind === 'tiles' ? tiled(a, b, plan) : matrices(a, b, plan),
       ].join('\n'),
   }).c;
 }
+
+const scalarOf = (plan: Plan): Scalar => (plan.kind === 'matrices' || (plan.kind === 'tiles' && plan.half) ? 'h' : 'f');
+
+const extensions = (plan: Plan, formats: readonly Format[]): string[] => [
+  ...(scalarOf(plan) === 'h' || formats.includes('native') ? ['f16'] : []),
+  ...(plan.kind === 'matrices' ? ['chromium_experimental_subgroup_matrix'] : []),
+];
 
 function formatOf(backend: WebGPUBackend, x: tf.TensorInfo): Format {
   const half = halfOf(x);

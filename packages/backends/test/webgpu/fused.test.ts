@@ -28,7 +28,8 @@ await describeOn('webgpu', () => {
   test('relu under a mean over axes between: its dy is broadcast along axes that are no neighbours', () =>
     expectSame(
       () => [variable([2, 3, 3, 8], 1), variable([2, 8], 2)],
-      ([x, w]) => tf.sum(tf.mul(tf.mean(tf.relu(x!), [1, 2]), w!)), // the ops: ReluGrad takes a dy of y's own shape
+      ([x, w]) => tf.sum(tf.mul(tf.mean(tf.relu(x!), [1, 2]), w!)),
+      'ReluGrad',
     ));
 
   test('softmax', () =>

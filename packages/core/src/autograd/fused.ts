@@ -5,7 +5,7 @@
  *
  * | kernel | inputs | attributes | result |
  * | --- | --- | --- | --- |
- * | `ReluGrad`, `TanhGrad`, `SigmoidGrad` | dy, y, of one shape | | dx |
+ * | `ReluGrad`, `TanhGrad`, `SigmoidGrad` | dy, of y's shape or broadcast to it, y | | dx |
  * | `InRange` | x | clipValueMin, clipValueMax | bool: whether x is between them |
  * | `ClipByValueGrad` | dy, mask (bool) | | dy where mask, else 0 |
  * | `SoftmaxGrad` | dy, y | | dx over the last axis |

@@ -120,9 +120,9 @@ const factor = (own: string, other: string): InputGradient => [
   },
 ];
 
-/** Of a function whose derivative is known from y. A dy that is to be broadcast goes the way of ops. */
+/** Of a function whose derivative is known from y. */
 const activation = (kernel: string, ops: (dy: tf.Tensor, y: tf.Tensor) => tf.Tensor): InputGradients => ({
-  x: [['y'], (dy, { y }) => (dy.size === y!.size ? fused(kernel, { dy, y }, {}, () => ops(dy, y!)) : ops(dy, y!))],
+  x: [['y'], (dy, { y }) => fused(kernel, { dy, y }, {}, () => ops(dy, y!))],
 });
 
 /** tfjs's gradient asks for x and uses its shape; wasm wants to see some data. */
