@@ -6,10 +6,10 @@ import type { Architecture, InputName, Inputs } from './architectures/architectu
 import { labelsOf, type RawConfig, readConfig, type Task } from './architectures/config.ts';
 import { architectureOf, taskOf } from './architectures/table.ts';
 import type { Storage } from './layers/index.ts';
+import { calibrations } from './quantize/calibrations.ts';
 import { own } from './references.ts';
 import { resolveSource } from './sources/resolve.ts';
 import { readJson, type Source } from './sources/source.ts';
-import { calibrations } from './quantize/calibrations.ts';
 import { type FillOptions, fillWeights, slotsOf } from './weights.ts';
 
 export interface PretrainedOptions {

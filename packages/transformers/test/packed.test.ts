@@ -1,4 +1,4 @@
-/** Frozen tables in 4 bits: the levels, what is computed with them, and a whole model on them. */
+/** Frozen tables in few bits: the levels, how calibration rounds, what is computed with them, and a whole model on them. */
 import { join } from 'node:path';
 import { useBackend } from '@leantune/backends';
 import { measure, valueAndGrads } from '@leantune/core';
@@ -14,6 +14,8 @@ import { inverseFactor, roundTogether } from '../src/quantize/gptq.ts';
 import { farthest, fixtures } from './fixture.ts';
 
 const random = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed);
+
+beforeAll(() => useBackend('cpu')); // looking for the others made one of them current
 
 /** A packed table and the values that it stands for. */
 function tableOf(rows: number, columns: number, seed: number, bits: Bits, finer: readonly number[] = []) {
@@ -93,7 +95,10 @@ test('rounding with a Hessian changes the output less than rounding each value',
     const hessian = Float64Array.from(tf.matMul(x, x, true).dataSync());
     const lost = (words: Int32Array) => {
       const table = { packed: tf.tensor(words, [rows, wordsOf(columns, 4)!], 'int32'), columns, bits: 4 as const };
-      return errorOf(packedMatMul(x, table).dataSync(), tf.matMul(x, tf.tensor(values, [rows, columns]), false, true).dataSync() as Float32Array);
+      return errorOf(
+        packedMatMul(x, table).dataSync(),
+        tf.matMul(x, tf.tensor(values, [rows, columns]), false, true).dataSync() as Float32Array,
+      );
     };
     const [together, alone] = [
       lost(packTable(values, columns, 4, roundTogether(hessian, columns, 0.01))),
@@ -147,6 +152,16 @@ describe.each(await available(['cpu', 'wasm', 'tensorflow']))('%s', (backend) =>
       x.dispose();
     });
     expect(tf.memory().numTensors).toBe(before);
+  });
+});
+
+describe.each(await available(['webgpu']))('%s', (backend) => {
+  test('a packed table is refused, not misread', async () => {
+    await useBackend(backend);
+    tf.tidy(() => {
+      const table = { packed: tf.zeros([2, wordsOf(32, 4)!], 'int32'), columns: 32, bits: 4 as const };
+      expect(() => packedMatMul(tf.ones([1, 32]), table)).toThrow(/packed table on webgpu; expected cpu, wasm or tensorflow/);
+    });
   });
 });
 

@@ -27,7 +27,9 @@ const block = defineBlock<PackedAttrs>({
   kernel: 'PackedMatMul',
   forward: (inputs, attrs) => {
     const table = fromInputs(inputs, attrs);
-    const parts = blocksOf(table).map(({ from, size }) => tf.tidy(() => tf.matMul(inputs['x']!, unpackRows(table, from, size), false, true)));
+    const parts = blocksOf(table).map(({ from, size }) =>
+      tf.tidy(() => tf.matMul(inputs['x']!, unpackRows(table, from, size), false, true)),
+    );
     return [parts.length === 1 ? parts[0]! : tf.concat(parts, 1)];
   },
   reads: { x: ['packed', 'finerRows', 'finer'] },

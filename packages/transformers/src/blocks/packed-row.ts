@@ -51,7 +51,8 @@ export function writeRow(row: Float32Array, layout: RowLayout, words: Int32Array
     scales[g] = (top * part) / 255;
   }
   const { nearest } = codes[bits];
-  const chosen = round?.(row, scales) ?? Uint8Array.from(row, (x, i) => nearest(x / (scales[Math.floor(i / group)]! || 1)));
+  const chosen = round?.(row, scales) ?? new Uint8Array(columns);
+  if (!round) for (let i = 0; i < columns; i++) chosen[i] = nearest(row[i]! / (scales[Math.floor(i / group)]! || 1));
   const [wide, mask] = bits === 8 ? [4, 255] : [8, 15];
   for (let i = 0; i < columns; i++) {
     words[at + layout.codes + Math.floor(i / wide)]! |= (chosen[i]! & mask) << ((32 / wide) * (i % wide));

@@ -2,10 +2,11 @@
  * A frozen table in 4, 5 or 8 bits a value (see packed-row.ts), 0.53 to 0.55, 0.65 to 0.67 or 1.03 bytes with its scales. Some rows may be
  * held finer: what rounding took from them is packed in 4 bits more. That suits a vocabulary, of which texts use a small part.
  */
+import { FinetuneError } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { ensureKernel } from './block.ts';
 import type { Bits } from './levels.ts';
-import { addRow, bestScales, layoutOf, type RowLayout, type Rounding, writeRow } from './packed-row.ts';
+import { addRow, bestScales, layoutOf, type Rounding, type RowLayout, writeRow } from './packed-row.ts';
 
 /** Bits of what is added to finer rows. */
 const FINER_BITS = 4;
@@ -55,34 +56,41 @@ export function packFiner(values: Float32Array, words: Int32Array, rows: Int32Ar
 interface UnpackAttrs {
   readonly columns: number;
   readonly bits: Bits;
-  /** The rows from here, so many. Without: those of the input `ids`. */
-  readonly from?: number;
-  readonly size?: number;
+  /** The number of the first row, where there are no `ids`. */
+  readonly from: number;
 }
 
 /**
- * The kernel `UnpackTable`. Here it reads words in JavaScript, which suits backends whose tensors are in memory (cpu, wasm, tensorflow);
- * a GPU wants a kernel of its own.
+ * Unpacks rows of words, of which it is told the numbers, as the kernel `UnpackTable`, which reads words in JavaScript:
+ * for backends whose tensors are in memory.
  */
-function unpack(table: PackedTable, ids: tf.Tensor | undefined, range: { readonly from: number; readonly size: number } | undefined): tf.Tensor {
+function unpack(packed: tf.Tensor, { finer, columns, bits }: PackedTable, from: number, ids?: tf.Tensor): tf.Tensor {
+  refuseGpu();
   ensureKernel<UnpackAttrs>('UnpackTable', (given, attrs) => [unpackInJs(given, attrs)]);
-  const { packed, finer, columns, bits } = table;
   const inputs = { packed, ...(ids && { ids }), ...(finer && { finerRows: finer.rows, finer: finer.packed }) };
-  return (tf.engine().runKernel('UnpackTable', inputs, { columns, bits, ...range }) as tf.Tensor[])[0]!;
+  return (tf.engine().runKernel('UnpackTable', inputs, { columns, bits, from }) as tf.Tensor[])[0]!;
+}
+
+/** @throws FinetuneError `bad-option` on a GPU: tfjs's own slice and gather there send whole numbers through float32 */
+function refuseGpu(): void {
+  const backend = tf.getBackend();
+  if (/^(cpu|wasm|tensorflow)$/.test(backend)) return;
+  const advice = "Load the model with storage: 'float32', or use one of those backends.";
+  throw new FinetuneError('bad-option', 'transformers', `got a packed table on ${backend}; expected cpu, wasm or tensorflow. ${advice}`);
 }
 
 function unpackInJs({ packed, ids, finerRows, finer }: { readonly [name: string]: tf.Tensor }, attrs: UnpackAttrs): tf.Tensor {
   const [layout, finerLayout] = [layoutOf(attrs.columns, attrs.bits)!, layoutOf(attrs.columns, FINER_BITS)!];
-  const words = packed!.dataSync() as Int32Array;
-  const rows = ids ? ids.dataSync() : Int32Array.from({ length: attrs.size! }, (_, i) => attrs.from! + i);
-  const values = new Float32Array(rows.length * attrs.columns);
+  const [words, numbers] = [packed!.dataSync() as Int32Array, ids?.dataSync()];
+  const rows = packed!.shape[0]!;
+  const values = new Float32Array(rows * attrs.columns);
   const [fine, more] = [finerRows?.dataSync() as Int32Array | undefined, finer?.dataSync() as Int32Array | undefined];
-  for (let i = 0; i < rows.length; i++) {
-    addRow(words, rows[i]! * layout.words, layout, values, i * attrs.columns);
-    const at = fine ? indexIn(fine, rows[i]!) : -1;
+  for (let i = 0; i < rows; i++) {
+    addRow(words, i * layout.words, layout, values, i * attrs.columns);
+    const at = fine ? indexIn(fine, numbers?.[i] ?? attrs.from + i) : -1;
     if (at >= 0) addRow(more!, at * finerLayout.words, finerLayout, values, i * attrs.columns);
   }
-  return tf.tensor(values, [rows.length, attrs.columns]);
+  return tf.tensor(values, [rows, attrs.columns]);
 }
 
 /** Where `value` is in ascending numbers, or -1. */
@@ -98,10 +106,11 @@ function indexIn(sorted: Int32Array, value: number): number {
 
 /** Rows of a packed table, all by default: [size, columns]. */
 export const unpackRows = (table: PackedTable, from = 0, size: number = table.packed.shape[0]!): tf.Tensor =>
-  unpack(table, undefined, { from, size });
+  tf.tidy(() => unpack(size === table.packed.shape[0] ? table.packed : tf.slice(table.packed, [from, 0], [size, -1]), table, from));
 
 /** The rows of a packed table that `ids` name: [n] int32 -> [n, columns]. */
-export const gatherRows = (table: PackedTable, ids: tf.Tensor): tf.Tensor => unpack(table, ids, undefined);
+export const gatherRows = (table: PackedTable, ids: tf.Tensor): tf.Tensor =>
+  tf.tidy(() => unpack(tf.gather(table.packed, ids), table, 0, ids));
 
 /** A table as inputs of a block, and back. A table without finer rows has none of them, not no tensor: tfjs saves what a gradient names. */
 export const asInputs = ({ packed, finer }: PackedTable): { [name: string]: tf.Tensor } => ({

@@ -7,7 +7,7 @@ import { initializers, layers } from '@tensorflow/tfjs-layers';
 import { gatherRows } from '../blocks/index.ts';
 import type { Decoding } from './decoding.ts';
 import { refuseLong, refuseUnknown } from './input-checks.ts';
-import { addPacked, packingOf, type PackedWeights, tableOf as packedOf, type Storage, storedPacked } from './packed-weights.ts';
+import { addPacked, type PackedWeights, tableOf as packedOf, packingOf, type Storage, storedPacked } from './packed-weights.ts';
 import type { StoredWeight } from './stored.ts';
 import { type Called, firstShape, type LayerConfig, listOf, only, type Shape } from './tensors.ts';
 import { logitsOf, lossesOf, vocabularyShape } from './vocabulary.ts';

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { initializers, layers } from '@tensorflow/tfjs-layers';
 import { linearCrossEntropy, type PackedTable, packedMatMul } from '../blocks/index.ts';
-import { addPacked, packingOf, type PackedWeights, type Storage, storedPacked, tableOf } from './packed-weights.ts';
+import { addPacked, type PackedWeights, packingOf, type Storage, storedPacked, tableOf } from './packed-weights.ts';
 import type { StoredWeight } from './stored.ts';
 import { type Called, firstShape, type LayerConfig, listOf, type Shape } from './tensors.ts';
 

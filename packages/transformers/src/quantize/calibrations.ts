@@ -24,9 +24,18 @@ export function* calibrations(model: LayersModel, ids: tf.Tensor2D): Generator<R
     return packed ? [[`${layer.name}.weight`, packed]] : [];
   });
   if (tables.length === 0 || model.inputs.length !== 1 || ids.rank !== 2 || ids.size === 0) {
-    const got = tables.length === 0 ? 'a model that is not packed' : model.inputs.length !== 1 ? 'a model with a mask' : `tokens of shape [${ids.shape}]`;
+    const got =
+      tables.length === 0
+        ? 'a model that is not packed'
+        : model.inputs.length !== 1
+          ? 'a model with a mask'
+          : `tokens of shape [${ids.shape}]`;
     const advice = "Give calibration with storage: 'nf4', 'nf5' or 'int8', and no inputs.";
-    throw new FinetuneError('bad-option', 'transformers', `got calibration for ${got}; expected a packed language model and tokens [n, T]. ${advice}`);
+    throw new FinetuneError(
+      'bad-option',
+      'transformers',
+      `got calibration for ${got}; expected a packed language model and tokens [n, T]. ${advice}`,
+    );
   }
   for (let from = 0, to = 0; from < tables.length; from = to) {
     let bytes = 0;
