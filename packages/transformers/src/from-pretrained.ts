@@ -6,10 +6,11 @@ import type { Architecture, InputName, Inputs } from './architectures/architectu
 import { labelsOf, type RawConfig, readConfig, type Task } from './architectures/config.ts';
 import { architectureOf, taskOf } from './architectures/table.ts';
 import type { Storage } from './layers/index.ts';
+import { calibrations } from './quantize/calibrations.ts';
 import { own } from './references.ts';
 import { resolveSource } from './sources/resolve.ts';
 import { readJson, type Source } from './sources/source.ts';
-import { fillWeights, slotsOf } from './weights.ts';
+import { type FillOptions, fillWeights, slotsOf } from './weights.ts';
 
 export interface PretrainedOptions {
   /** What the model is for. @default what the checkpoint's own class is for */
@@ -24,11 +25,17 @@ export interface PretrainedOptions {
    */
   readonly inputs?: readonly InputName[];
   /**
-   * How linear layers and tables of tokens are held: `'int8'` freezes them in 8 bits a value (1.06 bytes with scales), `'nf4'` in 4 (0.56),
-   * which suits a base under adapters. For language models, on backends whose tensors are in memory: cpu, wasm, tensorflow.
+   * How linear layers and tables of tokens are held: `'int8'` freezes them in 8 bits a value (1.04 bytes with scales), `'nf5'` in 5 (0.66;
+   * tables of tokens in 4, with a fortieth of their rows in 8), `'nf4'` in 4 (0.54), which suits a base under adapters. For language
+   * models, on backends whose tensors are in memory: cpu, wasm, tensorflow.
    * @default 'float32'
    */
   readonly storage?: Storage;
+  /**
+   * Rows of tokens, int32 [n, T], of texts like those to come: tables in few bits are then rounded so that what they make of these
+   * changes least (GPTQ). Some ten thousand tokens do. The checkpoint is read twice or more. Only with a `storage` in few bits.
+   */
+  readonly calibration?: tf.Tensor2D;
   /** Reads `model.<variant>.safetensors`, as in `save_pretrained(…, variant='fp16')`. @default `model.safetensors` */
   readonly variant?: string;
 }
@@ -61,12 +68,15 @@ export async function fromPretrained(source: string | Source, options: Pretraine
   const model = fromConfig(raw, { ...options, task });
   try {
     const isHead = (name: string) => !name.startsWith(architecture.prefix) || name.includes('pooler.');
-    const missing = await fillWeights(model, files, {
+    const fill: FillOptions = {
       variant: options.variant,
       prefix: architecture.prefix,
       unread: new RegExp(`${architecture.unread.source}|${headOf[task] ?? '^(pre_)?classifier\\.|^score\\.'}`),
       optional: (name) => options.labels !== undefined && task.endsWith('classification') && isHead(name),
-    });
+    };
+    const missing = await fillWeights(model, files, fill);
+    if (options.calibration)
+      for (const evidence of calibrations(model, options.calibration)) await fillWeights(model, files, { ...fill, evidence });
     startHead(model, missing, options.seed);
     return model;
   } catch (error) {

@@ -3,6 +3,7 @@ import { FinetuneError } from '@leantune/core';
 import { floatsOf, readSafetensors, readSafetensorsHeader, type StoredTensor, type TensorEntry } from '@leantune/core/safetensors';
 import * as tf from '@tensorflow/tfjs-core';
 import type { LayersModel, layers } from '@tensorflow/tfjs-layers';
+import type { Evidence } from './layers/packed-weights.ts';
 import { axes, inCheckpoint, isStored, type StoredWeight, type Weight } from './layers/stored.ts';
 import { readJson, type Source, type SourceFile } from './sources/source.ts';
 
@@ -27,6 +28,8 @@ export interface FillOptions {
   readonly prefix: string;
   /** Tensors that are passed over on purpose. */
   readonly unread: RegExp;
+  /** What a calibration says, by the weight's name. Others are left as they are. @default all are filled, by their values alone */
+  readonly evidence?: ReadonlyMap<string, Evidence>;
   /** Weights that need not be there, or not in that shape. */
   readonly optional: (name: string) => boolean;
 }
@@ -56,9 +59,9 @@ export async function fillWeights(model: LayersModel, source: Source, options: F
       fit.note(tensors);
       fit.check();
     };
-    const wanted = ({ name }: TensorEntry) => fit.slotOf(name) !== undefined;
+    const wanted = ({ name }: TensorEntry) => fit.slotOf(name) !== undefined && (!options.evidence || fit.evidenceOf(name) !== undefined);
     for await (const tensor of readSafetensors(chunks, { file, fileBytes: size, wanted, onHeader }))
-      assign(fit.slotOf(tensor.name)!, tensor);
+      assign(fit.slotOf(tensor.name)!, tensor, fit.evidenceOf(tensor.name));
   }
   return fit.missing;
 }
@@ -86,6 +89,10 @@ class Fit {
   slotOf(tensor: string): StoredWeight | undefined {
     const name = this.#nameOf(tensor);
     return name === undefined || this.#missing.has(name) ? undefined : this.#slots.get(name);
+  }
+
+  evidenceOf(tensor: string): Evidence | undefined {
+    return this.#options.evidence?.get(this.#nameOf(tensor) ?? '');
   }
 
   #nameOf(tensor: string): string | undefined {
@@ -145,9 +152,9 @@ async function open(source: Source, file: string): Promise<SourceFile> {
   throw new FinetuneError('bad-file', 'transformers', `${source.name}: has no ${file}; expected the weights there. ${advice}`);
 }
 
-function assign({ weight, layout, pack }: StoredWeight, tensor: StoredTensor): void {
+function assign({ weight, layout, pack }: StoredWeight, tensor: StoredTensor, evidence: Evidence | undefined): void {
   if (pack) {
-    pack.fill(floatsOf(tensor));
+    pack.fill(floatsOf(tensor), evidence);
     return;
   }
   tf.tidy(() => {

@@ -1,70 +1,136 @@
-/** Frozen tables in 4 bits: the levels, what is computed with them, and a whole model on them. */
+/** Frozen tables in few bits: the levels, how calibration rounds, what is computed with them, and a whole model on them. */
 import { join } from 'node:path';
 import { useBackend } from '@leantune/backends';
 import { measure, valueAndGrads } from '@leantune/core';
+import { available } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { type Bits, groupOf, packTable, unpackTable } from '../src/blocks/packed-table.ts';
+import type { Bits } from '../src/blocks/levels.ts';
+import { asInputs, finerWordsOf, packFiner, packTable, unpackRows, wordsOf } from '../src/blocks/packed-table.ts';
 import { fromConfig, fromPretrained, linearCrossEntropy, lossModel, meanLoss, packedMatMul } from '../src/index.ts';
+import { type PackedWeights, tableOf as packedOf } from '../src/layers/packed-weights.ts';
+import type { Weight } from '../src/layers/stored.ts';
+import { inverseFactor, roundTogether } from '../src/quantize/gptq.ts';
 import { farthest, fixtures } from './fixture.ts';
 
 const random = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed);
 
+beforeAll(() => useBackend('cpu')); // looking for the others made one of them current
+
 /** A packed table and the values that it stands for. */
-function tableOf(rows: number, columns: number, seed: number, bits: Bits) {
+function tableOf(rows: number, columns: number, seed: number, bits: Bits, finer: readonly number[] = []) {
   const values = tf.tidy(() => random([rows, columns], seed).dataSync()) as Float32Array;
-  const group = groupOf(columns, bits)!;
-  const { packed, scale } = packTable(values, group, bits);
+  const words = packTable(values, columns, bits);
+  const more = packFiner(values, words, Int32Array.from(finer), columns, bits);
   const table = {
-    packed: tf.tensor(packed, [rows, (columns * bits) / 32], 'int32'),
-    scale: tf.tensor(scale, [rows, columns / group]),
+    packed: tf.tensor(words, [rows, wordsOf(columns, bits)!], 'int32'),
+    columns,
     bits,
+    ...(finer.length > 0 && {
+      finer: { rows: tf.tensor1d([...finer], 'int32'), packed: tf.tensor(more, [finer.length, finerWordsOf(columns)!], 'int32') },
+    }),
   };
-  return { values, table, plain: unpackTable(table) };
+  return { values, table, plain: unpackRows(table) };
 }
 
-test('groups divide rows, and are as long as they may be', () => {
-  expect([64, 128, 288, 768, 48, 8, 24, 40, 12].map((columns) => groupOf(columns, 4))).toEqual([64, 64, 48, 64, 48, 8, 24, 40, undefined]);
-  expect([12, 10].map((columns) => groupOf(columns, 8))).toEqual([12, undefined]);
+const LEVELS = [
+  -1, -0.6961928, -0.52507305, -0.3949175, -0.28444138, -0.18477343, -0.09105004, 0, 0.0795803, 0.1609302, 0.2461123, 0.33791524,
+  0.44070983, 0.562617, 0.72295684, 1,
+];
+/** The squared error of rounding to bitsandbytes' levels by the largest value of each 64. */
+const plainError = (values: Float32Array): number =>
+  values.reduce((sum, value, i) => {
+    const from = i - (i % 64);
+    const scale = values.subarray(from, from + 64).reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+    return sum + Math.min(...LEVELS.map((level) => (level * scale - value) ** 2));
+  }, 0);
+const errorOf = (got: ArrayLike<number>, values: Float32Array): number => values.reduce((sum, x, i) => sum + (got[i]! - x) ** 2, 0);
+
+test('a row is its largest scale, a byte for the scale of each group, and its codes', () => {
+  expect([64, 128, 288, 768, 8, 24].map((columns) => wordsOf(columns, 4))).toEqual([10, 18, 39, 100, 3, 5]);
+  expect([32, 288, 768].map((columns) => wordsOf(columns, 5))).toEqual([7, 48, 124]);
+  expect([wordsOf(12, 4), wordsOf(48, 5), wordsOf(12, 8), wordsOf(10, 8)]).toEqual([undefined, undefined, 5, undefined]);
 });
 
-test('every value becomes the nearest of the 16 levels that bitsandbytes has, times the scale of its group; zeros stay', () => {
-  const levels = [
-    -1, -0.6961928, -0.52507305, -0.3949175, -0.28444138, -0.18477343, -0.09105004, 0, 0.0795803, 0.1609302, 0.2461123, 0.33791524,
-    0.44070983, 0.562617, 0.72295684, 1,
-  ];
+test('every value becomes one of the 16 levels of bitsandbytes, times a scale that loses less than the largest value would', () => {
   const { values, table, plain } = tableOf(6, 64, 1, 4);
-  const [got, scales] = [plain.dataSync(), table.scale.dataSync()];
-  for (const [i, value] of values.entries()) {
-    const scale = scales[Math.floor(i / 64)]!;
-    const nearest = levels.reduce(
-      (best, level) => (Math.abs(level * scale - value) < Math.abs(best - value) ? level * scale : best),
-      Number.POSITIVE_INFINITY,
-    );
-    expect(Math.abs(got[i]! - nearest)).toBeLessThan(1e-6);
+  const got = plain.dataSync() as Float32Array;
+  for (let row = 0; row < 6; row++) {
+    const own = got.subarray(64 * row, 64 * (row + 1));
+    const top = new Float32Array(Int32Array.of((table.packed.dataSync() as Int32Array)[10 * row]!).buffer)[0]!; // one group: its scale
+    for (const value of own) expect(Math.min(...LEVELS.map((level) => Math.abs(level * top - value)))).toBeLessThan(1e-6);
   }
-  const zeros = packTable(new Float32Array(64), 64, 4);
-  expect([...zeros.scale]).toEqual([0]);
-  const none = { packed: tf.tensor(zeros.packed, [1, 8], 'int32'), scale: tf.tensor(zeros.scale, [1, 1]), bits: 4 as const };
-  const back = unpackTable(none);
-  expect(back.dataSync().every((value: number) => Math.abs(value) === 0)).toBe(true);
-  tf.dispose([plain, back, table, none] as tf.TensorContainer);
+  expect(errorOf(got, values)).toBeLessThan(0.95 * plainError(values));
+  tf.dispose([plain, table.packed]);
 });
 
-test('8 bits are equal steps: no value is farther from its own than half of one', () => {
-  const { values, table, plain } = tableOf(6, 64, 1, 8);
-  const [got, scales] = [plain.dataSync(), table.scale.dataSync()];
-  for (const [i, value] of values.entries()) expect(Math.abs(got[i]! - value)).toBeLessThan((0.5001 / 127) * scales[Math.floor(i / 64)]!);
-  tf.dispose([plain, table] as tf.TensorContainer);
+test('zeros stay', () => {
+  for (const bits of [4, 5, 8] as const) {
+    const zeros = { packed: tf.tensor(packTable(new Float32Array(64), 64, bits), [1, wordsOf(64, bits)!], 'int32'), columns: 64, bits };
+    const back = unpackRows(zeros);
+    expect(back.dataSync().every((value: number) => Math.abs(value) === 0)).toBe(true);
+    tf.dispose([back, zeros.packed]);
+  }
 });
 
-describe.each(['cpu', 'wasm'] as const)('%s', (backend) => {
+test('each bit takes three quarters of the squared error; finer rows lose next to nothing, others what they lost', () => {
+  const [four, five, eight, finer] = [tableOf(6, 64, 1, 4), tableOf(6, 64, 1, 5), tableOf(6, 64, 1, 8), tableOf(6, 64, 1, 4, [1, 4])];
+  const errors = [four, five, eight].map(({ plain, values }) => errorOf(plain.dataSync(), values));
+  expect(errors[1]! / errors[0]!).toBeLessThan(0.35);
+  expect(errors[2]! / errors[0]!).toBeLessThan(0.01);
+  const row = (of: typeof four, i: number) => (of.plain.dataSync() as Float32Array).subarray(64 * i, 64 * (i + 1));
+  for (const i of [0, 2, 3, 5]) expect([...row(finer, i)]).toEqual([...row(four, i)]);
+  for (const i of [1, 4]) {
+    const own = four.values.subarray(64 * i, 64 * (i + 1));
+    expect(errorOf(row(finer, i), own)).toBeLessThan(0.02 * errorOf(row(four, i), own));
+  }
+  tf.dispose([four, five, eight, finer].flatMap(({ plain, table }) => [plain, ...Object.values(asInputs(table))]));
+});
+
+test('rounding with a Hessian changes the output less than rounding each value', () => {
+  tf.tidy(() => {
+    const [rows, columns] = [16, 64];
+    const values = random([rows, columns], 5).dataSync() as Float32Array;
+    const x = tf.matMul(random([256, 8], 6), random([8, columns], 7)).add(random([256, columns], 8).mul(0.1)) as tf.Tensor2D;
+    const hessian = Float64Array.from(tf.matMul(x, x, true).dataSync());
+    const lost = (words: Int32Array) => {
+      const table = { packed: tf.tensor(words, [rows, wordsOf(columns, 4)!], 'int32'), columns, bits: 4 as const };
+      return errorOf(
+        packedMatMul(x, table).dataSync(),
+        tf.matMul(x, tf.tensor(values, [rows, columns]), false, true).dataSync() as Float32Array,
+      );
+    };
+    const [together, alone] = [
+      lost(packTable(values, columns, 4, roundTogether(hessian, columns, 0.01))),
+      lost(packTable(values, columns, 4)),
+    ];
+    expect(together).toBeLessThan(0.5 * alone);
+  });
+});
+
+test('the factor of an inverse: Uᵀ U H = 1', () => {
+  const n = 5;
+  const a = Float64Array.from({ length: n * n }, (_, i) => Math.sin(i + 1));
+  const h = new Float64Array(n * n);
+  for (let i = 0; i < n; i++)
+    for (let j = 0; j < n; j++) for (let k = 0; k < n; k++) h[i * n + j]! += a[k * n + i]! * a[k * n + j]! + (i === j ? 0.1 : 0);
+  const u = inverseFactor(h, n);
+  for (let i = 0; i < n; i++)
+    for (let j = 0; j < n; j++) {
+      let sum = 0;
+      for (let k = 0; k < n; k++) for (let l = 0; l < n; l++) sum += u[k * n + i]! * u[k * n + l]! * h[l * n + j]!;
+      expect(sum).toBeCloseTo(i === j ? 1 : 0, 8);
+      if (j < i) expect(u[i * n + j]).toBe(0);
+    }
+});
+
+describe.each(await available(['cpu', 'wasm', 'tensorflow']))('%s', (backend) => {
   beforeAll(() => useBackend(backend));
 
-  test.each([4, 8] as const)('in %i bits, products and losses are those of the unpacked table, and so are their gradients', (bits) => {
+  test.each([4, 5, 8] as const)('in %i bits, products and losses are those of the unpacked table, and so are their gradients', (bits) => {
     const before = tf.memory().numTensors;
     tf.tidy(() => {
-      const { table, plain } = tableOf(11, 32, 2, bits);
+      const { table, plain } = tableOf(11, 32, 2, bits, bits === 4 ? [0, 10] : []);
       const x = tf.variable(random([5, 32], 3));
       const labels = tf.tensor1d([0, 10, -100, 4, 4], 'int32');
       const dy = random([5, 11], 4);
@@ -89,6 +155,16 @@ describe.each(['cpu', 'wasm'] as const)('%s', (backend) => {
   });
 });
 
+describe.each(await available(['webgpu']))('%s', (backend) => {
+  test('a packed table is refused, not misread', async () => {
+    await useBackend(backend);
+    tf.tidy(() => {
+      const table = { packed: tf.zeros([2, wordsOf(32, 4)!], 'int32'), columns: 32, bits: 4 as const };
+      expect(() => packedMatMul(tf.ones([1, 32]), table)).toThrow(/packed table on webgpu; expected cpu, wasm or tensorflow/);
+    });
+  });
+});
+
 describe('a model', () => {
   beforeAll(() => useBackend('wasm'));
   const config = {
@@ -102,11 +178,11 @@ describe('a model', () => {
     tie_word_embeddings: true,
   };
 
-  test('takes 0.57 bytes a parameter; norms alone train, and keep none of its tables', async () => {
+  test('takes 0.55 bytes a parameter; norms alone train, and keep none of its tables', async () => {
     const model = fromConfig(config, { storage: 'nf4' });
     const bytes = model.weights.reduce((sum, weight) => sum + weight.read().size * 4, 0);
     const parameters = 512 * 128 + 3 * (4 * 128 * 128 + 3 * 128 * 256 + 2 * 128) + 128;
-    // 1/2 + 4/64, and the norms in float32
+    // 1/2, 8 bytes a row, and the norms in float32
     expect(bytes / parameters).toBeLessThan(0.57);
     const trainer = lossModel(model);
     const ids = tf.tensor2d([[1, 2, 3, 4]], [1, 4], 'int32');
@@ -135,10 +211,10 @@ describe('a model', () => {
     }
     for (const layer of plain.layers) {
       const table = (packed as tf.LayersModel).getLayer(layer.name) as unknown as {
-        packed?: { packed: tf.LayerVariable; scale: tf.LayerVariable };
+        packed?: PackedWeights<Weight>;
       };
       if (!table.packed) continue;
-      const rounded = unpackTable({ packed: table.packed.packed.read(), scale: table.packed.scale.read(), bits: 4 });
+      const rounded = unpackRows(packedOf(table.packed));
       const isLinear = layer.getClassName() === 'Linear';
       layer.setWeights([isLinear ? tf.transpose(rounded) : rounded, ...layer.getWeights().slice(1)]);
     }

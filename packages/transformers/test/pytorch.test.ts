@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { useBackend } from '@leantune/backends';
 import { valueAndGrads } from '@leantune/core';
+import { available } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, describe, expect, test } from 'vitest';
 import { fromPretrained, lossModel, meanLoss } from '../src/index.ts';
@@ -48,7 +49,7 @@ function lossOf(model: tf.LayersModel, inputs: tf.Tensor[], expected: ReadonlyMa
   return tf.neg(tf.div(tf.sum(tf.mul(own, counted)), tf.sum(counted))) as tf.Scalar;
 }
 
-describe.each(['cpu', 'wasm'] as const)('%s', (backend) => {
+describe.each(await available(['cpu', 'wasm', 'tensorflow', 'webgpu']))('%s', (backend) => {
   afterAll(() => tf.disposeVariables());
 
   test.each(names)('%s equals PyTorch in output, loss and every gradient', async (name) => {

@@ -61,7 +61,7 @@ function build({ config, task, inputs, storage }: Request): SymbolicTensor {
 export const gpt2: Architecture = {
   types: ['gpt2'],
   tasks: ['causal-lm', 'hidden-states'],
-  storages: ['float32', 'int8', 'nf4'],
+  storages: ['float32', 'int8', 'nf5', 'nf4'],
   inputs: ['input_ids', 'attention_mask'],
   defaultInputs: ['input_ids'],
   prefix: 'transformer.',

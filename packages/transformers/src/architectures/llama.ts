@@ -79,7 +79,7 @@ function build({ config, task, inputs, storage }: Request): SymbolicTensor {
 export const llama: Architecture = {
   types: ['llama', 'mistral', 'qwen2', 'qwen3'],
   tasks: ['causal-lm', 'hidden-states'],
-  storages: ['float32', 'int8', 'nf4'],
+  storages: ['float32', 'int8', 'nf5', 'nf4'],
   inputs: ['input_ids', 'attention_mask'],
   defaultInputs: ['input_ids'],
   prefix: 'model.',

@@ -7,7 +7,8 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { defineBlock, type Tensors } from './block.ts';
-import { type Bits, gatherRows, type PackedTable, rowsOf, unpackTable } from './packed-table.ts';
+import type { Bits } from './levels.ts';
+import { asInputs, fromInputs, gatherRows, type PackedTable, unpackRows } from './packed-table.ts';
 
 /** Logits in memory at a time: 2 MiB. */
 const MAX_LOGITS = 2 ** 19;
@@ -30,22 +31,24 @@ interface Table {
   gather(ids: tf.Tensor): tf.Tensor;
 }
 
+/** Of a packed table. */
 interface TableAttrs {
-  /** Of a packed table. */
+  readonly columns?: number;
   readonly bits?: Bits;
 }
 
-function tableOf({ weight, packed, scale }: Tensors, { bits }: TableAttrs): Table {
+function tableOf(inputs: Tensors, { columns, bits }: TableAttrs): Table {
+  const { weight } = inputs;
   if (weight)
     return {
       size: weight.shape[0]!,
       slice: ({ from, size }) => tf.slice(weight, [from, 0], [size, -1]),
       gather: (ids) => tf.gather(weight, ids),
     };
-  const table = { packed: packed!, scale: scale!, bits: bits! };
+  const table = fromInputs(inputs, { columns: columns!, bits: bits! });
   return {
-    size: packed!.shape[0]!,
-    slice: ({ from, size }) => unpackTable(rowsOf(table, from, size)),
+    size: table.packed.shape[0]!,
+    slice: ({ from, size }) => unpackRows(table, from, size),
     gather: (ids) => gatherRows(table, ids),
   };
 }
@@ -99,7 +102,7 @@ function backward(values: Tensors, attrs: TableAttrs, wanted: readonly string[])
 
 const all = ['hidden', 'weight', 'labels', 'y1'];
 const plain = defineBlock<TableAttrs>({ kernel: 'LinearCrossEntropy', forward, reads: { hidden: all, weight: all }, backward });
-const reads = { hidden: ['hidden', 'packed', 'scale', 'labels', 'y1'] };
+const reads = { hidden: ['hidden', 'packed', 'finerRows', 'finer', 'labels', 'y1'] };
 const packed = defineBlock<TableAttrs>({ kernel: 'PackedCrossEntropy', forward, reads, backward });
 
 /**
@@ -110,8 +113,8 @@ const packed = defineBlock<TableAttrs>({ kernel: 'PackedCrossEntropy', forward, 
 export function linearCrossEntropy(hidden: tf.Tensor, weight: tf.Tensor | PackedTable, labels: tf.Tensor): tf.Tensor {
   const run = () => {
     if (weight instanceof tf.Tensor) return plain({ hidden, weight, labels }, {});
-    const { bits, packed: words, scale } = weight;
-    return packed({ hidden, packed: words, scale, labels }, { bits });
+    const { columns, bits } = weight;
+    return packed({ hidden, labels, ...asInputs(weight) }, { columns, bits });
   };
   return tf.tidy(() => run()[0]!);
 }

@@ -1,102 +1,124 @@
 /**
- * A frozen table in 4 or 8 bits a value. Each group of up to 64 values along a row has a float32 scale, its largest value; a value is a
- * code for one of some levels in [-1, 1]: 16 quantiles of a normal distribution (NF4: Dettmers et al. 2023, arXiv 2305.14314), or 255
- * equal steps. Codes lie in int32 words: 0.5625 or 1.0625 bytes a value where rows divide by 64.
- *
- *     w ≈ scale_group · level[code]
+ * A frozen table in 4, 5 or 8 bits a value (see packed-row.ts), 0.53 to 0.55, 0.65 to 0.67 or 1.03 bytes with its scales. Some rows may be
+ * held finer: what rounding took from them is packed in 4 bits more. That suits a vocabulary, of which texts use a small part.
  */
+import { FinetuneError } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { ensureKernel } from './block.ts';
+import type { Bits } from './levels.ts';
+import { addRow, bestScales, layoutOf, type Rounding, type RowLayout, writeRow } from './packed-row.ts';
 
-/** The levels of bitsandbytes: quantiles of N(0, 1), scaled to [-1, 1], with an exact 0. */
-const LEVELS = [
-  -1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0,
-  0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941,
-  0.7229568362236023, 1,
-] as const;
-/** Halfway between two levels. */
-const BORDERS = LEVELS.slice(1).map((level, i) => (level + LEVELS[i]!) / 2);
-const MAX_GROUP = 64;
+/** Bits of what is added to finer rows. */
+const FINER_BITS = 4;
 
-export type Bits = 4 | 8;
-
-interface Code {
-  readonly levels: Float32Array;
-  /** The level nearest to a value in [-1, 1]. */
-  nearest(x: number): number;
-}
-
-const codes: { readonly [bits in Bits]: Code } = {
-  4: {
-    levels: new Float32Array(LEVELS),
-    nearest(x) {
-      let code = 0;
-      while (code < BORDERS.length && x > BORDERS[code]!) code++;
-      return code;
-    },
-  },
-  // 127 steps to each side of 128
-  8: { levels: Float32Array.from({ length: 256 }, (_, code) => (code - 128) / 127), nearest: (x) => Math.round(x * 127) + 128 },
-};
-
-/** Values in an int32. */
-export const perWord = (bits: Bits): number => 32 / bits;
-
-/** Packed [rows, words] int32, and scales [rows, groups]. */
 export interface PackedTable {
+  /** [rows, words] int32. */
   readonly packed: tf.Tensor;
-  readonly scale: tf.Tensor;
+  readonly columns: number;
   readonly bits: Bits;
+  /** Numbers of the finer rows [k] int32, ascending, and what is added to them [k, words] int32. */
+  readonly finer?: { readonly rows: tf.Tensor; readonly packed: tf.Tensor };
 }
 
-/** The largest group of values, up to 64, that divides a row into whole words; undefined if none does. */
-export function groupOf(columns: number, bits: Bits): number | undefined {
-  const step = perWord(bits);
-  for (let group = MAX_GROUP; group >= step; group -= step) if (columns % group === 0) return group;
-  return undefined;
+/** Int32 words of a row; undefined for rows that do not fill words. */
+export const wordsOf = (columns: number, bits: Bits): number | undefined => layoutOf(columns, bits)?.words;
+export const finerWordsOf = (columns: number): number | undefined => wordsOf(columns, FINER_BITS);
+
+export interface PackOptions {
+  /** How much an error of each column counts. @default alike */
+  readonly weights?: Float64Array;
+  /** @default the nearest level */
+  readonly round?: (layout: RowLayout) => Rounding;
 }
 
-/** Rounds each value to the nearest level of its group. */
-export function packTable(values: Float32Array, group: number, bits: Bits): { readonly packed: Int32Array; readonly scale: Float32Array } {
-  const [{ nearest }, count] = [codes[bits], perWord(bits)];
-  const packed = new Int32Array(values.length / count);
-  const scale = new Float32Array(values.length / group);
-  for (let i = 0; i < values.length; i++) scale[Math.floor(i / group)] = Math.max(scale[Math.floor(i / group)]!, Math.abs(values[i]!));
-  for (let i = 0; i < values.length; i++) {
-    const code = nearest(values[i]! / (scale[Math.floor(i / group)]! || 1));
-    packed[Math.floor(i / count)]! |= code << (bits * (i % count));
-  }
-  return { packed, scale };
+/** Packs rows of `columns` values. */
+export function packTable(values: Float32Array, columns: number, bits: Bits, { weights, round }: PackOptions = {}): Int32Array {
+  const layout = layoutOf(columns, bits)!;
+  const rows = values.length / columns;
+  const words = new Int32Array(rows * layout.words);
+  const [scales, rounding] = [bestScales(weights), round?.(layout)];
+  for (let row = 0; row < rows; row++)
+    writeRow(values.subarray(row * columns, (row + 1) * columns), layout, words, row * layout.words, scales, rounding);
+  return words;
+}
+
+/** What packing took from `rows`, packed. */
+export function packFiner(values: Float32Array, words: Int32Array, rows: Int32Array, columns: number, bits: Bits): Int32Array {
+  const layout = layoutOf(columns, bits)!;
+  const rest = new Float32Array(rows.length * columns);
+  rows.forEach((row, i) => {
+    addRow(words, row * layout.words, layout, rest, i * columns);
+    for (let c = 0; c < columns; c++) rest[i * columns + c] = values[row * columns + c]! - rest[i * columns + c]!;
+  });
+  return packTable(rest, columns, FINER_BITS);
+}
+
+interface UnpackAttrs {
+  readonly columns: number;
+  readonly bits: Bits;
+  /** The number of the first row, where there are no `ids`. */
+  readonly from: number;
 }
 
 /**
- * The values of a packed table, as the kernel `UnpackTable`. Here it reads the words in JavaScript, which suits backends whose tensors are in
- * memory (cpu, wasm, tensorflow); a GPU wants a kernel of its own.
+ * Unpacks rows of words, of which it is told the numbers, as the kernel `UnpackTable`, which reads words in JavaScript:
+ * for backends whose tensors are in memory.
  */
-export function unpackTable({ packed, scale, bits }: PackedTable): tf.Tensor {
-  ensureKernel<{ bits: Bits }>('UnpackTable', (given, attrs) => [unpack(given['packed']!, given['scale']!, attrs.bits)]);
-  return (tf.engine().runKernel('UnpackTable', { packed, scale }, { bits }) as tf.Tensor[])[0]!;
+function unpack(packed: tf.Tensor, { finer, columns, bits }: PackedTable, from: number, ids?: tf.Tensor): tf.Tensor {
+  refuseGpu();
+  ensureKernel<UnpackAttrs>('UnpackTable', (given, attrs) => [unpackInJs(given, attrs)]);
+  const inputs = { packed, ...(ids && { ids }), ...(finer && { finerRows: finer.rows, finer: finer.packed }) };
+  return (tf.engine().runKernel('UnpackTable', inputs, { columns, bits, from }) as tf.Tensor[])[0]!;
 }
 
-function unpack(packed: tf.Tensor, scale: tf.Tensor, bits: Bits): tf.Tensor {
-  const [words, scales] = [packed.dataSync() as Int32Array, scale.dataSync() as Float32Array];
-  const [{ levels }, count] = [codes[bits], perWord(bits)];
-  const [mask, wordsPerGroup] = [2 ** bits - 1, words.length / scales.length];
-  const values = new Float32Array(words.length * count);
-  for (let i = 0, at = 0; i < words.length; i++) {
-    const factor = scales[Math.floor(i / wordsPerGroup)]!;
-    for (let rest = words[i]!, k = 0; k < count; k++, rest >>= bits) values[at++] = levels[rest & mask]! * factor;
+/** @throws FinetuneError `bad-option` on a GPU: tfjs's own slice and gather there send whole numbers through float32 */
+function refuseGpu(): void {
+  const backend = tf.getBackend();
+  if (/^(cpu|wasm|tensorflow)$/.test(backend)) return;
+  const advice = "Load the model with storage: 'float32', or use one of those backends.";
+  throw new FinetuneError('bad-option', 'transformers', `got a packed table on ${backend}; expected cpu, wasm or tensorflow. ${advice}`);
+}
+
+function unpackInJs({ packed, ids, finerRows, finer }: { readonly [name: string]: tf.Tensor }, attrs: UnpackAttrs): tf.Tensor {
+  const [layout, finerLayout] = [layoutOf(attrs.columns, attrs.bits)!, layoutOf(attrs.columns, FINER_BITS)!];
+  const [words, numbers] = [packed!.dataSync() as Int32Array, ids?.dataSync()];
+  const rows = packed!.shape[0]!;
+  const values = new Float32Array(rows * attrs.columns);
+  const [fine, more] = [finerRows?.dataSync() as Int32Array | undefined, finer?.dataSync() as Int32Array | undefined];
+  for (let i = 0; i < rows; i++) {
+    addRow(words, i * layout.words, layout, values, i * attrs.columns);
+    const at = fine ? indexIn(fine, numbers?.[i] ?? attrs.from + i) : -1;
+    if (at >= 0) addRow(more!, at * finerLayout.words, finerLayout, values, i * attrs.columns);
   }
-  return tf.tensor(values, [packed.shape[0]!, packed.shape[1]! * count]);
+  return tf.tensor(values, [rows, attrs.columns]);
 }
 
-/** Some rows of a packed table, still packed. */
-export const rowsOf = ({ packed, scale, bits }: PackedTable, from: number, size: number): PackedTable => ({
-  packed: tf.slice(packed, [from, 0], [size, -1]),
-  scale: tf.slice(scale, [from, 0], [size, -1]),
-  bits,
-});
+/** Where `value` is in ascending numbers, or -1. */
+function indexIn(sorted: Int32Array, value: number): number {
+  let [low, high] = [0, sorted.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle]! < value) low = middle + 1;
+    else high = middle;
+  }
+  return sorted[low] === value ? low : -1;
+}
+
+/** Rows of a packed table, all by default: [size, columns]. */
+export const unpackRows = (table: PackedTable, from = 0, size: number = table.packed.shape[0]!): tf.Tensor =>
+  tf.tidy(() => unpack(size === table.packed.shape[0] ? table.packed : tf.slice(table.packed, [from, 0], [size, -1]), table, from));
 
 /** The rows of a packed table that `ids` name: [n] int32 -> [n, columns]. */
-export const gatherRows = ({ packed, scale, bits }: PackedTable, ids: tf.Tensor): tf.Tensor =>
-  unpackTable({ packed: tf.gather(packed, ids), scale: tf.gather(scale, ids), bits });
+export const gatherRows = (table: PackedTable, ids: tf.Tensor): tf.Tensor =>
+  tf.tidy(() => unpack(tf.gather(table.packed, ids), table, 0, ids));
+
+/** A table as inputs of a block, and back. A table without finer rows has none of them, not no tensor: tfjs saves what a gradient names. */
+export const asInputs = ({ packed, finer }: PackedTable): { [name: string]: tf.Tensor } => ({
+  packed,
+  finerRows: finer?.rows ?? tf.tensor1d([], 'int32'),
+  finer: finer?.packed ?? tf.tensor1d([], 'int32'),
+});
+export const fromInputs = (
+  { packed, finerRows, finer }: { readonly [name: string]: tf.Tensor },
+  { columns, bits }: { readonly columns: number; readonly bits: Bits },
+): PackedTable => ({ packed: packed!, columns, bits, ...(finer!.size > 0 && { finer: { rows: finerRows!, packed: finer! } }) });

@@ -7,7 +7,7 @@ import { initializers, layers } from '@tensorflow/tfjs-layers';
 import { gatherRows } from '../blocks/index.ts';
 import type { Decoding } from './decoding.ts';
 import { refuseLong, refuseUnknown } from './input-checks.ts';
-import { addPacked, bitsOf, type PackedWeights, tableOf as packedOf, type Storage, storedPacked } from './packed-weights.ts';
+import { addPacked, type PackedWeights, tableOf as packedOf, packingOf, type Storage, storedPacked } from './packed-weights.ts';
 import type { StoredWeight } from './stored.ts';
 import { type Called, firstShape, type LayerConfig, listOf, only, type Shape } from './tensors.ts';
 import { logitsOf, lossesOf, vocabularyShape } from './vocabulary.ts';
@@ -50,8 +50,8 @@ export class Embedding extends layers.Layer {
 
   override build(): void {
     const { size, width, storage } = this.config;
-    const bits = bitsOf(storage);
-    if (bits) this.packed = addPacked(this.name, bits, [size, width], (...weight) => this.addWeight(...weight, undefined, false));
+    const packing = packingOf(storage, size);
+    if (packing) this.packed = addPacked(this.name, packing, [size, width], (...weight) => this.addWeight(...weight, undefined, false));
     else this.weight = this.addWeight('weight', [size, width], 'float32', initializers.randomNormal({ stddev: 0.02 }));
     this.built = true;
   }
@@ -60,6 +60,7 @@ export class Embedding extends layers.Layer {
     return tf.tidy(() => {
       const [x, labels] = listOf(inputs) as [tf.Tensor, tf.Tensor?];
       const table = this.packed ? packedOf(this.packed) : this.weight!.read();
+      if (x.rank === 3) this.packed?.observe?.(tf.reshape(x, [-1, this.config.width]));
       if (labels) return lossesOf(x, table, labels);
       if (x.rank === 3) return logitsOf(x, table);
       const rows = this.#rows(tf.cast(only(inputs), 'int32'));

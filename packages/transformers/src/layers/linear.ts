@@ -1,11 +1,11 @@
 /**
  * y = x W + b over the last axis, as one fused product. What differs from tfjs's Dense: W is read as it lies, where Dense transposes it
- * at every call, and the bias is part of the product. W may be held in 4 bits, frozen.
+ * at every call, and the bias is part of the product. W may be held in few bits, frozen.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { initializers, layers } from '@tensorflow/tfjs-layers';
 import { packedMatMul } from '../blocks/index.ts';
-import { addPacked, bitsOf, type PackedWeights, type Storage, storedPacked, tableOf } from './packed-weights.ts';
+import { addPacked, type PackedWeights, packingOf, type Storage, storedPacked, tableOf } from './packed-weights.ts';
 import type { StoredWeight } from './stored.ts';
 import { type LayerConfig, only, type Shape } from './tensors.ts';
 
@@ -45,9 +45,9 @@ export class Linear extends layers.Layer {
   override build(inputShape: Shape): void {
     const { units, useBias = true, storage } = this.config;
     const width = inputShape.at(-1)!;
-    const bits = bitsOf(storage);
-    if (bits) {
-      this.packed = addPacked(this.name, bits, [units, width], (...weight) => this.addWeight(...weight, undefined, false));
+    const packing = packingOf(storage);
+    if (packing) {
+      this.packed = addPacked(this.name, packing, [units, width], (...weight) => this.addWeight(...weight, undefined, false));
     } else {
       const normal = initializers.randomNormal({ stddev: 0.02 }); // BERT's and GPT-2's initializer_range
       this.kernel = this.addWeight('kernel', [width, units], 'float32', normal);
@@ -67,6 +67,7 @@ export class Linear extends layers.Layer {
   #multiply(a: tf.Tensor2D): tf.Tensor {
     const bias = this.bias?.read();
     if (this.packed) {
+      this.packed.observe?.(a);
       const y = packedMatMul(a, tableOf(this.packed));
       return bias ? tf.add(y, bias) : y;
     }

@@ -1,6 +1,7 @@
 /** How a layer says which tensors of a checkpoint fill its weights. */
 import type * as tf from '@tensorflow/tfjs-core';
 import type { layers } from '@tensorflow/tfjs-layers';
+import type { Evidence } from './packed-weights.ts';
 
 /** How a tensor lies in the checkpoint: as here, [out, in] for [in, out], or [out, in, h, w] for [h, w, in, out]. */
 export type Layout = 'same' | 'transposed' | 'conv';
@@ -18,7 +19,7 @@ export interface StoredWeight {
   readonly weight: Weight;
   readonly layout: Layout;
   /** Of weights that are held otherwise: what the checkpoint has, and how it is taken. */
-  readonly pack?: { readonly shape: readonly number[]; fill(values: Float32Array): void };
+  readonly pack?: { readonly shape: readonly number[]; fill(values: Float32Array, evidence?: Evidence): void };
 }
 
 /** A layer whose weights come from a checkpoint. */

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { initializers, layers } from '@tensorflow/tfjs-layers';
 import { linearCrossEntropy, type PackedTable, packedMatMul } from '../blocks/index.ts';
-import { addPacked, bitsOf, type PackedWeights, type Storage, storedPacked, tableOf } from './packed-weights.ts';
+import { addPacked, type PackedWeights, packingOf, type Storage, storedPacked, tableOf } from './packed-weights.ts';
 import type { StoredWeight } from './stored.ts';
 import { type Called, firstShape, type LayerConfig, listOf, type Shape } from './tensors.ts';
 
@@ -58,8 +58,8 @@ export class VocabularyHead extends layers.Layer {
   override build(inputShape: Shape | Shape[]): void {
     const width = firstShape(inputShape).at(-1)!;
     const { size, storage } = this.config;
-    const bits = bitsOf(storage);
-    if (bits) this.packed = addPacked(this.name, bits, [size, width], (...weight) => this.addWeight(...weight, undefined, false));
+    const packing = packingOf(storage, size);
+    if (packing) this.packed = addPacked(this.name, packing, [size, width], (...weight) => this.addWeight(...weight, undefined, false));
     else this.weight = this.addWeight('weight', [size, width], 'float32', initializers.randomNormal({ stddev: 0.02 }));
     this.built = true;
   }
@@ -67,6 +67,7 @@ export class VocabularyHead extends layers.Layer {
   override call(inputs: Called): tf.Tensor {
     return tf.tidy(() => {
       const [hidden, labels] = listOf(inputs) as [tf.Tensor, tf.Tensor?];
+      this.packed?.observe?.(tf.reshape(hidden, [-1, hidden.shape[2]!]));
       const table = this.packed ? tableOf(this.packed) : this.weight!.read();
       return labels ? lossesOf(hidden, table, labels) : logitsOf(hidden, table);
     });
