@@ -43,7 +43,7 @@ const BATCH = 12;
 export async function* train(
   model: LayersModel,
   { by, epochs, train, check, labels: meaning }: Run,
-): AsyncGenerator<Progress, Tuned, boolean> {
+): AsyncGenerator<Progress, Tuned, boolean | undefined> {
   const { techniques, trainable, stock, rate } = modes[meaning.mode];
   const batch = Math.min(BATCH, train.classes.length);
   const perEpoch = Math.ceil(train.classes.length / batch);
