@@ -34,7 +34,7 @@ export function follow(record: Record, { step, steps, loss, right, memory }: Pro
   return { ...record, steps, losses: [...record.losses, [step, loss]], right: seen, memory };
 }
 
-/** `lean` in areas and full lines; `stock` dashed. */
+/** `lean` in colors and full lines; `stock` in gray, and dashed. */
 export function show(lean: Record | undefined, stock: Record | undefined): void {
   const curve = (record: Record | undefined) => (record?.memory ? { label: names[record.by], memory: record.memory } : undefined);
   drawStack(find('#memory-chart'), curve(lean), curve(stock));

@@ -1,4 +1,4 @@
-/** What the memory of a run was made of, as stacked areas over time, while it grows; another run beside it as a line. */
+/** What the memory of a run was made of, as stacked areas over time, while it grows; another run behind it in gray. */
 import type { MemoryCategory, MemoryData, MemoryPoint } from '@leantune/core';
 import { svg } from '../element.ts';
 
@@ -11,7 +11,7 @@ const W = 640;
 const H = 260;
 const order: readonly MemoryCategory[] = ['weights', 'optimizer', 'kept', 'gradients', 'transient'];
 
-/** Draws `main` in areas and `other` as a dashed line, on one scale. */
+/** Draws `main` in areas by category, and behind it all of `other` in gray, on one scale. */
 export function drawStack(chart: SVGSVGElement, main: Curve | undefined, other: Curve | undefined): void {
   const curves = [main, other].filter((curve) => curve !== undefined);
   const top = Math.max(1, ...curves.map(({ memory }) => memory.peakBytes)) * 1.08;
@@ -22,13 +22,16 @@ export function drawStack(chart: SVGSVGElement, main: Curve | undefined, other: 
   const outline = (points: readonly MemoryPoint[], upTo: number) =>
     points.map((point) => `H${x(point.ms)}V${y(sumOf(point, upTo))}`).join('');
   chart.replaceChildren(...grid(top, end, y));
+  if (other) {
+    const last = x(other.memory.timeline.at(-1)?.ms ?? 0);
+    chart.append(svg('path', { class: 'area stock', d: `M0 ${H}${outline(other.memory.timeline, order.length - 1)}H${last}V${H}Z` }));
+  }
   if (main) {
     // Each area reaches down to zero, the smaller are painted over the larger.
     const last = x(main.memory.timeline.at(-1)?.ms ?? 0);
     for (const [i, key] of [...order.entries()].reverse())
       chart.append(svg('path', { class: `area ${key}`, d: `M0 ${H}${outline(main.memory.timeline, i)}H${last}V${H}Z` }));
   }
-  if (other) chart.append(svg('path', { class: 'other', d: `M0 ${H}${outline(other.memory.timeline, order.length - 1)}` }));
   for (const { label, memory } of curves) {
     const height = y(memory.peakBytes);
     chart.append(svg('line', { class: 'peak', x2: W, y1: height, y2: height }));
