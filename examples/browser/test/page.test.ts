@@ -1,5 +1,6 @@
 /** The built page in headless Chromium, as a person uses it: by buttons, files and what it shows. */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import type { Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { useBackend } from '@leantune/backends';
@@ -34,7 +35,7 @@ describeInChromium('the page', () => {
     const outDir = join(folder, 'site');
     await build({ ...config, logLevel: 'error', build: { ...config.build, outDir, emptyOutDir: true } });
     server = await preview({ ...config, logLevel: 'error', build: { outDir }, preview: { host: '127.0.0.1', port: 0 } });
-    chromium = await visitPage(server.resolvedUrls!.local[0]!, server);
+    chromium = await visitPage(server.resolvedUrls!.local[0]!, { close: endServer });
     page = chromium.page;
     page.setDefaultTimeout(100_000);
     await page.setViewportSize({ width: 1280, height: 1000 });
@@ -142,7 +143,7 @@ describeInChromium('the page', () => {
 
   test('works without a server once it was loaded', async () => {
     await page.evaluate(() => navigator.serviceWorker.ready);
-    await server.close();
+    endServer();
     await page.reload();
     await page.getByText('Computes on wasm').waitFor();
     await page.click('#ready-made');
@@ -156,6 +157,13 @@ describeInChromium('the page', () => {
     expect(chromium.errors).toEqual([]);
   });
 });
+
+/** At once, whatever connections the browser keeps open. */
+function endServer(): void {
+  const http = server.httpServer as Server;
+  http.close();
+  http.closeAllConnections();
+}
 
 async function ended(): Promise<void> {
   await page.getByText(/^(Done|Stopped) after|^\[/).waitFor({ timeout: 200_000 });

@@ -9,12 +9,14 @@ export interface Curve {
 
 const W = 640;
 const H = 260;
+/** The scale in bytes before there is a run. */
+const EMPTY = 100e6;
 const order: readonly MemoryCategory[] = ['weights', 'optimizer', 'kept', 'gradients', 'transient'];
 
 /** Draws `main` in areas by category, and behind it all of `other` in gray, on one scale. */
 export function drawStack(chart: SVGSVGElement, main: Curve | undefined, other: Curve | undefined): void {
   const curves = [main, other].filter((curve) => curve !== undefined);
-  const top = Math.max(1, ...curves.map(({ memory }) => memory.peakBytes)) * 1.08;
+  const top = (curves.length > 0 ? Math.max(...curves.map(({ memory }) => memory.peakBytes)) : EMPTY) * 1.08;
   const end = Math.max(1, ...curves.map(({ memory }) => memory.timeline.at(-1)?.ms ?? 0));
   const x = (ms: number) => ((ms / end) * W).toFixed(1);
   const y = (bytes: number) => (H - (bytes / top) * H).toFixed(1);
