@@ -3,7 +3,17 @@ export { type GradcheckOptions, type GradcheckReport, gradcheck } from './autogr
 export { gradients, valueAndGrads } from './autograd/gradients.ts';
 export { registerGradientRule } from './autograd/kernel-rules.ts';
 export { FinetuneError, type FinetuneErrorCode } from './errors.ts';
-export { type Measured, type MemoryReport, measure, type Tracker, type TrackOptions, trackMemory } from './memory/measure.ts';
+export {
+  type Measured,
+  type MemoryCategory,
+  type MemoryData,
+  type MemoryPoint,
+  type MemoryReport,
+  measure,
+  type Tracker,
+  type TrackOptions,
+  trackMemory,
+} from './memory/measure.ts';
 export type { TunableModel } from './models/read-model.ts';
 export { type AdamW, type AdamWOptions, adamW } from './optimizers/adamw.ts';
 export { clipByGlobalNorm } from './optimizers/clip.ts';

@@ -57,15 +57,20 @@ export async function bundleForPage(entry: string, options: BuildOptions = {}): 
 
 /** Opens a page that has run `scripts`, in order; modules by their nature come last. Disposal ends browser and server. */
 export async function openPage(scripts: readonly { readonly text: string; readonly module?: boolean }[]): Promise<ChromiumPage> {
+  const server = await serve(scripts);
+  return visitPage(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, server);
+}
+
+/** Opens a page that `server` serves. Disposal ends browser and server. */
+export async function visitPage(url: string, server: { close(): unknown }): Promise<ChromiumPage> {
   const path = chromiumPath();
   if (!path) throw new Error(absent);
-  const server = await serve(scripts);
   const profile = mkdtempSync(join(tmpdir(), 'leantune-chromium-'));
   const errors: string[] = [];
   let context: BrowserContext | undefined;
   const close = async (): Promise<void> => {
     await context?.close();
-    server.close();
+    await server.close();
     rmSync(profile, { recursive: true, force: true });
   };
   try {
@@ -74,7 +79,7 @@ export async function openPage(scripts: readonly { readonly text: string; readon
     page.on('pageerror', (error) => errors.push(String(error)));
     page.on('console', (message) => void (message.type() === 'error' && errors.push(message.text())));
     page.setDefaultTimeout(0); // the test has its own limit
-    await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+    await page.goto(url);
     return { page, errors, [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
