@@ -130,7 +130,9 @@ const rank = (x: tf.TensorInfo): number => x.shape.length;
 export const matMuls = (stock: Stock): Kernels => {
   const batchMatMul: WebGPUKernel = (inputs, attrs, backend) => {
     const [a, b] = [input(inputs, 'a'), input(inputs, 'b')];
-    return isFloat(a, b) && rank(a) <= 6 && rank(b) <= 6 ? matMul(backend, a, b, { ...attrs, ...unitsFor(attrs, backend) }) : stock(tf.BatchMatMul)(inputs, attrs, backend);
+    return isFloat(a, b) && rank(a) <= 6 && rank(b) <= 6
+      ? matMul(backend, a, b, { ...attrs, ...unitsFor(attrs, backend) })
+      : stock(tf.BatchMatMul)(inputs, attrs, backend);
   };
   const fusedMatMul: WebGPUKernel = (inputs, attrs, backend) => {
     const [a, b, { bias }] = [input(inputs, 'a'), input(inputs, 'b'), inputs];
