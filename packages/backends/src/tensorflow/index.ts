@@ -10,8 +10,11 @@ import { batchNormGradients } from './batch-norm-gradient.ts';
 import type { TensorflowBackend } from './binding.ts';
 import { convs } from './conv.ts';
 import { pools } from './pool.ts';
+import { poolCodes } from './pool-codes.ts';
 import { rounds } from './round.ts';
+import { rowCodes } from './row-codes.ts';
 import { steps } from './step.ts';
+import { stepCodes } from './step-codes.ts';
 import { productSums, rowSums } from './sum-rows.ts';
 import { zeros } from './zeros.ts';
 
@@ -40,7 +43,7 @@ export { guardMemory } from './out-of-memory.ts';
 export function registerTensorflowKernels(): void {
   registerKernels<TensorflowBackend, tf.TensorInfo>(
     'tensorflow',
-    [activationGradients, batchNormGradients, optimizers, productSums],
+    [activationGradients, batchNormGradients, optimizers, productSums, stepCodes, rowCodes, poolCodes],
     [zeros, rounds, steps, rowSums, convs, pools],
   );
 }
