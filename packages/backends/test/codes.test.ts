@@ -9,7 +9,7 @@ beforeAll(async () => {
   await prepare();
 });
 
-const backends = await available(['cpu', 'wasm', 'tensorflow']);
+const backends = await available(['cpu', 'wasm', 'tensorflow', 'webgpu']);
 /** Those that compute in float32 as JavaScript rounds it, and so give the same words. */
 const alike = ['cpu', 'wasm'];
 const codesOf = ({ shape, data }: { shape: number[]; data: ArrayLike<number> }): Values => ({

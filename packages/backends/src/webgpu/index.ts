@@ -11,16 +11,19 @@ import { convolutions } from './conv2d.ts';
 import { cumulatives } from './cumulative.ts';
 import { depthwiseGradients } from './depthwise-gradients.ts';
 import { matMuls } from './mat-mul.ts';
+import { poolCodes } from './pool-codes.ts';
 import { prods } from './prod.ts';
 import { reductions } from './reduce.ts';
+import { rowCodes } from './row-codes.ts';
 import { segmentSums } from './segment-sum.ts';
 import { softmaxGradients } from './softmax-gradient.ts';
+import { stepCodes } from './step-codes.ts';
 
 export type { WebGPUBackend } from './backend.ts';
 export { dispatch, type Input, type Output, type Program, type Uniform } from './dispatch.ts';
 export { type PoolUse, poolUse, trimPool } from './pool.ts';
 
-const alone: readonly Kernels[] = [cumulatives, batchNormGradients, softmaxGradients, adamWs];
+const alone: readonly Kernels[] = [cumulatives, batchNormGradients, softmaxGradients, adamWs, stepCodes, rowCodes, poolCodes];
 const beside: readonly ((stock: Stock) => Kernels)[] = [
   arithmetic,
   batchNorms,
