@@ -1,7 +1,7 @@
 /** The techniques keep the contract, alone, with each other, and with the modes of batch norm. */
 import { useBackend } from '@leantune/backends';
 import { deployMode, evalMode } from '@leantune/convbn';
-import { composes, laws, type Subject, type TinyModel, testTechnique, tinyModels } from '@leantune/testing';
+import { available, composes, laws, type Subject, type TinyModel, testTechnique, tinyModels } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, test } from 'vitest';
 import { autoPrecision, biasTuning, type FourBitOptions, fourBit, liteSideBranch, lowRankPrompt } from '../src/index.ts';
@@ -44,9 +44,9 @@ function deepGelu(): TinyModel {
 /** These learn biases of four random examples, no more. */
 const learns = { steps: 60, rate: 0.1, to: 0.98 };
 
+const others = await available(['wasm', 'tensorflow', 'webgpu']);
 await useBackend('cpu');
-await useBackend('wasm');
-const backends = { backends: ['wasm'] };
+const backends = { backends: others };
 
 const four: Subject = {
   make: () => fourBit(),
@@ -76,6 +76,7 @@ const four: Subject = {
   ],
 };
 testTechnique('fourBit', four, backends);
+for (const on of others) testTechnique('fourBit', four, { on });
 
 testTechnique('fourBit in 8 bits', {
   make: () => fourBit({ bits: { activation: 8, softmax: 8, norm: 8, matmul: 8 } }),

@@ -1,12 +1,15 @@
-/** tfjs-backend-webgl, put right: the gradients of average pooling with padding. */
+/** tfjs-backend-webgl, put right (the gradients of average pooling with padding), and the kernels that code values in 24-bit words. */
 import type * as tf from '@tensorflow/tfjs-core';
-import { avgPoolGradients, type PoolBackend } from '../avg-pool-gradients.ts';
+import { avgPoolGradients } from '../avg-pool-gradients.ts';
 import { registerKernels } from '../kernels.ts';
+import { codes } from './codes.ts';
+import { poolCodes } from './pool-codes.ts';
+import type { WebglBackend } from './program.ts';
 
 /**
- * Registers the kernels for the backend `webgl`, in place of tfjs's; a second call does nothing. `@tensorflow/tfjs-backend-webgl` must
- * have been imported; `useBackend('webgl')` needs that too.
+ * Registers the kernels for the backend `webgl`, in place of tfjs's where those exist; a second call does nothing.
+ * `@tensorflow/tfjs-backend-webgl` must have been imported; `useBackend('webgl')` needs that too.
  */
 export function registerWebglKernels(): void {
-  registerKernels<PoolBackend, tf.TensorInfo>('webgl', [], [avgPoolGradients]);
+  registerKernels<WebglBackend, tf.TensorInfo>('webgl', [codes, poolCodes], [avgPoolGradients]);
 }
