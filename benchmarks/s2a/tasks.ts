@@ -20,27 +20,38 @@ export interface Task {
 
 export const tasks: { readonly [model: string]: () => Promise<Task> } = { minilm, 'resnet-50': resNet };
 
-const rightOf = (logits: tf.Tensor, labels: readonly number[]): number =>
-  [...tf.tidy(() => tf.argMax(logits, -1).dataSync())].filter((guess, i) => guess === labels[i]).length;
+/** Share of the labels that `logits` of the examples gets right, some at a time. */
+function shareRight(labels: readonly number[], atOnce: number, logits: (indices: readonly number[]) => tf.Tensor): number {
+  const guesses = stretches(labels.length, atOnce).flatMap((indices) => [...tf.tidy(() => tf.argMax(logits(indices), -1).dataSync())]);
+  return guesses.filter((guess, i) => guess === labels[i]).length / labels.length;
+}
 const stretches = (n: number, size: number): number[][] =>
   Array.from({ length: Math.ceil(n / size) }, (_, k) => Array.from({ length: Math.min(size, n - k * size) }, (_, i) => k * size + i));
+
+/** Token ids and mask, [n, 32] each. */
+function padded(rows: readonly (readonly number[])[], padding: number): tf.Tensor[] {
+  const matrix = (value: (row: readonly number[], at: number) => number) =>
+    tf.tensor2d(
+      rows.map((row) => Array.from({ length: 32 }, (_, at) => value(row, at))),
+      undefined,
+      'int32',
+    );
+  return [matrix((row, at) => row[at] ?? padding), matrix((row, at) => Number(at < row.length))];
+}
 
 async function minilm(): Promise<Task> {
   const { train, test, topics } = await cookingQuestions({ train: 480, test: 300 });
   const checkpoint = await miniLMCheckpoint();
   const tokenizer = await loadTokenizer(checkpoint);
   const model = await fromPretrained(checkpoint, { task: 'sequence-classification', labels: topics.length, variant: 'fp16' });
-  const logits = ({ texts }: TextSet, indices: readonly number[], training: boolean): tf.Tensor => {
-    const rows = indices.map((i) => tokenizer.encode(texts[i]!).slice(0, 32));
-    const matrix = (value: (row: number[], at: number) => number) =>
-      tf.tensor2d(
-        rows.map((row) => Array.from({ length: 32 }, (_, at) => value(row, at))),
-        undefined,
-        'int32',
-      );
-    const x = [matrix((row, at) => row[at] ?? tokenizer.padding), matrix((row, at) => Number(at < row.length))];
-    return model.apply(x, { training }) as tf.Tensor;
-  };
+  const logits = ({ texts }: TextSet, indices: readonly number[], training: boolean): tf.Tensor =>
+    model.apply(
+      padded(
+        indices.map((i) => tokenizer.encode(texts[i]!)),
+        tokenizer.padding,
+      ),
+      { training },
+    ) as tf.Tensor;
   return {
     data: 'cooking questions, 480 train, 300 test',
     model,
@@ -63,18 +74,7 @@ async function minilm(): Promise<Task> {
         );
         return tf.losses.softmaxCrossEntropy(wanted, logits(train, indices, true));
       }),
-    accuracy: () =>
-      stretches(test.texts.length, 20).reduce(
-        (sum, indices) =>
-          sum +
-          tf.tidy(() =>
-            rightOf(
-              logits(test, indices, false),
-              indices.map((i) => test.labels[i]!),
-            ),
-          ),
-        0,
-      ) / test.texts.length,
+    accuracy: () => shareRight(test.labels, 20, (indices) => logits(test, indices, false)),
   };
 }
 
@@ -106,17 +106,6 @@ async function resNet(): Promise<Task> {
     },
     loss: (indices) =>
       tf.tidy(() => tf.losses.softmaxCrossEntropy(of(train.labels, indices), model.apply(of(images.train, indices)) as tf.Tensor)),
-    accuracy: () =>
-      stretches(labels.length, 50).reduce(
-        (sum, indices) =>
-          sum +
-          tf.tidy(() =>
-            rightOf(
-              model.apply(of(images.test, indices)) as tf.Tensor,
-              indices.map((i) => labels[i]!),
-            ),
-          ),
-        0,
-      ) / labels.length,
+    accuracy: () => shareRight(labels, 50, (indices) => model.apply(of(images.test, indices)) as tf.Tensor),
   };
 }
