@@ -19,9 +19,25 @@ interface PyTorch {
   readonly rows: readonly { readonly model: string; readonly keptBytes: number; readonly peakAboveWeights: number }[];
 }
 
+interface Accuracy {
+  readonly data: string;
+  readonly parameters: number;
+  readonly rows: readonly {
+    readonly what: string;
+    readonly trainable: number;
+    /** By seed. */
+    readonly accuracy: readonly number[];
+    readonly peakAboveWeights: number;
+    readonly secondsPerStep: number;
+  }[];
+}
+
 const models = ['encoder', 'resnet-50'] as const;
 
-export const tables: readonly Table[] = [{ file: '../docs/techniques/s2a.md', marker: 's2a-memory', text: memoryTables }];
+export const tables: readonly Table[] = [
+  { file: '../docs/techniques/s2a.md', marker: 's2a-memory', text: memoryTables },
+  { file: '../docs/techniques/s2a.md', marker: 's2a-accuracy', text: accuracyTables },
+];
 
 function memoryTables(): string {
   const torch = existsSync(at('s2a/results/pytorch.json')) ? readJson<PyTorch>('s2a/results/pytorch.json') : undefined;
@@ -49,4 +65,24 @@ function memoryTable(model: string, { batch, parameters, rows }: Result, torch: 
       ...cells(row.keptBytes, row.peakAboveWeights),
     ]);
   return markdownTable([`${model}, batch ${batch}`, 'trained', 'kept for backward', 'peak above weights', 'of S2A'], [...ours, ...theirs]);
+}
+
+function accuracyTables(): string {
+  return ['minilm', 'resnet-50']
+    .filter((model) => existsSync(at(`s2a/results/accuracy-${model}.json`)))
+    .map((model) => accuracyTable(model, readJson<Accuracy>(`s2a/results/accuracy-${model}.json`)))
+    .join('\n\n');
+}
+
+function accuracyTable(model: string, { data, parameters, rows }: Accuracy): string {
+  const percent = (share: number) => `${(100 * share).toFixed(1)}`;
+  const full = rows.find(({ what }) => what === 'full')!;
+  const cells = rows.map(({ what, trainable, accuracy, peakAboveWeights, secondsPerStep }) => [
+    what,
+    `${Number(((100 * trainable) / parameters).toPrecision(3))} %`,
+    `${percent(accuracy.reduce((sum, x) => sum + x, 0) / accuracy.length)} % (${percent(Math.min(...accuracy))} to ${percent(Math.max(...accuracy))})`,
+    megabytes(peakAboveWeights),
+    `×${(secondsPerStep / full.secondsPerStep).toFixed(2)}`,
+  ]);
+  return markdownTable([`${model}, ${data}`, 'trained', 'accuracy', 'peak above weights, MB', 'time of a step'], cells);
 }

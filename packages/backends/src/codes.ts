@@ -1,6 +1,7 @@
 /**
  * The kernels by which values wait for backward as codes, the same on every backend. Codes are packed into int32 words, 32 / bits a
- * word, the first in the lowest bits; such a tensor is opaque, and no op but these may read it.
+ * word, the first in the lowest bits; such a tensor is opaque, and no op but these may read it. On webgl words are whole numbers of 24
+ * bits in float32, 24 / bits codes each.
  *
  *   EncodeSteps      x → codes[number of borders below x]             DecodeSteps      codes → levels[code], times dy if given
  *   QuantizeRows     rows of x → low, step, code = (x − low) / step   DequantizeRows   → low + code · step

@@ -1,4 +1,4 @@
-/** The kernels of @leantune/backends that write and read codes. Codes are int32 words that no other op may read. */
+/** The kernels of @leantune/backends that write and read codes. Codes are words that no other op may read. */
 import { FinetuneError } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 
@@ -11,12 +11,8 @@ export const run = (kernel: string, inputs: Tensors, attrs: object): tf.Tensor =
 export function requireKernels(who: string): void {
   const name = tf.getBackend();
   if (tf.getKernel('EncodeSteps', name)) return;
-  const advice = "Call useBackend('wasm') of @leantune/backends before, or leave the technique out.";
-  throw new FinetuneError(
-    'bad-model',
-    who,
-    `got the backend "${name}", which cannot pack values to codes; expected one that can. ${advice}`,
-  );
+  const advice = `Call useBackend('${name}') of @leantune/backends before, or leave the technique out.`;
+  throw new FinetuneError('bad-model', who, `got the backend "${name}", without the kernels that pack values to codes. ${advice}`);
 }
 
 /** Bits that one value waits in; 32: as it is. */

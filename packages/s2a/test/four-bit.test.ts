@@ -1,16 +1,11 @@
 /** What each operator keeps, to the byte, and how near its gradient is to the exact one. */
-import { useBackend } from '@leantune/backends';
 import { finetune, measure } from '@leantune/core';
+import { available } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { type FourBitOptions, fourBit } from '../src/index.ts';
 
 let start = 0;
-beforeAll(async () => {
-  await useBackend('cpu');
-  await useBackend('wasm');
-  start = tf.memory().numTensors;
-});
 afterEach(() => expect(tf.memory().numTensors, 'tensors left behind').toBe(start));
 
 interface Outcome {
@@ -61,8 +56,11 @@ function compare(f: (x: tf.Tensor) => tf.Tensor, shape: number[], options: FourB
 const words = (n: number, bits: number) => 4 * Math.ceil((n * bits) / 32);
 const N = 1003; // odd: the last word is not full
 
-describe.each(['cpu', 'wasm'])('on %s', (backend) => {
-  beforeAll(() => void tf.setBackend(backend));
+describe.each(await available(['cpu', 'wasm', 'tensorflow', 'webgpu']))('on %s', (backend) => {
+  beforeAll(async () => {
+    await tf.setBackend(backend);
+    start = tf.memory().numTensors;
+  });
 
   test.each<[string, (x: tf.Tensor) => tf.Tensor]>([
     ['Relu', tf.relu],
@@ -164,7 +162,9 @@ describe.each(['cpu', 'wasm'])('on %s', (backend) => {
     const { kept, off } = compare(f, [rows, width]);
     const statistics = rows * 4 * (centered ? 2 : 1);
     const least = rows * (4 + words(width, 4)) + statistics;
-    expect([least, least + width * 4]).toContain(kept[kernel]! + (kept['Square'] ?? 0) + (kept['SquaredDifference'] ?? 0)); // the mean waits for these too; and γ, in the form that has it
+    // The mean waits for the parts too; tfjs-node gives what is cast or reshaped a number of its own, by which they would count twice.
+    const parts = backend === 'tensorflow' ? 0 : (kept['Square'] ?? 0) + (kept['SquaredDifference'] ?? 0);
+    expect([least, least + width * 4]).toContain(kept[kernel]! + parts); // and γ, in the form that has it
     expect(off).toBeLessThan(0.05);
   });
 

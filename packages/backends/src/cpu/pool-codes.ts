@@ -1,13 +1,8 @@
 /** Max pooling whose backward reads the place of the largest element in its window, instead of both input and output. 2-D. */
 import * as tf from '@tensorflow/tfjs-core';
 import { stepWords } from '../codes.ts';
+import { poolInfo2d } from '../pool-window.ts';
 import { type CpuKernel, values } from './kernel.ts';
-
-type Shape4D = [number, number, number, number];
-
-function windowOf(shape: readonly number[], { filterSize, strides, pad, dimRoundingMode }: { readonly [name: string]: any }) {
-  return tf.backend_util.computePool2DInfo(shape as Shape4D, filterSize, strides, 1, pad, dimRoundingMode);
-}
 
 /** Calls `each` for every output element and tap inside the input, taps of one output in order. */
 function eachTap(s: tf.backend_util.Conv2DInfo, each: (out: number, tap: number, at: number) => void): void {
@@ -30,7 +25,7 @@ function eachTap(s: tf.backend_util.Conv2DInfo, each: (out: number, tap: number,
 /** Of equal elements the first, as in MaxPoolGrad. */
 export const maxPoolIndex: CpuKernel = ({ x }, attrs, make) => {
   const { bits } = attrs;
-  const window = windowOf(x!.shape, attrs);
+  const window = poolInfo2d(x!.shape, attrs);
   const from = values(x!);
   const n = tf.util.sizeFromShape(window.outShape);
   const [best, taps, seen] = [new Float32Array(n), new Uint8Array(n), new Uint8Array(n)];
@@ -49,7 +44,7 @@ export const maxPoolIndexGrad: CpuKernel = ({ codes, dy }, attrs, make) => {
   const [words, by] = [values(codes!), values(dy!)];
   const dx = new Float32Array(tf.util.sizeFromShape(inputShape));
   const per = 32 / bits;
-  eachTap(windowOf(inputShape, attrs), (out, tap, at) => {
+  eachTap(poolInfo2d(inputShape, attrs), (out, tap, at) => {
     const code = ((words[Math.floor(out / per)] as number) >>> ((out % per) * bits)) & (2 ** bits - 1);
     if (code === tap) dx[at]! += by[out] as number;
   });

@@ -2,7 +2,19 @@
 import type * as tf from '@tensorflow/tfjs-core';
 
 /** Types of TensorFlow's tensors (tensorflow/core/framework/types.proto). tfjs-node exports eight of them; the binding takes all. */
-export const DType = { float: 1, int32: 3, uint8: 4, string: 7, int64: 9, bool: 10, bfloat16: 14, half: 19, resource: 20 } as const;
+export const DType = {
+  float: 1,
+  int32: 3,
+  uint8: 4,
+  int16: 5,
+  string: 7,
+  int64: 9,
+  bool: 10,
+  bfloat16: 14,
+  uint16: 17,
+  half: 19,
+  resource: 20,
+} as const;
 
 /** A tensor of TensorFlow, of any type. It lives until `deleteTensor(id)`. */
 export interface Handle {

@@ -11,8 +11,11 @@ import type { TensorflowBackend } from './binding.ts';
 import { convs } from './conv.ts';
 import { halfStorage } from './half-storage.ts';
 import { pools } from './pool.ts';
+import { poolCodes } from './pool-codes.ts';
 import { rounds } from './round.ts';
+import { rowCodes } from './row-codes.ts';
 import { steps } from './step.ts';
+import { stepCodes } from './step-codes.ts';
 import { productSums, rowSums } from './sum-rows.ts';
 import { zeros } from './zeros.ts';
 
@@ -41,7 +44,7 @@ export { guardMemory } from './out-of-memory.ts';
 export function registerTensorflowKernels(): void {
   registerKernels<TensorflowBackend, tf.TensorInfo>(
     'tensorflow',
-    [activationGradients, batchNormGradients, optimizers, productSums, halfStorage],
+    [activationGradients, batchNormGradients, optimizers, productSums, halfStorage, stepCodes, rowCodes, poolCodes],
     [zeros, rounds, steps, rowSums, convs, pools],
   );
 }

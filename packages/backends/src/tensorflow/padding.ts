@@ -22,10 +22,6 @@ export function convInfo(xShape: number[], filterShape: number[], attrs: Attrs, 
   return tf.backend_util.computeConv2DInfo(...shapes, strides, dilations, pad, dimRoundingMode, depthwise, format);
 }
 
-export function poolInfo(xShape: number[], { filterSize, strides, pad, dimRoundingMode }: Attrs): ConvInfo {
-  return tf.backend_util.computePool2DInfo(xShape as Shape4D, filterSize, strides, 1, pad, dimRoundingMode);
-}
-
 /** The sides of a padding given by numbers; undefined for 'same' and 'valid', which TensorFlow knows by name. */
 export function sides(info: ConvInfo): Sides | undefined {
   const { type, top, left } = info.padInfo;

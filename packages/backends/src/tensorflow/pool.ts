@@ -5,8 +5,9 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { KernelMap, StockKernel } from '../kernels.ts';
+import { poolInfo2d } from '../pool-window.ts';
 import { DType, type Handle, type TensorflowBackend } from './binding.ts';
-import { type ConvInfo, poolInfo, type Sides, sides } from './padding.ts';
+import { type ConvInfo, type Sides, sides } from './padding.ts';
 import { type Attr, int, type Operand, type Ops, text, type, withOps } from './raw.ts';
 
 const T = type(DType.float);
@@ -70,7 +71,7 @@ export const pools = (stock: StockKernel<TensorflowBackend, tf.TensorInfo>): Ker
       return [
         kernel,
         (inputs, attrs, backend) => {
-          const info = poolInfo(inputs[input]!.shape, attrs);
+          const info = poolInfo2d(inputs[input]!.shape, attrs);
           const around = sides(info);
           if (!around) return plain(inputs, attrs, backend);
           return withOps(backend, (ops) => ops.leave(pool(ops, inputs, info, around), 'float32'));

@@ -40,6 +40,8 @@ export interface Ops {
   free(handle: Handle): void;
   /** Keeps a handle alive past the end; the caller frees it. */
   release(handle: Handle): Handle;
+  /** Runs `f` with ops of its own: what it makes goes when it ends, but for what it returns. */
+  inner(f: (ops: Ops) => Handle): Handle;
 }
 
 /** Runs `f`; whatever it made and did not hand over is freed when it ends, however it ends. */
@@ -78,6 +80,7 @@ export function withOps<T>(backend: TensorflowBackend, f: (ops: Ops) => T): T {
       return { dataId, shape: [...handle.shape], dtype };
     },
     free: (handle) => binding.deleteTensor(release(handle).id),
+    inner: (f) => own(withOps(backend, (ops) => ops.release(f(ops)))),
   };
   try {
     return f(ops);

@@ -7,17 +7,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type HalfType, halfWords } from '../half.ts';
 import { input, type KernelMap } from '../kernels.ts';
-
-/** What they use of tfjs-backend-webgl's backend object. */
-export interface WebglBackend extends tf.KernelBackend {
-  runWebGLProgram(program: Program, inputs: tf.TensorInfo[], dtype: tf.DataType): tf.TensorInfo;
-}
-
-interface Program {
-  readonly variableNames: readonly string[];
-  readonly outputShape: number[];
-  readonly userCode: string;
-}
+import type { WebglBackend } from './program.ts';
 
 const casts: { readonly [half in HalfType]: string } = {
   float16: `

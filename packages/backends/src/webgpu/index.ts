@@ -12,10 +12,13 @@ import { cumulatives } from './cumulative.ts';
 import { depthwiseGradients } from './depthwise-gradients.ts';
 import { halfStorage } from './half-storage.ts';
 import { matMuls } from './mat-mul.ts';
+import { poolCodes } from './pool-codes.ts';
 import { prods } from './prod.ts';
 import { reductions } from './reduce.ts';
+import { rowCodes } from './row-codes.ts';
 import { segmentSums } from './segment-sum.ts';
 import { softmaxGradients } from './softmax-gradient.ts';
+import { stepCodes } from './step-codes.ts';
 
 export type { WebGPUBackend } from './backend.ts';
 export { type HalfType, isCarrier } from './carrier.ts';
@@ -34,7 +37,7 @@ export { type HalfSupport, halfUnits, matrixConfigs } from './half-units.ts';
 export type { HalfUnits, MatrixShape } from './plan.ts';
 export { type PoolUse, poolUse, trimPool } from './pool.ts';
 
-const alone: readonly Kernels[] = [cumulatives, batchNormGradients, softmaxGradients, adamWs, halfStorage];
+const alone: readonly Kernels[] = [cumulatives, batchNormGradients, softmaxGradients, adamWs, halfStorage, stepCodes, rowCodes, poolCodes];
 const beside: readonly ((stock: Stock) => Kernels)[] = [
   arithmetic,
   batchNorms,

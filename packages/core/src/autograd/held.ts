@@ -61,6 +61,8 @@ export class Store {
   readonly #sources = new WeakMap<object, Source>();
   /** Buffers of variables: a kernel may see one through a reshape. */
   readonly #variables = new Set<object>(Object.values(tf.engine().registeredVariables).map((v) => v.dataId));
+  /** Reshaped weights that have data of their own: tfjs-node numbers every view of one buffer anew. */
+  readonly #views = new WeakSet<object>();
   readonly #codecFor: (value: SavedValue) => Codec | undefined;
   readonly #frozen: (t: tf.Tensor) => boolean;
 
@@ -71,7 +73,7 @@ export class Store {
 
   /** True for weights: they live anyway, and are never encoded. */
   #isFree(t: tf.Tensor): boolean {
-    return t instanceof tf.Variable || this.#variables.has(t.dataId) || this.#frozen(t);
+    return t instanceof tf.Variable || this.#variables.has(t.dataId) || this.#views.has(t.dataId) || this.#frozen(t);
   }
 
   /** True for weights, and for those that tfjs-layers transposes before it multiplies by them. */
@@ -83,6 +85,7 @@ export class Store {
   /** Notes that `y` came from a kernel whose output need not be stored. */
   note(y: tf.Tensor, kernel: string, inputs: Source['inputs'], attrs: tf.NamedAttrMap): void {
     const x = kernel === 'Sub' ? inputs['b'] : inputs['x'];
+    if (kernel === 'Reshape' && x!.dataId !== y.dataId && this.#isFree(x!)) this.#views.add(y.dataId);
     const small = () => 2 * x!.size <= y.size;
     // tfjs-layers transposes a dense kernel before it multiplies by it.
     const cheap = repeats.has(kernel) || kernel === 'Sub' ? small : kernel === 'Transpose' ? () => this.#isFree(x!) : undefined;
