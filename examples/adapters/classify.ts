@@ -8,24 +8,33 @@ import { cookingQuestions, miniLMCheckpoint, type TextSet } from '@leantune/asse
 import { useBackend } from '@leantune/backends';
 import { fromPretrained, loadTokenizer } from '@leantune/transformers';
 import * as tf from '@tensorflow/tfjs';
-import { compare } from './compare.ts';
+import { commandLine } from './choice.ts';
+import { compare, type Task } from './compare.ts';
 
-const quick = process.argv.includes('--quick');
+const choice = commandLine();
+const { quick } = choice;
 const [batchSize, length] = [8, 32];
 
-await useBackend('wasm');
+await useBackend(choice.backend);
 const { train, test, topics } = await cookingQuestions({ train: quick ? 120 : 600, test: quick ? 60 : 300 });
 const checkpoint = await miniLMCheckpoint();
 const tokenizer = await loadTokenizer(checkpoint);
 const model = await fromPretrained(checkpoint, { task: 'sequence-classification', labels: topics.length, variant: 'fp16' });
 const perEpoch = train.texts.length / batchSize;
 
-await compare({
+const task: Task = {
   model,
   targets: /encoder\.layer\.\d+\..*(query|key|value|dense)$/,
   trainable: /pooler|classifier/,
-  steps: quick ? perEpoch : 3 * perEpoch,
-  seeds: quick ? [1] : [1, 2, 3],
+  settings: {
+    task: 'minilm',
+    backend: choice.backend,
+    steps: quick ? perEpoch : 3 * perEpoch,
+    batch: batchSize,
+    tokens: length,
+    train: train.texts.length,
+    test: test.texts.length,
+  },
   loss: (step, seed) =>
     lossOf(
       train,
@@ -44,7 +53,8 @@ await compare({
     );
     return losses.reduce((sum, x) => sum + x, 0) / batches;
   },
-});
+};
+await compare(task, choice);
 
 /** The index of the n-th question of a run: every epoch in an order of its own. */
 function shuffled(n: number, seed: number): number {

@@ -9,12 +9,13 @@ import { sonnets, storiesCheckpoint } from '@leantune/assets';
 import { useBackend } from '@leantune/backends';
 import { fromPretrained, generate, loadTokenizer, lossModel, meanLoss } from '@leantune/transformers';
 import * as tf from '@tensorflow/tfjs';
-import { compare } from './compare.ts';
+import { commandLine } from './choice.ts';
+import { compare, type Task } from './compare.ts';
 
-const quick = process.argv.includes('--quick');
+const choice = commandLine();
 const [batchSize, length] = [4, 96];
 
-await useBackend('wasm');
+await useBackend(choice.backend);
 const checkpoint = await storiesCheckpoint();
 const tokenizer = await loadTokenizer(checkpoint);
 const model = await fromPretrained(checkpoint);
@@ -25,21 +26,33 @@ const [test, train] = [rows.filter((_, i) => i % 8 === 0), rows.filter((_, i) =>
 console.log(`${train.length} rows of ${length} tokens to learn from, ${test.length} to judge by`);
 
 await say('before');
-await compare({
+const task: Task = {
   model: trainer,
   targets: /layers\.\d+\..*_proj$/,
-  steps: quick ? 16 : 240,
-  seeds: quick ? [1] : [1, 2, 3],
+  settings: {
+    task: 'stories15M',
+    backend: choice.backend,
+    steps: choice.quick ? 16 : 120,
+    batch: batchSize,
+    tokens: length,
+    train: train.length,
+    test: test.length,
+    before: validate(),
+  },
   loss: (step, seed) =>
     lossOf(Array.from({ length: batchSize }, (_, i) => train[(7 * (step * batchSize + i) + 31 * seed) % train.length]!)),
-  validate() {
-    const losses = Array.from({ length: Math.floor(test.length / 4) }, (_, k) =>
-      tf.tidy(() => lossOf(test.slice(4 * k, 4 * k + 4)).dataSync()[0]!),
-    );
-    return losses.reduce((sum, x) => sum + x, 0) / losses.length;
-  },
+  validate,
   show: say,
-});
+};
+console.log(`before: validation loss ${task.settings.before!.toFixed(3)}`);
+await compare(task, choice);
+
+function validate(): number {
+  const losses = Array.from({ length: Math.floor(test.length / 4) }, (_, k) =>
+    tf.tidy(() => lossOf(test.slice(4 * k, 4 * k + 4)).dataSync()[0]!),
+  );
+  return losses.reduce((sum, x) => sum + x, 0) / losses.length;
+}
 
 function lossOf(batch: readonly number[][]): tf.Scalar {
   return tf.tidy(() => {
@@ -48,8 +61,9 @@ function lossOf(batch: readonly number[][]): tf.Scalar {
   });
 }
 
-async function say(when: string): Promise<void> {
+async function say(when: string): Promise<string> {
   const prompt = tokenizer.encode('When I');
   const text = tokenizer.decode([...prompt, ...(await generate(model, prompt, { maxTokens: 40, temperature: 0.7, topP: 0.9, seed: 1 }))]);
   console.log(`${when}: ${text.replaceAll('\n', ' / ')}`);
+  return text;
 }

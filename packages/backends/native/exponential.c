@@ -1,5 +1,5 @@
 /*
- * exp, tanh and erf, four at a time: softmax's gradient and both forms of GELU. Each is a polynomial near 0; elsewhere
+ * exp, tanh and erf, four at a time: softmax's gradient, and both forms of GELU with theirs. Each is a polynomial near 0; elsewhere
  *
  *     exp(x) = 2^n exp(r), |r| <= ln(2) / 2        tanh(x) = 1 - 2 / (exp(2x) + 1)        erf(x) = 1 - exp(-q(x))
  *
@@ -65,3 +65,24 @@ INLINE f4 geluTanh4(f4 x) { return x * ((tanh4(x * (x * x * splat(0.044715f) + 1
 
 EACH(gelu, gelu4)
 EACH(geluTanh, geluTanh4)
+
+/* dy times the slope: with h = (1 + erf(x / sqrt(2))) / 2 it is h + x exp(-x^2 / 2) / sqrt(2 pi), with tanh(u) for erf h + 2 x u' h (1 - h). */
+INLINE f4 geluSlope4(f4 x) {
+  f4 h = (erf4(x * splat(0.70710678f)) + 1) * splat(0.5f);
+  return h + x * (exp4(x * x * splat(-0.5f)) * splat(0.39894228f));
+}
+
+INLINE f4 geluTanhSlope4(f4 x) {
+  f4 s = x * x, h = (tanh4(x * (s * splat(0.044715f) + 1) * splat(0.79788456f)) + 1) * splat(0.5f);
+  return h + x * (s * splat(0.134145f) + 1) * splat(0.79788456f) * (h + h) * (1 - h);
+}
+
+#define EACH_TIMES(name, of4)                                                                  \
+  EXPORT(name) void name(const float* x, const float* dy, float* out, int n) {                 \
+    int i = 0;                                                                                 \
+    for (; i + 4 <= n; i += 4) store(out + i, load(dy + i) * of4(load(x + i)));                \
+    for (; i < n; i++) out[i] = dy[i] * of4(splat(x[i]))[0];                                   \
+  }
+
+EACH_TIMES(geluGrad, geluSlope4)
+EACH_TIMES(geluTanhGrad, geluTanhSlope4)

@@ -64,4 +64,18 @@ describe('GELU on wasm', () => {
     const y = await runOn('wasm', 'Gelu', { x: { shape: [n], data } }, { approximate });
     for (const [i, x] of data.entries()) expect(Math.abs((y.data[i] as number) - x * share(x))).toBeLessThan(1e-6);
   });
+
+  it.each([false, true])('has the slope of that (by tanh: %s)', async (approximate) => {
+    const n = 4003;
+    const data = Array.from({ length: n }, (_, i) => Math.fround(-8 + (16 * i) / n));
+    const share = (x: number) =>
+      (1 + (approximate ? Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)) : erf(x * Math.SQRT1_2))) / 2;
+    const slope = (x: number) => ((x + 1e-5) * share(x + 1e-5) - (x - 1e-5) * share(x - 1e-5)) / 2e-5; // in doubles: exact to 1e-9
+    const dy = data.map((_, i) => Math.fround(Math.sin(i)));
+    const dx = await runOn('wasm', 'GeluGrad', { x: { shape: [n], data }, dy: { shape: [n], data: dy } }, { approximate });
+    // h rounds to 2⁻²⁴, and enters times 2 x u' at most
+    const factor = (x: number) => 1 + 2 * Math.abs(x) * (approximate ? Math.sqrt(2 / Math.PI) * (1 + 0.134145 * x * x) : 1);
+    for (const [i, x] of data.entries())
+      expect(Math.abs((dx.data[i] as number) - dy[i]! * slope(x))).toBeLessThan(4 * 2 ** -24 * factor(x));
+  });
 });

@@ -1,9 +1,9 @@
 /**
  * Arithmetic that tfjs-backend-wasm is slow at: adding or multiplying a row of few channels, for which it starts a vector
- * loop anew at every pixel, and Maximum and Minimum, which find each element's place under broadcasting anew.
+ * loop anew at every pixel, and Maximum and Minimum, which find each element's place under broadcasting anew; and a sum in place.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { input, type Kernels, offset, type Stock, type WasmKernel } from './backend.ts';
+import { assertFloat, input, type Kernels, offset, type Stock, type WasmKernel } from './backend.ts';
 import { byStretches } from './broadcast.ts';
 import { native } from './native.ts';
 
@@ -40,7 +40,16 @@ const extreme =
     return (areFloats(a, b) ? byStretches(backend, run, run, a, b, 'float32') : undefined) ?? stock(inputs, attrs, backend);
   };
 
+/** sum ← sum + x, where it lies: what core gathers gradients with. */
+const addTo: WasmKernel = (inputs, _, backend) => {
+  assertFloat('AddTo', inputs);
+  const [sum, x] = [input(inputs, 'sum'), input(inputs, 'x')];
+  native(backend).addRow(offset(backend, sum), offset(backend, x), offset(backend, sum), 1, size(sum));
+  return sum;
+};
+
 export const binaries = (stock: Stock): Kernels => ({
+  AddTo: addTo,
   ...Object.fromEntries(([tf.Add, tf.Sub, tf.Multiply] as const).map((kernel) => [kernel, byRow(kernel, stock(kernel))])),
   ...Object.fromEntries(([tf.Maximum, tf.Minimum] as const).map((kernel) => [kernel, extreme(kernel, stock(kernel))])),
 });

@@ -1,6 +1,6 @@
 /**
  * exp, tanh and erf, four elements at a time, which tfjs-backend-wasm takes one by one from the C library; and GELU in one pass, the
- * kernel `Gelu` of @leantune/transformers, which composed of ops makes five values of x's size.
+ * kernels `Gelu` and `GeluGrad` of @leantune/transformers, which composed of ops make several values of x's size.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { assertFloat, input, type Kernels, offset, type Stock, type WasmKernel } from './backend.ts';
@@ -16,6 +16,15 @@ const gelu: WasmKernel = (inputs, { approximate }, backend) => {
   return out;
 };
 
+const geluGrad: WasmKernel = (inputs, { approximate }, backend) => {
+  assertFloat('GeluGrad', inputs);
+  const [x, dy] = [input(inputs, 'x'), input(inputs, 'dy')];
+  const out = backend.makeOutput(x.shape, 'float32');
+  const run = native(backend)[approximate ? 'geluTanhGrad' : 'geluGrad'];
+  run(offset(backend, x), offset(backend, dy), offset(backend, out), tf.util.sizeFromShape(x.shape));
+  return out;
+};
+
 export const exponentials = (stock: Stock): Kernels => {
   const elementwise =
     (kernel: keyof typeof kernels): WasmKernel =>
@@ -27,5 +36,5 @@ export const exponentials = (stock: Stock): Kernels => {
       return out;
     };
   const names = Object.keys(kernels) as (keyof typeof kernels)[];
-  return { ...Object.fromEntries(names.map((kernel) => [kernel, elementwise(kernel)])), Gelu: gelu };
+  return { ...Object.fromEntries(names.map((kernel) => [kernel, elementwise(kernel)])), Gelu: gelu, GeluGrad: geluGrad };
 };

@@ -7,6 +7,7 @@ import type { WasmBackend } from './backend.ts';
 type Pointer = number;
 type Compare = (a: Pointer, b: Pointer, out: Pointer, n: number, bStep: number) => void;
 type Unary = (x: Pointer, out: Pointer, n: number) => void;
+type UnaryGradient = (x: Pointer, dy: Pointer, out: Pointer, n: number) => void;
 
 /** Signatures of native/*.c; `scratch` carries the Window where one is needed. */
 interface Exports {
@@ -51,6 +52,8 @@ interface Exports {
   erf: Unary;
   gelu: Unary;
   geluTanh: Unary;
+  geluGrad: UnaryGradient;
+  geluTanhGrad: UnaryGradient;
   maximum: Compare;
   minimum: Compare;
   equal: Compare;

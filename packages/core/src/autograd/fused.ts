@@ -1,7 +1,7 @@
 /**
  * Kernels that a backend may add to do in one pass what a gradient does in several ops. Core names the kernel, never the backend; where the
- * current backend has none of that name, or a second derivative is being recorded, the ops run. Both agree up to rounding; cpu and wasm have
- * none of those for gradients, so that there gradients are tfjs's bit for bit.
+ * current backend has none of that name, or a second derivative is being recorded, the ops run. Both agree up to rounding; of those for
+ * gradients cpu has none, and wasm `AddTo` alone, which rounds as Add does, so that there gradients are tfjs's bit for bit.
  *
  * | kernel | inputs | attributes | result |
  * | --- | --- | --- | --- |
@@ -11,6 +11,7 @@
  * | `SoftmaxGrad` | dy, y | | dx over the last axis |
  * | `FusedBatchNormGrad` | dy, and what the gradient reads of x, mean, variance, scale, offset | of (an input's name), shape (its), varianceEpsilon | the gradient of that input; all but x have one value a channel |
  * | `SumOfProducts` | a, b, of one shape | shape | Σ a b over all axes but the last, in that shape |
+ * | `AddTo` | sum, x, of one shape | | none: x is added to sum in place |
  * | `AdamWUpdate` | variable, m, v, gradient, and finite where there is one | beta1, beta2, correction, epsilon, shrink, rate | none: the first three change in place, where finite holds (a bool of one element, see optimizers/move-if.ts) |
  */
 import * as tf from '@tensorflow/tfjs-core';
@@ -21,9 +22,14 @@ type Inputs = { readonly [name: string]: tf.Tensor | undefined };
 /** `kernel` where the current backend has it, else `ops`. The caller owns the result. */
 export function fused(kernel: string, inputs: Inputs, attrs: tf.NamedAttrMap, ops: () => tf.Tensor): tf.Tensor {
   const floats = Object.entries(inputs).every(([name, x]) => x === undefined || x.dtype === (name === 'mask' ? 'bool' : 'float32'));
-  const { gradientDepth, kernelDepth } = tf.engine().state; // a value made inside a kernel's run is on no tape
-  if (!floats || (gradientDepth > 0 && kernelDepth === 0) || !tf.getKernel(kernel, tf.getBackend())) return ops();
+  if (!floats || recordedNow() || !tf.getKernel(kernel, tf.getBackend())) return ops();
   return tf.engine().runKernel(kernel, inputs as tf.NamedTensorMap, attrs);
+}
+
+/** Whether what runs now may be differentiated. A value made inside a kernel's run is on no tape. */
+export function recordedNow(): boolean {
+  const { gradientDepth, kernelDepth } = tf.engine().state;
+  return gradientDepth > 0 && kernelDepth === 0;
 }
 
 /**

@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
 import { probes } from '../memory/probe.ts';
+import { recordedNow, updatedInPlace } from './fused.ts';
 
 export interface Shape {
   readonly shape: number[];
@@ -23,9 +24,17 @@ export function gather(slot: Slot, dx: tf.Tensor | undefined, spreads: boolean, 
     throw new Error(`${who} has shape '${dx.shape}', which does not match the shape of the input '${slot.shape}'`);
   }
   const before = slot.grad;
+  if (before && addedTo(before, dx)) {
+    dx.dispose();
+    return;
+  }
   set(slot, before ? tf.add(before, dx) : dx);
   if (before) tf.dispose([before, dx]);
 }
+
+/** Adds in place, where the backend can, nothing else sees the sum, and no second derivative will ask what it was made of. */
+const addedTo = (sum: tf.Tensor, x: tf.Tensor): boolean =>
+  !recordedNow() && tf.util.arraysEqual(sum.shape, x.shape) && updatedInPlace('AddTo', { sum }, { x }, {});
 
 /** The gradient of a slot in its full shape. */
 export function whole(slot: Slot): tf.Tensor {

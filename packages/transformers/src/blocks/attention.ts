@@ -51,19 +51,20 @@ function backward(
       const queries = queriesOf(q!, part, attrs);
       const [some, their] = [cut(keys, part), cut(values, part)];
       const lse = tf.expandDims(tf.slice(y1!, [0, 0, start], [-1, -1, rows]), 3);
-      const weights = tf.exp(tf.sub(scoresOf(queries, some, mask!, part, attrs), lse)); // P
+      const weights = tf.tidy(() => tf.exp(tf.sub(scoresOf(queries, some, mask!, part, attrs), lse))); // P
       const dOut = queriesOf(dy!, part, attrs); // [n, kvHeads, group · rows, d]
       const out = queriesOf(y!, part, attrs);
       const along = ofGroups(tf.sum(tf.mul(dOut, out), -1, true), attrs); // Σ do · o
-      const dWeights = ofGroups(tf.matMul(dOut, their, false, true), attrs);
-      const dScores = toGroups(tf.mul(tf.mul(weights, tf.sub(dWeights, along)), attrs.scale), attrs);
+      const dScores = tf.tidy(() => {
+        const dWeights = ofGroups(tf.matMul(dOut, their, false, true), attrs);
+        return toGroups(tf.mul(tf.mul(weights, tf.sub(dWeights, along)), attrs.scale), attrs);
+      });
       return {
         dq: mergeHeads(ofGroups(tf.matMul(dScores, some), attrs)),
-        dk: tf.add(dk, widen(tf.matMul(dScores, queries, true, false), part, dk)),
-        dv: tf.add(dv, widen(tf.matMul(toGroups(weights, attrs), dOut, true, false), part, dv)),
+        dk: added(dk, () => widen(tf.matMul(dScores, queries, true, false), part, dk)),
+        dv: added(dv, () => widen(tf.matMul(toGroups(weights, attrs), dOut, true, false), part, dv)),
       };
     });
-    tf.dispose([dk, dv]);
     ({ dk, dv } = next);
     dqs.push(next.dq);
   }
@@ -77,6 +78,13 @@ const queriesOf = (x: tf.Tensor, { start, rows }: Part, attrs: AttentionAttrs): 
 
 /** A part's keys or values of [n, kvHeads, S, d]. */
 const cut = (x: tf.Tensor, { from, keys }: Part): tf.Tensor => (keys === x.shape[2] ? x : tf.slice(x, [0, 0, from, 0], [-1, -1, keys, -1]));
+
+/** sum + x, in place of `sum`. */
+function added(sum: tf.Tensor, x: () => tf.Tensor): tf.Tensor {
+  const next = tf.tidy(() => tf.add(sum, x()));
+  sum.dispose();
+  return next;
+}
 
 /** Zeros around the gradient of a part's keys. */
 const widen = (dx: tf.Tensor, { from, keys }: Part, { shape }: tf.Tensor): tf.Tensor =>

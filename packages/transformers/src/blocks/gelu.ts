@@ -5,6 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { defineBlock } from './block.ts';
+import { chain, plus, rest, times } from './chain.ts';
 
 interface GeluAttrs {
   readonly approximate: boolean;
@@ -15,18 +16,17 @@ const CUBE = 0.044715;
 
 /** Φ(x), or (1 + tanh u) / 2. */
 function share(x: tf.Tensor, approximate: boolean): tf.Tensor {
-  const z = approximate
-    ? tf.tanh(tf.mul(tf.mul(x, tf.add(tf.mul(tf.square(x), CUBE), 1)), ROOT)) // x + c x³ = x (1 + c x²)
-    : tf.erf(tf.mul(x, Math.SQRT1_2));
-  return tf.mul(tf.add(z, 1), 0.5);
+  // x + c x³ = x (1 + c x²)
+  const z = approximate ? chain(x, tf.square, times(CUBE), plus(1), times(x), times(ROOT), tf.tanh) : chain(x, times(Math.SQRT1_2), tf.erf);
+  return chain(z, plus(1), times(0.5));
 }
 
 function slope(x: tf.Tensor, approximate: boolean): tf.Tensor {
   const half = share(x, approximate);
-  if (!approximate) return tf.add(half, tf.mul(x, tf.mul(tf.exp(tf.mul(tf.square(x), -0.5)), 1 / Math.sqrt(2 * Math.PI))));
-  const inner = tf.mul(tf.add(tf.mul(tf.square(x), 3 * CUBE), 1), ROOT); // u'
+  if (!approximate) return chain(x, tf.square, times(-0.5), tf.exp, times(1 / Math.sqrt(2 * Math.PI)), times(x), plus(half));
+  const inner = chain(x, tf.square, times(3 * CUBE), plus(1), times(ROOT), times(x)); // x u'
   // (1 − t²) / 2 = 2 h (1 − h), where h = (1 + t) / 2
-  return tf.add(half, tf.mul(tf.mul(x, inner), tf.mul(tf.mul(half, 2), tf.sub(1, half))));
+  return chain(half, rest, times(half), times(2), times(inner), plus(half));
 }
 
 const block = defineBlock<GeluAttrs>({

@@ -6,6 +6,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { defineBlock, sumRows } from './block.ts';
+import { chain, minus, plus, times } from './chain.ts';
 
 interface NormAttrs {
   readonly epsilon: number;
@@ -13,13 +14,16 @@ interface NormAttrs {
 
 function normalized(x: tf.Tensor, epsilon: number): { readonly normal: tf.Tensor; readonly r: tf.Tensor } {
   const centered = tf.sub(x, tf.mean(x, -1, true));
-  const r = tf.rsqrt(tf.add(tf.mean(tf.square(centered), -1, true), epsilon));
-  return { normal: tf.mul(centered, r), r };
+  const variance = tf.tidy(() => tf.mean(tf.square(centered), -1, true));
+  const r = tf.rsqrt(tf.add(variance, epsilon));
+  const normal = tf.mul(centered, r);
+  centered.dispose();
+  return { normal, r };
 }
 
 const block = defineBlock<NormAttrs>({
   kernel: 'LayerNorm',
-  forward: ({ x, weight, bias }, { epsilon }) => [tf.add(tf.mul(normalized(x!, epsilon).normal, weight!), bias!)],
+  forward: ({ x, weight, bias }, { epsilon }) => [chain(normalized(x!, epsilon).normal, times(weight!), plus(bias!))],
   reads: { x: ['x', 'weight'], weight: ['x'], bias: [] },
   backward: ({ x, weight, dy }, { epsilon }, wanted) => {
     if (wanted.every((input) => input === 'bias')) return [sumRows(dy!)];
@@ -27,8 +31,8 @@ const block = defineBlock<NormAttrs>({
     const gradient: { [input: string]: () => tf.Tensor } = {
       x: () => {
         const g = tf.mul(dy!, weight!);
-        const alongX = tf.mul(normal, tf.mean(tf.mul(g, normal), -1, true));
-        return tf.mul(r, tf.sub(tf.sub(g, tf.mean(g, -1, true)), alongX));
+        const alongX = chain(normal, times(g), (product) => tf.mean(product, -1, true), times(normal));
+        return chain(g, minus(tf.mean(g, -1, true)), minus(alongX), times(r));
       },
       weight: () => sumRows(tf.mul(dy!, normal)),
       bias: () => sumRows(dy!),

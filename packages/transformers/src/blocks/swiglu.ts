@@ -5,18 +5,19 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { defineBlock } from './block.ts';
+import { chain, plus, rest, times } from './chain.ts';
 
 const block = defineBlock<object>({
   kernel: 'SwiGlu',
-  forward: ({ gate, up }) => [tf.mul(tf.mul(gate!, tf.sigmoid(gate!)), up!)],
+  forward: ({ gate, up }) => [chain(gate!, tf.sigmoid, times(gate!), times(up!))],
   reads: { gate: ['gate', 'up'], up: ['gate'] },
   backward: ({ gate, up, dy }, _, wanted) => {
     const s = tf.sigmoid(gate!);
     const gradient: { [input: string]: () => tf.Tensor } = {
-      gate: () => tf.mul(tf.mul(dy!, up!), tf.mul(s, tf.add(tf.mul(gate!, tf.sub(1, s)), 1))),
-      up: () => tf.mul(dy!, tf.mul(gate!, s)),
+      gate: () => chain(s, rest, times(gate!), plus(1), times(s), times(up!), times(dy!)),
+      up: () => chain(s, times(gate!), times(dy!)),
     };
-    return wanted.map((input) => tf.tidy(gradient[input]!));
+    return wanted.map((input) => gradient[input]!());
   },
 });
 
