@@ -258,7 +258,7 @@ test('the public names are these', async () => {
       "backends ./tensorflow": "adamWStep allocatorStats conv2dHalf conv2dHalfFilterGradient conv2dHalfInputGradient decodeHalf decodeNibbles encodeHalf guardMemory isCarrier makeCarrier matMulHalf packNibbles readCarrier registerTensorflowKernels resetPeak shimNode unpackNibbles",
       "backends ./wasm": "guardHeap heapUse registerWasmKernels",
       "backends ./webgl": "registerWebglKernels",
-      "backends ./webgpu": "dispatch poolUse registerWebgpuKernels trimPool",
+      "backends ./webgpu": "conv2dHalf conv2dHalfFilterGradient conv2dHalfInputGradient decodeHalf dispatch encodeHalf halfUnits isCarrier matMulHalf matrixConfigs poolUse registerWebgpuKernels trimPool",
       "convbn .": "deployMode evalMode fold foldWeights pairsOf trainMode tuneMode",
       "core .": "FinetuneError adamW checkpoint clipByGlobalNorm constantSchedule cosineSchedule explain finetune gradcheck gradients joinSchedules linearSchedule measure registerGradientRule restore setLearningRate trackMemory valueAndGrads warmupCosine warmupSchedule",
       "core ./low-rank": "FactorAdapter adaptersOf asMatrix checkRanges count decompose denseSites dropped firstColumns fraction join likeKernel lowRankSites matrixShape narrow offRecord ownVariable positive rebind svdOf truncatedSvd widen",
