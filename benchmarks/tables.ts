@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { tables as convbn } from './convbn/tables.ts';
 import { at, line, megabytes, readJson, staleDocuments, type Table } from './documents.ts';
 import { type Lever, levers, type Result, type Row } from './experiment.ts';
+import { tables as gpu } from './gpu/tables.ts';
 import { tables as lowrank } from './lowrank/tables.ts';
 import { tables as mixedPrecision } from './mixed-precision/tables.ts';
 import { tables as s2a } from './s2a/tables.ts';
@@ -16,6 +17,7 @@ export const allTables: readonly Table[] = [
   { file: '../README.md', marker: 'levers', text: () => leverTable(readResults()) },
   { file: 'README.md', marker: 'results', text: () => resultsTable(readResults()) },
   ...convbn,
+  ...gpu,
   ...lowrank,
   ...mixedPrecision,
   ...s2a,
