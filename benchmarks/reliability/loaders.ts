@@ -95,7 +95,7 @@ export async function restoreLoader(folder: string): Promise<Loader> {
     name: 'forged adapter, by restore',
     files,
     corruptions: { 'model.json': onJson },
-    forge: seal,
+    forge: (broken) => seal(withSmallRank(broken)),
     async load(broken) {
       await writeFiles(folder, broken);
       return async () => {
@@ -110,6 +110,15 @@ export async function restoreLoader(folder: string): Promise<Loader> {
       return undefined;
     },
   };
+}
+
+/** A rank is what the file's maker asks for: a forged one may cost memory, as one in a program may. */
+function withSmallRank(files: Files): Files {
+  const json = JSON.parse(new TextDecoder().decode(files.get('model.json')!));
+  const options = json?.userDefinedMetadata?.techniques?.[0]?.options;
+  if (!(options?.r > 64)) return files;
+  options.r = 64;
+  return new Map(files).set('model.json', new TextEncoder().encode(JSON.stringify(json)));
 }
 
 /** `importPeft` of what peft writes. */

@@ -84,7 +84,10 @@ function figures(laps: ReturnType<ReturnType<typeof trackMemory>['callback']>): 
   laps.onEpochEnd(0, logs);
   const { numTensors, numBytes } = tf.memory();
   const { rss, heapUsed } = process.memoryUsage();
-  const figure: { readonly [backend: string]: () => number } = { wasm: () => heapUse(tf.backend()).used, webgpu: () => poolUse(tf.backend()).allocated };
+  const figure: { readonly [backend: string]: () => number } = {
+    wasm: () => heapUse(tf.backend()).used,
+    webgpu: () => poolUse(tf.backend()).allocated,
+  };
   const held = figure[tf.getBackend()]?.();
   const backendBytes = held === undefined ? {} : { backendBytes: held };
   return { tensors: numTensors, tensorBytes: numBytes, peakBytes: logs.peakBytes!, ...backendBytes, rss, heap: heapUsed };
