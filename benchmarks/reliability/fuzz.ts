@@ -176,16 +176,20 @@ async function main(): Promise<void> {
   const [cases, seed] = [Number(values.cases), Number(values.seed)];
   const tallies: Tally[] = [];
   let peakRss = 0;
-  for (const [index, [share]] of loaders.entries()) {
-    if (values.only !== undefined && Number(values.only) !== index) continue;
-    const result = await inChild({ index, cases: Math.round(share * cases), seed: seed + index * 1_000_000 });
-    tallies.push(result.tally);
-    peakRss = Math.max(peakRss, result.peakRss);
-    const { faults, ...figures } = result.tally;
-    console.log(JSON.stringify(figures), `${faults.length} faults`);
-    for (const fault of faults.slice(0, 12)) console.log(`  ${fault}`);
-    if (faults.length > 0) process.exitCode = 1;
-  }
+  const waiting = [...loaders.entries()].filter(([index]) => values.only === undefined || Number(values.only) === index);
+  const next = async (): Promise<void> => {
+    for (let job = waiting.shift(); job; job = waiting.shift()) {
+      const [index, [share]] = job;
+      const result = await inChild({ index, cases: Math.round(share * cases), seed: seed + index * 1_000_000 });
+      tallies[index] = result.tally;
+      peakRss = Math.max(peakRss, result.peakRss);
+      const { faults, ...figures } = result.tally;
+      console.log(JSON.stringify(figures), `${faults.length} faults`);
+      for (const fault of faults.slice(0, 12)) console.log(`  ${fault}`);
+      if (faults.length > 0) process.exitCode = 1;
+    }
+  };
+  await Promise.all([next(), next()]);
   const result: FuzzResult = {
     ...provenance(`fuzz.ts --cases ${cases} --seed ${seed} --write`),
     seed,

@@ -132,7 +132,7 @@ export async function readAdapter(from: string | tf.io.IOHandler): Promise<Adapt
     const sum = checksum(header, weightSpecs, data);
     if (sum !== header.checksum)
       throw bad('load', `${where} was altered: checksum ${sum}; expected ${header.checksum}. Save or copy it again.`);
-    const faults = headerFaults(header);
+    const faults = headerFaults(header, weightSpecs);
     if (faults.length > 0) throw bad('load', `${where} has no legible ${faults.join(', ')} in its header. Save it again.`);
     return { header, ...decode(weightSpecs, data) };
   } catch (error) {

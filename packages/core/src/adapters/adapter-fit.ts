@@ -44,13 +44,14 @@ const isString = (x: unknown): x is string => typeof x === 'string';
 const isSpec = (x: unknown): boolean =>
   isObject(x) && isString(x['name']) && isString(x['dtype']) && Array.isArray(x['shape']) && x['shape'].every(Number.isSafeInteger);
 
-/** Fields of a header that are not of their kind: a checksum that fits does not make them so. */
-export function headerFaults(header: object): string[] {
+/** What in a file is not of its kind: a checksum that fits does not make it so. */
+export function headerFaults(header: object, weights: readonly unknown[]): string[] {
   const { techniques, base, trained, optimizer } = header as { readonly [field: string]: unknown };
   const holds = {
     techniques: Array.isArray(techniques) && techniques.every((x) => isObject(x) && isString(x['name'])),
     base: Array.isArray(base) && base.every(isSpec),
     trained: trained === undefined || (Array.isArray(trained) && trained.every(isString)),
+    weights: weights.every(isSpec),
     optimizer: optimizer === undefined || (isObject(optimizer) && isString(optimizer['className'])),
   };
   return Object.entries(holds).flatMap(([field, good]) => (good ? [] : [field]));
