@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { tables as convbn } from './convbn/tables.ts';
 import { at, line, megabytes, readJson, staleDocuments, type Table } from './documents.ts';
 import { type Lever, levers, type Result, type Row } from './experiment.ts';
+import { tables as reliability } from './reliability/tables.ts';
 import { tables as s2a } from './s2a/tables.ts';
 
 /** Of this folder, and of each technique that has its own. */
@@ -15,6 +16,7 @@ export const allTables: readonly Table[] = [
   { file: 'README.md', marker: 'results', text: () => resultsTable(readResults()) },
   ...convbn,
   ...s2a,
+  ...reliability,
 ];
 
 /** The models of the README's table, in order; all on the embedded default backend. */

@@ -45,7 +45,7 @@ export async function killWhileSaving(kills: number, seed: number): Promise<Kill
     let [version, amidSave, old, fresh, fileBytes] = [0, 0, 0, 0, 0];
     for (const [i, moment] of fc.sample(moments, { numRuns: kills, seed }).entries()) {
       const reported = await saveUntilKilled(program, adapter, version + 1, moment);
-      const names = await readdir(adapter).catch(() => []);
+      const names: string[] = await readdir(adapter).catch(() => []);
       if (names.length > 2) amidSave++;
       const found = await versionOf(adapter).catch((error: Error) => error.message);
       const last = reported ?? version;

@@ -64,6 +64,7 @@ export async function soak(steps: number, onSample?: (sample: Sample) => void): 
       const [value] = await loss.data();
       loss.dispose();
       collect();
+      await new Promise((resolve) => setTimeout(resolve, 20)); // native objects are freed in a later turn
       samples.push({ step, ...figures(laps), loss: value! });
       onSample?.(samples.at(-1)!);
     } else {

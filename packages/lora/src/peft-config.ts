@@ -60,7 +60,7 @@ export function parseConfig(text: string): PeftConfig {
     throw new FinetuneError(
       'bad-file',
       'importPeft',
-      `got an adapter of type ${JSON.stringify(type)}; expected LORA. Convert it in Python.`,
+      `got an adapter of type ${isString(type) ? type : JSON.stringify(type)}; expected LORA. Convert it in Python.`,
     );
   const fields = Object.fromEntries(Object.entries(parsed).filter(([, value]) => value !== null));
   const faults = Object.entries(kinds).flatMap(([field, [expected, holds]]) => {
