@@ -5,7 +5,7 @@
  *   npx tsx --conditions=@leantune/source benchmarks/reliability/kill.ts [--kills 200] [--seed 1] [--write]
  */
 import { spawn } from 'node:child_process';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -42,16 +42,17 @@ export async function killWhileSaving(kills: number, seed: number): Promise<Kill
   try {
     const program = await bundle(folder);
     const faults: string[] = [];
+    const left = new Set<string>();
     let [version, amidSave, old, fresh, fileBytes] = [0, 0, 0, 0, 0];
     for (const [i, moment] of fc.sample(moments, { numRuns: kills, seed }).entries()) {
-      const reported = await saveUntilKilled(program, adapter, version + 1, moment);
-      const names: string[] = await readdir(adapter).catch(() => []);
-      if (names.length > 2) amidSave++;
+      const last = await saveUntilKilled(program, adapter, version + 1, moment);
+      const unnamed = await unnamedFiles(adapter);
+      if (unnamed.some((name) => !left.has(name))) amidSave++;
+      for (const name of unnamed) left.add(name);
       const found = await versionOf(adapter).catch((error: Error) => error.message);
-      const last = reported ?? version;
       if (typeof found !== 'object') {
-        if (last > 0 || names.includes('model.json')) faults.push(`kill ${i} at ${moment} ms after version ${last}: ${found}`);
-        continue; // killed before the first version ever
+        faults.push(`kill ${i} at ${moment} ms after version ${last}: ${found}`);
+        continue;
       }
       if (found.version === last) old++;
       else if (found.version === last + 1) fresh++;
@@ -84,8 +85,8 @@ async function bundle(folder: string): Promise<string> {
   return outfile;
 }
 
-/** The last version that the process reported before it was killed, `ms` after it began to save. */
-function saveUntilKilled(program: string, folder: string, first: number, ms: number): Promise<number | undefined> {
+/** The last version that the process reported before it was killed, `ms` after it had saved one. */
+function saveUntilKilled(program: string, folder: string, first: number, ms: number): Promise<number> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [program, folder, String(first)], { stdio: ['ignore', 'pipe', 'inherit'] });
     let said = '';
@@ -104,6 +105,13 @@ function saveUntilKilled(program: string, folder: string, first: number, ms: num
       );
     });
   });
+}
+
+/** What a save that was cut off leaves: files that the present model.json does not name. */
+async function unnamedFiles(folder: string): Promise<string[]> {
+  const json = JSON.parse(await readFile(join(folder, 'model.json'), 'utf8'));
+  const named: string[] = ['model.json', ...json.weightsManifest[0].paths];
+  return (await readdir(folder)).filter((name) => !named.includes(name));
 }
 
 /** Loads what is there into the same model. Every value of a version is its number. */

@@ -1,4 +1,4 @@
-/** The process that is killed: saves version after version of an adapter into one folder, and says when each is saved. */
+/** The process that is killed: saves version after version of an adapter into one folder, and says when each is saved. The first is left in peace. */
 import { adamW, finetune } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
@@ -12,7 +12,6 @@ const tuned = finetune({ kernel, bias });
 const optimizer = tuned.optimizer(adamW());
 tuned.minimize(() => tf.sum(tf.add(kernel, bias)) as tf.Scalar, optimizer).dispose();
 
-process.stdout.write('ready\n');
 for (let version = Number(first); ; version++) {
   for (const v of tuned.variables) v.assign(tf.fill([SIZE], version));
   await tuned.save(`file://${folder}`, { optimizer });

@@ -29,13 +29,13 @@ describe('2,000 corrupted files are refused by an error of ours, or load as they
 test('an adapter that is being saved when its process is killed is a whole old one or a whole new one', async () => {
   const { faults, old, fresh } = await killWhileSaving(10, 3);
   expect(faults).toEqual([]);
-  expect(old + fresh).toBeGreaterThanOrEqual(8); // the first may come before there is any
+  expect(old + fresh).toBe(10);
 });
 
-test.each(['cpu', 'wasm'] as const)('320 batches of training on %s hold no more at the end than at the beginning', async (backend) => {
+test.each(['cpu', 'wasm'] as const)('200 batches of training on %s hold no more at the end than at the beginning', async (backend) => {
   await useBackend(backend);
   const before = tf.memory().numTensors;
-  const samples = await soak(320);
+  const samples = await soak(200);
   expect(tf.memory().numTensors).toBe(before);
   const [first, last] = [quarter(samples, 0), quarter(samples, 3)];
   for (const figure of ['tensors', 'tensorBytes', 'peakBytes', 'backendBytes'] as const) expect(last[figure]).toBe(first[figure]);
