@@ -97,12 +97,7 @@ function saveUntilKilled(program: string, folder: string, first: number, ms: num
     child.on('error', reject);
     child.on('close', (code, signal) => {
       if (signal !== 'SIGKILL') reject(new Error(`[kill] the saving process ended by itself with ${code ?? signal}`));
-      resolve(
-        said
-          .match(/^\d+(?=\n)/gm)
-          ?.map(Number)
-          .at(-1),
-      );
+      resolve(Number(said.match(/^\d+(?=\n)/gm)!.at(-1)));
     });
   });
 }
