@@ -20,5 +20,5 @@ export default defineConfig({
   dts: true,
   sourcemap: true,
   fixedExtension: true,
-  copy: ['../../LICENSE'],
+  copy: [{ from: '../../LICENSE', to: '.' }], // npm packs the one beside package.json
 });

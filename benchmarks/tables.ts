@@ -10,6 +10,7 @@ import { type Lever, levers, type Result, type Row } from './experiment.ts';
 import { tables as gpu } from './gpu/tables.ts';
 import { tables as lowrank } from './lowrank/tables.ts';
 import { tables as mixedPrecision } from './mixed-precision/tables.ts';
+import { tables as reliability } from './reliability/tables.ts';
 import { tables as s2a } from './s2a/tables.ts';
 
 /** Of this folder, and of each technique that has its own. */
@@ -21,6 +22,7 @@ export const allTables: readonly Table[] = [
   ...lowrank,
   ...mixedPrecision,
   ...s2a,
+  ...reliability,
 ];
 
 /** The models of the README's table, in order; all on the embedded default backend. */

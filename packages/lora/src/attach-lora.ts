@@ -69,12 +69,15 @@ function savedModules(model: ModelView, names: readonly string[]): readonly Save
   return found;
 }
 
+/** r of a site. */
+export const rankOf = (site: LowRankSite, { r, rank_pattern }: Settled): number => patternOf(rank_pattern, moduleOf(site)) ?? r;
+
 function makeAdapters(sites: readonly LowRankSite[], config: Settled, { svd }: LoraOptions): Map<LowRankSite, LoraAdapter> {
-  const { r, lora_alpha, rank_pattern, alpha_pattern, use_rslora, use_dora, lora_dropout, init_lora_weights, seed, adapter } = config;
+  const { lora_alpha, alpha_pattern, use_rslora, use_dora, lora_dropout, init_lora_weights, seed, adapter } = config;
   const principal = String(init_lora_weights).startsWith('pissa');
   const prefix = adapter === 'default' ? '' : `${adapter}/`;
   const plans = sites.map((site) => {
-    const rank = patternOf(rank_pattern, moduleOf(site)) ?? r;
+    const rank = rankOf(site, config);
     const alpha = patternOf(alpha_pattern, moduleOf(site)) ?? lora_alpha;
     return { site, rank, scale: alpha / (use_rslora ? Math.sqrt(rank) : rank) };
   });

@@ -7,11 +7,12 @@ import { FinetuneError, type ModelView, type Technique } from '@leantune/core';
 import { adaptersOf, type LowRankSite } from '@leantune/core/low-rank';
 import { floatsOf, readSafetensors, type TensorValues, writeSafetensors } from '@leantune/core/safetensors';
 import * as tf from '@tensorflow/tfjs-core';
-import { type AttachedLora, attachedLora, attachLora } from './attach-lora.ts';
-import { type LoraOptions, type PeftConfig, settled } from './config.ts';
+import { type AttachedLora, attachedLora, attachLora, rankOf } from './attach-lora.ts';
+import { type LoraOptions, type PeftConfig, type Settled, settled } from './config.ts';
 import type { LoraAdapter } from './lora-adapter.ts';
+import { parseConfig } from './peft-config.ts';
 import { fromPeft, keyOf, type Part, peftShape, toPeft, wholeFromPeft, wholeKey, wholeToPeft } from './peft-layout.ts';
-import { moduleOf } from './target-modules.ts';
+import { moduleOf, targetSites } from './target-modules.ts';
 
 /** The two files of an adapter. */
 export interface PeftFiles {
@@ -107,17 +108,17 @@ function productFile(model: object, adapter: string): File {
  * const tuned = finetune(model, await importPeft({ config: await readFile('adapter_config.json', 'utf8'), weights: await readFile('adapter_model.safetensors') }));
  */
 export async function importPeft({ config, weights }: PeftFiles, options: Pick<LoraOptions, 'adapter'> = {}): Promise<Technique> {
-  const fields = JSON.parse(config) as PeftConfig & { readonly peft_type?: string };
-  if (fields.peft_type !== 'LORA')
-    throw new FinetuneError('bad-file', 'importPeft', `got an adapter of type ${fields.peft_type}; expected LORA. Convert it in Python.`);
+  const fields = parseConfig(config);
   const values = await valuesOf(weights);
   // The file holds what was trained: what it began with is of no account, and PiSSA's base has been written back or is the user's own.
-  const plain = { ...fields, ...options, init_lora_weights: true } as LoraOptions;
+  const { adapter = 'default' } = options;
+  const plain: LoraOptions = { ...fields, adapter, init_lora_weights: true };
   const settledConfig = settled(plain);
   return {
     name: 'lora',
     options: settledConfig as never,
     attach(model) {
+      checkRanks(targetSites(model, plain), settledConfig, values);
       const attachment = attachLora(model, settledConfig, plain);
       try {
         fill(model, attachedLora(model.model as object, settledConfig.adapter)!, values);
@@ -130,13 +131,24 @@ export async function importPeft({ config, weights }: PeftFiles, options: Pick<L
   };
 }
 
-type NamedValues = { readonly [name: string]: TensorValues };
+type NamedValues = ReadonlyMap<string, TensorValues>;
 
 async function valuesOf(weights: Uint8Array): Promise<NamedValues> {
-  const values: { [name: string]: TensorValues } = {};
+  const values = new Map<string, TensorValues>(); // a name may be "__proto__"
   const options = { file: 'adapter_model.safetensors', fileBytes: weights.byteLength };
-  for await (const tensor of readSafetensors([weights], options)) values[tensor.name] = { shape: tensor.shape, values: floatsOf(tensor) };
+  for await (const tensor of readSafetensors([weights], options))
+    values.set(tensor.name, { shape: tensor.shape, values: floatsOf(tensor) });
   return values;
+}
+
+/** Refuses ranks that no tensor of the file has, before factors of that size are made. */
+function checkRanks(sites: readonly LowRankSite[], config: Settled, values: NamedValues): void {
+  const inFile = [...values].filter(([name]) => /lora_(embedding_)?A(\.weight)?$/.test(name)).map(([, { shape }]) => shape[0] ?? 0);
+  const largest = Math.max(0, ...inFile);
+  const faults = sites.flatMap((site) => (rankOf(site, config) > largest ? [`"${moduleOf(site)}" ${rankOf(site, config)}`] : []));
+  if (faults.length === 0) return;
+  const problem = `adapter_config.json gives ranks that no tensor has: ${faults.join(', ')}; the largest is ${largest}`;
+  throw new FinetuneError('bad-file', 'importPeft', `${problem}. Take both files from one adapter.`);
 }
 
 /** A tensor of the file and where it goes. */
@@ -164,7 +176,7 @@ function placesOf({ adapters, saved }: AttachedLora): Place[] {
 }
 
 function fill(model: ModelView, attached: AttachedLora, values: NamedValues): void {
-  const left = new Map(Object.entries(values).map(([name, value]) => [name.replace(root, ''), value]));
+  const left = new Map([...values].map(([name, value]) => [name.replace(root, ''), value]));
   const faults: string[] = [];
   const found = placesOf(attached).flatMap((place) => {
     const name = left.has(place.key) ? place.key : [...left.keys()].find((key) => key.endsWith(`.${place.key}`));

@@ -164,3 +164,19 @@ test('files that are cut short, and adapters of another kind, are refused', asyn
     '[importPeft] got an adapter of type IA3; expected LORA. Convert it in Python.',
   );
 });
+
+test('a config of peft whose fields are damaged is refused with all of them, and one whose ranks the weights have not when attached', async () => {
+  const { config, weights } = filesOf(cases['conv']!.files);
+  const damaged = { ...JSON.parse(config), r: '4', rank_pattern: { '(': 2 }, target_modules: 5, use_dora: 'no' };
+  await expect(importPeft({ config: JSON.stringify(damaged), weights })).rejects.toThrow(
+    'adapter_config.json has r = "4" (expected a number), target_modules = 5 (expected a name or a list of names), use_dora = "no" (expected true or false)',
+  );
+  await expect(importPeft({ config: JSON.stringify({ ...JSON.parse(config), rank_pattern: { '(': 2 } }), weights })).rejects.toThrow(
+    'the pattern "(" is none',
+  );
+  for (const text of ['{', 'null', '[]'])
+    await expect(importPeft({ config: text, weights })).rejects.toThrow('[importPeft] adapter_config.json');
+  const technique = await importPeft({ config: JSON.stringify({ ...JSON.parse(config), r: 2 ** 31, rank_pattern: {} }), weights });
+  const { model } = modelOf(cases['conv']!);
+  expect(() => finetune(model, technique)).toThrow('gives ranks that no tensor has');
+});

@@ -57,7 +57,6 @@ export const optimizers: KernelMap<TensorflowBackend, tf.TensorInfo> = {
 
 const T = type(DType.float);
 const dtype: { readonly dtype: Attr } = { dtype: T };
-let variables = 0;
 
 /** A variable and, where that is another, the value it is to start from. */
 type Start = readonly [variable: tf.Variable, start?: Handle | undefined];
@@ -68,7 +67,7 @@ type Start = readonly [variable: tf.Variable, start?: Handle | undefined];
  */
 function inPlace(backend: TensorflowBackend, ops: Ops, starts: readonly Start[], update: (resources: readonly Handle[]) => void): void {
   const { binding, tensorMap } = backend;
-  const resources = starts.map(([x, start]) => assign(ops, start ?? x, x.shape));
+  const resources = starts.map(([x, start], i) => assign(ops, `leantune/${i}`, start ?? x, x.shape));
   const read = (i: number): number => ops.release(ops.run('ReadVariableOp', dtype, [resources[i]!])).id;
   const entries = starts.map(([{ dataId }]) => tensorMap.get(dataId));
   for (const [i, [, start]] of starts.entries()) {
@@ -88,9 +87,12 @@ function inPlace(backend: TensorflowBackend, ops: Ops, starts: readonly Start[],
   }
 }
 
-/** A resource variable that shares the buffer of `value`. */
-function assign(ops: Ops, value: Operand, dimensions: readonly number[]): Handle {
-  const attrs = { container: text(''), shared_name: text(`leantune/${variables++}`), shape: shape(dimensions), ...dtype };
+/**
+ * A resource variable that shares the buffer of `value`. The name is free again once the resource is destroyed: TensorFlow keeps a kernel
+ * for good for each combination of attributes, so names that are always new would take memory with every step.
+ */
+function assign(ops: Ops, name: string, value: Operand, dimensions: readonly number[]): Handle {
+  const attrs = { container: text(''), shared_name: text(name), shape: shape(dimensions), ...dtype };
   const resource = ops.run('VarHandleOp', attrs, []);
   ops.runMany('AssignVariableOp', dtype, [resource, value], 0);
   return resource;

@@ -7,7 +7,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
-import { type AdapterHeader, canonical } from './adapter-fit.ts';
+import { type AdapterHeader, canonical, headerFaults } from './adapter-fit.ts';
 import { crc32 } from './checksum.ts';
 import { fileHandler, nodeFileSystem, toArrayBuffer } from './file-handler.ts';
 
@@ -130,8 +130,10 @@ export async function readAdapter(from: string | tf.io.IOHandler): Promise<Adapt
     if (bytes !== data.byteLength)
       throw bad('load', `${where} has ${data.byteLength} bytes of weights; expected ${bytes}. Save or copy it again.`);
     const sum = checksum(header, weightSpecs, data);
-    if (sum !== header.checksum || !Array.isArray(header.techniques) || !Array.isArray(header.base))
+    if (sum !== header.checksum)
       throw bad('load', `${where} was altered: checksum ${sum}; expected ${header.checksum}. Save or copy it again.`);
+    const faults = headerFaults(header, weightSpecs);
+    if (faults.length > 0) throw bad('load', `${where} has no legible ${faults.join(', ')} in its header. Save it again.`);
     return { header, ...decode(weightSpecs, data) };
   } catch (error) {
     throw wrap('load', `${where} could not be read`, error);
@@ -165,7 +167,14 @@ export async function restoreOptimizer(optimizer: tf.Optimizer, { header, optimi
   if (saved !== className)
     throw bad('load', `the file holds the state of ${saved ?? 'no optimizer'}; expected ${className}, as it was saved.`);
   const old = await optimizer.getWeights();
-  await optimizer.setWeights([...state]);
-  // tfjs's optimizers copy what they are given, and forget what they had.
-  for (const { tensor } of [...old, ...state]) if (!tensor.isDisposed) tensor.dispose();
+  const backup = old.map(({ name, tensor }) => ({ name, tensor: tensor.clone() }));
+  try {
+    await optimizer.setWeights([...state]);
+  } catch (error) {
+    await optimizer.setWeights(backup);
+    throw wrap('load', `the state of ${className} could not be read`, error);
+  } finally {
+    // tfjs's optimizers copy what they are given, and forget what they had.
+    for (const { tensor } of [...old, ...backup, ...state]) if (!tensor.isDisposed) tensor.dispose();
+  }
 }

@@ -39,6 +39,24 @@ export interface Expected {
   readonly variables: readonly TensorSpec[];
 }
 
+const isObject = (x: unknown): x is { readonly [field: string]: unknown } => typeof x === 'object' && x !== null && !Array.isArray(x);
+const isString = (x: unknown): x is string => typeof x === 'string';
+const isSpec = (x: unknown): boolean =>
+  isObject(x) && isString(x['name']) && isString(x['dtype']) && Array.isArray(x['shape']) && x['shape'].every(Number.isSafeInteger);
+
+/** What in a file is not of its kind: a checksum that fits does not make it so. */
+export function headerFaults(header: object, weights: readonly unknown[]): string[] {
+  const { techniques, base, trained, optimizer } = header as { readonly [field: string]: unknown };
+  const holds = {
+    techniques: Array.isArray(techniques) && techniques.every((x) => isObject(x) && isString(x['name'])),
+    base: Array.isArray(base) && base.every(isSpec),
+    trained: trained === undefined || (Array.isArray(trained) && trained.every(isString)),
+    weights: weights.every(isSpec),
+    optimizer: optimizer === undefined || (isObject(optimizer) && isString(optimizer['className'])),
+  };
+  return Object.entries(holds).flatMap(([field, good]) => (good ? [] : [field]));
+}
+
 const describe = ({ name, shape, dtype }: TensorSpec): string => `"${name}" [${shape}] ${dtype}`;
 
 /** JSON with sorted keys: what lies between save and load may reorder them. */

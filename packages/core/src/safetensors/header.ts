@@ -61,6 +61,7 @@ export function parseHeader(json: Uint8Array, file: string, dataBytes?: number):
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw badFile(file, 'the header is not a JSON object');
   const { __metadata__: metadata = {}, ...entries } = parsed as { [name: string]: unknown };
   const faults: string[] = [];
+  if (!isStrings(metadata)) faults.push(`__metadata__ is ${JSON.stringify(metadata)}; expected strings by name`);
   const tensors = Object.entries(entries).flatMap(([name, entry]) => {
     const read = readEntry(name, entry);
     if (typeof read !== 'string') return [read];
@@ -75,6 +76,9 @@ export function parseHeader(json: Uint8Array, file: string, dataBytes?: number):
   }
   return { tensors, metadata: metadata as SafetensorsHeader['metadata'] };
 }
+
+const isStrings = (x: unknown): boolean =>
+  typeof x === 'object' && x !== null && !Array.isArray(x) && Object.values(x).every((value) => typeof value === 'string');
 
 /** An entry, or what is wrong with it. */
 function readEntry(name: string, entry: unknown): TensorEntry | string {

@@ -30,7 +30,7 @@ export async function* readSafetensors(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   { file = 'the file', fileBytes, wanted = () => true, onHeader }: ReadOptions = {},
 ): AsyncGenerator<StoredTensor, void> {
-  const input = new Input(chunks);
+  const input = new Input(chunks, fileBytes !== undefined);
   try {
     const header = await takeHeader(input, file, fileBytes);
     onHeader?.(header);
@@ -51,7 +51,7 @@ export async function readSafetensorsHeader(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   { file = 'the file', fileBytes }: Pick<ReadOptions, 'file' | 'fileBytes'> = {},
 ): Promise<SafetensorsHeader> {
-  const input = new Input(chunks);
+  const input = new Input(chunks, fileBytes !== undefined);
   try {
     return await takeHeader(input, file, fileBytes);
   } finally {
@@ -77,20 +77,35 @@ export function floatsOf({ name, dtype, bytes }: StoredTensor): Float32Array {
   return decodeFloats(bytes, dtype as FloatDtype);
 }
 
+/** Taken on trust. */
+const FIRST_BYTES = 65_536;
+
 /** Cuts chunks of any size into pieces of the sizes asked for. */
 class Input {
   readonly #chunks: AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
+  readonly #sizeIsKnown: boolean;
   #rest: Uint8Array = new Uint8Array(0);
 
-  constructor(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>) {
+  constructor(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, sizeIsKnown: boolean) {
+    this.#sizeIsKnown = sizeIsKnown;
     this.#chunks = Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
   }
 
-  /** The next `size` bytes in a buffer of their own; fewer at the end of the input. */
+  /**
+   * The next `size` bytes in a buffer of their own; fewer at the end of the input. Where the file's size is not known nothing has checked
+   * `size`: the buffer then grows with what arrives.
+   */
   async take(size: number): Promise<Uint8Array> {
     if (!(await this.#more())) return new Uint8Array(0);
-    const bytes = new Uint8Array(size);
-    const filled = await this.#pass(size, (part, at) => bytes.set(part, at));
+    let bytes = new Uint8Array(this.#sizeIsKnown ? size : Math.min(size, FIRST_BYTES));
+    const filled = await this.#pass(size, (part, at) => {
+      if (at + part.length > bytes.length) {
+        const larger = new Uint8Array(Math.min(size, Math.max(at + part.length, 2 * bytes.length)));
+        larger.set(bytes);
+        bytes = larger;
+      }
+      bytes.set(part, at);
+    });
     return filled === size ? bytes : bytes.subarray(0, filled);
   }
 

@@ -20,7 +20,7 @@ export async function restore<M extends TunableModel>(
   const { readAdapter } = await import('../adapters/adapter-file.ts');
   const { header, tensors, optimizer } = await readAdapter(from);
   tf.dispose([tensors, optimizer.map(({ tensor }) => tensor)]);
-  const missing = header.techniques.filter(({ name }) => !factories[name]).map(({ name }) => name);
+  const missing = header.techniques.filter(({ name }) => !Object.hasOwn(factories, name)).map(({ name }) => name);
   if (missing.length > 0)
     throw new FinetuneError(
       'bad-file',
@@ -28,14 +28,28 @@ export async function restore<M extends TunableModel>(
       `the adapter uses ${missing.join(', ')}, which was not given. Pass restore(model, from, { ${missing.join(', ')} }).`,
     );
   const { trained = [] } = header;
-  const techniques = header.techniques.map(({ name, options }) => factories[name]!(options as never));
   const exactly = trained.map((name) => new RegExp(`^${name.replace(/[$()*+.?[\\\]^{|}]/g, '\\$&')}$`));
-  const tuned = finetune(model, techniques, exactly.length > 0 ? { trainable: exactly } : {});
+  const attach = (): Tuned<M> => {
+    const techniques = header.techniques.map(({ name, options }) => factories[name]!(options as never));
+    return finetune(model, techniques, exactly.length > 0 ? { trainable: exactly } : {});
+  };
+  const tuned = legible(attach);
   try {
     await tuned.load(from);
     return tuned;
   } catch (error) {
     tuned.dispose();
     throw error;
+  }
+}
+
+/** Techniques check the values of options, not their kinds, which TypeScript has checked where no file brings them. */
+function legible<T>(attach: () => T): T {
+  try {
+    return attach();
+  } catch (cause) {
+    if (FinetuneError.is(cause)) throw cause;
+    const problem = `the options in the file are not what its techniques take (${cause instanceof Error ? cause.message : cause})`;
+    throw new FinetuneError('bad-file', 'restore', `${problem}. Save the adapter again.`, { cause });
   }
 }
