@@ -71,8 +71,8 @@ function fuzzTable(): string {
 
 function killTable(): string {
   const all = readJson<KillResult>(result('kill'));
-  const head = ['kills', 'the last version reported', 'a newer one', 'torn, older or lost'];
-  const rows = [[all.kills, all.old, all.fresh, all.faults.length].map(String)];
+  const head = ['kills', 'amid a save', 'the last version reported', 'a newer one', 'torn, older or lost'];
+  const rows = [[all.kills, all.amidSave, all.old, all.fresh, all.faults.length].map(String)];
   return `${markdownTable(head, rows)}\n\nA version has ${megabytes(all.fileBytes)} MB in two files. ${source(all)}`;
 }
 
