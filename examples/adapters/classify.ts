@@ -1,7 +1,7 @@
 /**
  * A sentence encoder learns to sort questions about cooking by topic: all-MiniLM-L6-v2, with LoRA, LaMDA and LaMDA++ in turn.
  *
- *   npm run classify --workspace examples/adapters              MINUTES on 2 cores, and 49 MB to fetch the first time
+ *   npm run classify --workspace examples/adapters              some ten minutes on 2 cores, and 49 MB to fetch the first time
  *   npm run classify --workspace examples/adapters -- --quick   one seed, fewer steps
  */
 import { cookingQuestions, miniLMCheckpoint, type TextSet } from '@leantune/assets';

@@ -2,7 +2,7 @@
  * A teller of children's stories learns to write as Shakespeare: stories15M, a Llama of 15 million weights, with LoRA, LaMDA and LaMDA++
  * in turn, on sonnets. Samples before and after.
  *
- *   npm start --workspace examples/adapters              MINUTES on 2 cores, and 120 MB to fetch the first time
+ *   npm start --workspace examples/adapters              some ten minutes on 2 cores, and 120 MB to fetch the first time
  *   npm start --workspace examples/adapters -- --quick   one seed, fewer steps
  */
 import { sonnets, storiesCheckpoint } from '@leantune/assets';
