@@ -20,7 +20,7 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
     because: 'three modules, the rules of every operator and its patterns in graphs, and automatic precision',
   },
   '@leantune/mixed-precision': { bytes: 4_500, because: 'the lists, the rounding of operands and results, loss scaling' },
-  '@leantune/core': { bytes: 32_500, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
+  '@leantune/core': { bytes: 33_000, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
   '@leantune/core { valueAndGrads, checkpoint }': {
     bytes: 9_500,
     because:

@@ -7,7 +7,7 @@ import type { BackendName } from '../specs/backends.ts';
 import type { SpecSummary } from '../specs/execute.ts';
 import { available } from '../src/index.ts';
 
-const program = fileURLToPath(new URL('../specs/execute.ts', import.meta.url));
+const program = fileURLToPath(new URL('../specs/run.ts', import.meta.url));
 
 async function runSpecs(backend: BackendName, filter: string): Promise<SpecSummary> {
   const options = ['--import', 'tsx', '--conditions=@leantune/source'];
