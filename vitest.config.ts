@@ -6,7 +6,6 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['@leantune/source'], externalConditions: ['@leantune/source'] } },
   test: {
     pool: 'forks',
-    maxWorkers: '100%', // half of the files wait for programs of their own: pages, other Nodes, a GPU
     include: ['{packages/*,examples/*,benchmarks}/test/**/*.test.ts'],
     exclude: ['**/node_modules/**', '**/dist/**'],
     testTimeout: 300_000, // a software GPU compiles each new shader for a second or more
