@@ -33,7 +33,7 @@ const { values, positionals } = parseArgs({
     seconds: { type: 'string', default: '100' },
     small: { type: 'boolean', default: false },
   },
-}); // prettier-ignore
+});
 const [file = 'webgpu.json', ...names] = positionals;
 const size = Number(values.size);
 const backend = tf.backend() as WebGPUBackend;
@@ -66,11 +66,11 @@ function plans(): { readonly [name: string]: Plan } {
     ? [smallTiles, largeTiles, tiles(128, 128, 32, 8, 8)].map(
         (plan) => [`f16 tiles ${plan.m}x${plan.n}x${plan.k}`, { ...plan, half: true }] as const,
       )
-    : []; // prettier-ignore
+    : [];
   const cores =
     f16 && typeof matrix !== 'string'
       ? matrixPlans(matrix).map((plan) => [`matrices ${plan.m}x${plan.n}x${plan.k} by ${plan.down}x${plan.across}`, plan] as const)
-      : []; // prettier-ignore
+      : [];
   return Object.fromEntries([...named, ...halves, ...cores]);
 }
 
@@ -83,7 +83,7 @@ function matrixPlans(units: Exclude<ReturnType<typeof matrixUnits>, string>): Ma
     { ...square, k: 64 },
     { ...square, m: 64 },
     { ...matrixPlan(128, 2, 4, units), n: 256 },
-  ]; // prettier-ignore
+  ];
   // in software each accumulator of a tile is compiled for long
   return values.small ? list.slice(0, 1) : list;
 }
@@ -110,7 +110,7 @@ async function errorOf(plan: Plan, transpose: Transpose, storage: Storage): Prom
     for (let c = 0; c < n; c++) {
       let sum = 0;
       for (let i = 0; i < k; i++)
-        sum += (x[transpose === 'TN' ? i * m + r : r * k + i] as number) * (w[transpose === 'NT' ? c * k + i : i * n + c] as number); // prettier-ignore
+        sum += (x[transpose === 'TN' ? i * m + r : r * k + i] as number) * (w[transpose === 'NT' ? c * k + i : i * n + c] as number);
       const difference = Math.abs(sum - (got[r * n + c] as number));
       error = Math.max(error, Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference);
       largest = Math.max(largest, Math.abs(sum));
@@ -178,7 +178,7 @@ const trainingStage = (spec: ModelSpec, batch: number) => async (note: (part: ob
           losses,
           milliseconds: { stock: least('stock'), leantune: least('leantune') },
           timesAsFast: least('stock') / least('leantune'),
-        }); // prettier-ignore
+        });
     }
   useKernels('leantune');
   return {};
@@ -222,7 +222,7 @@ await runStages(
       const all: { [name: string]: Plan } = { direct: directPlan(backend), ...plans() };
       const chosen = values.small
         ? Object.keys(all).filter((name) => /^direct|64x64x16 by 8x4|f16 tiles 64|matrices/.test(name))
-        : Object.keys(all); // prettier-ignore
+        : Object.keys(all);
       return each(chosen, note, async (name) => ({
         float32: await overTransposes((transpose) => errorOf(all[name] as Plan, transpose, 'float32')),
         ...((halfUnits(backend).f16 || !isHalf(all[name] as Plan)) && {

@@ -79,7 +79,7 @@ for (const [a, b] of [
   [true, false],
   [true, true],
 ] as const)
-  done(await product(a, b)); // prettier-ignore
+  done(await product(a, b));
 for (const model of models) done(await trainingStep(model));
 const machine = { cpu: cpus()[0]?.model, cores: cpus().length };
 const versions = { node: process.version, tfjs: tf.version.tfjs };

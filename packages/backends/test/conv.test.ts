@@ -10,7 +10,7 @@ const sides: Pad = [
   [1, 2],
   [0, 1],
   [0, 0],
-]; // prettier-ignore
+];
 /** input, filter, strides, padding */
 const convs: [number[], number[], number | [number, number], Pad][] = [
   [[2, 5, 6, 3], [3, 3, 3, 4], 1, 'same'],

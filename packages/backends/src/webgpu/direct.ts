@@ -13,7 +13,7 @@ export function direct(a: Operand, b: Operand, { rows }: Direct): string {
       sums,
       (i) => `left${i}[${j}]`,
       () => `right[${j}]`,
-    ); // prettier-ignore
+    );
   return entry(
     LANES,
     '',

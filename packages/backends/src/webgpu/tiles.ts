@@ -21,13 +21,11 @@ export function tiled(a: Operand, b: Operand, plan: Tiles): string {
   const step = (j: number): string => `{
         ${list(rows / 4, (i) => `let a${i} = ${vector(`tileA[(k + ${j}) * ${pitch(m)} + ty * ${rows / 4} + ${i}]`)};`)}
         ${list(columns / 4, (c) => `let b${c} = ${vector(`tileB[(k + ${j}) * ${pitch(n)} + tx + ${c * across}]`)};`)}
-        ${
-          addOuter(
-            plan,
-            (i) => `a${i}`,
-            (c) => `b${c}`,
-          ) /* prettier-ignore */
-        }
+        ${addOuter(
+          plan,
+          (i) => `a${i}`,
+          (c) => `b${c}`,
+        )}
       }`;
   return `
 var<workgroup> tileA: array<vec4${scalar}, ${k * pitch(m)}>;

@@ -37,7 +37,7 @@ await describeOn('webgpu', () => {
       () => [variable([3, 5, 9], 1), variable([3, 5, 9], 2)],
       ([x, w]) => tf.sum(tf.mul(tf.softmax(x!), w!)),
       'SoftmaxGrad',
-    )); // prettier-ignore
+    ));
 
   test('gather, with an id that comes twice', () =>
     expectSame(
@@ -58,7 +58,7 @@ await describeOn('webgpu', () => {
             ),
             w!,
           ),
-        ), // prettier-ignore
+        ),
     ));
 
   test('AdamW moves weights as on cpu, in place, makes nothing, and spares a tensor that shares them', async () => {

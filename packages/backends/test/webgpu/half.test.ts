@@ -30,7 +30,7 @@ function halfValue(bits: number, exponents: number): number {
         : Number.POSITIVE_INFINITY
       : exponent === 0
         ? fraction * 2 ** (1 - bias)
-        : (1 + fraction) * 2 ** (exponent - bias); // prettier-ignore
+        : (1 + fraction) * 2 ** (exponent - bias);
   return bits >> 15 ? -size : size;
 }
 
@@ -55,7 +55,7 @@ function nearest(x: number, exponents: number): number {
 const types = [
   ['float16', 5],
   ['bfloat16', 8],
-] as const; // prettier-ignore
+] as const;
 const values = (...shape: number[]): tf.Tensor => tf.tensor(random(shape, shape.length).data, shape);
 const gpu = () => tf.backend() as WebGPUBackend;
 const read = async (x: tf.Tensor): Promise<Float32Array> => {
@@ -85,7 +85,7 @@ await describeOn('webgpu', () => {
       let state = 7;
       for (let i = 0; i < words.length; i++) {
         state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-        words[i] = i % 3 === 0 ? state : i % 3 === 1 ? (state & 0xbfffffff) | 0x30000000 : state & 0xffffe000 & ~(state & 0x1000); // prettier-ignore
+        words[i] = i % 3 === 0 ? state : i % 3 === 1 ? (state & 0xbfffffff) | 0x30000000 : state & 0xffffe000 & ~(state & 0x1000);
       }
       const floats = Float32Array.from([
         ...new Float32Array(words.buffer),
@@ -125,7 +125,7 @@ await describeOn('webgpu', () => {
       [true, false],
       [false, true],
       [true, true],
-    ] as const; // prettier-ignore
+    ] as const;
     test.each(types)('of %s are float64’s of the rounded operands, from carriers or not, in all transposes', async (half, exponents) => {
       for (const [transposeA, transposeB] of transposes)
         for (const [m, k, n] of [
@@ -169,7 +169,7 @@ await describeOn('webgpu', () => {
           return typeof units === 'string' ? units : { ...matrixPlan(32, 2, 2, units), k: 16 };
         },
       ],
-    ]; // prettier-ignore
+    ];
     test.each(plans)('through %s, edges of every size', async (_, planOf) => {
       const plan = planOf();
       if (typeof plan === 'string') return console.warn(`skipped: ${plan}`);

@@ -115,7 +115,7 @@ await describeOn('webgpu', () => {
         [0, 1],
         [0, 0],
       ],
-    ], // prettier-ignore
+    ],
     [[1, 2, 2, 4], [5, 5, 4, 4], [1, 1], 'same'],
   ];
   for (const [title, plan] of plans)
@@ -143,7 +143,7 @@ await describeOn('webgpu', () => {
       const [inputShape, filterShape] = [
         [2, 8, 9, 4],
         [3, 3, 4, out],
-      ]; // prettier-ignore
+      ];
       const attrs = { strides: [1, 1], pad: 'same', dilations: [2, 2], dataFormat: 'NHWC', inputShape, filterShape };
       const [x, filter, dy] = [whole(inputShape, 1), whole(filterShape, 2), whole([2, 8, 9, 4], 3)];
       const dot = async (a: Result, b: Values) => Array.from((await a).data).reduce((sum, value, i) => sum + value * b.data[i]!, 0);
@@ -229,7 +229,7 @@ await describeOn('webgpu', () => {
         data,
         y.data.map((value, i) => (dy.data[i]! - sums[Math.floor(i / 130)]!) * value),
       ),
-    ).toBeLessThan(1e-6); // prettier-ignore
+    ).toBeLessThan(1e-6);
   });
 
   test('the same input gives the same bits, twice', async () => {
