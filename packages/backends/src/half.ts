@@ -8,6 +8,8 @@
  *
  * They are casts, not arithmetic: a value beyond float16's 65504 becomes infinite, one below 2⁻²⁵ zero.
  */
+import type * as tf from '@tensorflow/tfjs-core';
+
 export type HalfType = 'float16' | 'bfloat16';
 
 /** Attributes of `EncodeHalf`. */
@@ -22,6 +24,26 @@ export interface RoundHalfAttrs extends HalfAttrs {
 
 export interface DecodeHalfAttrs extends HalfAttrs {
   readonly shape: readonly number[];
+}
+
+/** Of the products that backends compute on halves. */
+export interface MatMulHalfOptions {
+  /** @default false */
+  readonly transposeA?: boolean;
+  /** @default false */
+  readonly transposeB?: boolean;
+  /** @default 'float16' */
+  readonly half?: HalfType;
+}
+
+/** Of the convolutions that backends compute on halves. */
+export interface ConvHalfOptions {
+  /** @default 1 */
+  readonly strides?: number | [number, number];
+  /** 'same', 'valid', a number for all sides, or one pair for each axis of x. @default 'valid' */
+  readonly pad?: 'same' | 'valid' | number | tf.backend_util.ExplicitPadding;
+  /** @default 'float16' */
+  readonly half?: HalfType;
 }
 
 /** int32 words of n values, two in each, the first in the lower half. */

@@ -7,12 +7,12 @@
  * kernels sum in float32 or in the half type, as they see fit, so a sum of n products may be off by n roundings.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import type { ConvHalfOptions, HalfType, MatMulHalfOptions } from '../half.ts';
 import { DType, type Handle, type TensorflowBackend } from './binding.ts';
 import { carry, checkCarrier, isCarrier } from './carrier.ts';
 import { type ConvInfo, convInfo, windowAttrs } from './padding.ts';
 import { bool, currentBackend, type Ops, type, withOps } from './raw.ts';
 
-export type HalfType = 'float16' | 'bfloat16';
 const typeOf = { float16: DType.half, bfloat16: DType.bfloat16 } as const;
 
 /** `x` [...s] in half precision, as a carrier [...s, 2]. Values beyond float16's range become infinite. */
@@ -39,15 +39,6 @@ function compute(who: string, half: HalfType, f: (ops: Ops, type: number) => Han
   return tf.engine().makeTensorFromTensorInfo(info);
 }
 
-export interface MatMulHalfOptions {
-  /** @default false */
-  readonly transposeA?: boolean;
-  /** @default false */
-  readonly transposeB?: boolean;
-  /** @default 'float16' */
-  readonly half?: HalfType;
-}
-
 /** a [..., m, k] · b [..., k, n] computed in half precision, as float32. Leading axes broadcast. */
 export function matMulHalf(
   a: tf.Tensor,
@@ -58,15 +49,6 @@ export function matMulHalf(
     const attrs = { T: type(T), adj_x: bool(transposeA), adj_y: bool(transposeB) };
     return ops.run('BatchMatMulV2', attrs, [operand(ops, a, T), operand(ops, b, T)]);
   });
-}
-
-export interface ConvHalfOptions {
-  /** @default 1 */
-  readonly strides?: number | [number, number];
-  /** 'same', 'valid', a number for all sides, or one pair for each axis of x. @default 'valid' */
-  readonly pad?: 'same' | 'valid' | number | tf.backend_util.ExplicitPadding;
-  /** @default 'float16' */
-  readonly half?: HalfType;
 }
 
 const geometry = (x: number[], filter: number[], { strides = 1, pad = 'valid' }: ConvHalfOptions): ConvInfo =>

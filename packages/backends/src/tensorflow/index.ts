@@ -19,18 +19,16 @@ import { stepCodes } from './step-codes.ts';
 import { productSums, rowSums } from './sum-rows.ts';
 import { zeros } from './zeros.ts';
 
+export type { ConvHalfOptions, HalfType, MatMulHalfOptions } from '../half.ts';
 export { type AdamWStep, adamWStep } from './adamw.ts';
 export { type AllocatorStats, allocatorStats, resetPeak } from './allocator.ts';
 export { isCarrier, makeCarrier, readCarrier } from './carrier.ts';
 export {
-  type ConvHalfOptions,
   conv2dHalf,
   conv2dHalfFilterGradient,
   conv2dHalfInputGradient,
   decodeHalf,
   encodeHalf,
-  type HalfType,
-  type MatMulHalfOptions,
   matMulHalf,
 } from './half.ts';
 export { decodeNibbles, packNibbles, unpackNibbles } from './nibbles.ts';

@@ -4,8 +4,7 @@
  * Kernels of this folder read them; of tfjs's ops those that move no value, for the others send int32 through float32.
  */
 import type * as tf from '@tensorflow/tfjs-core';
-
-export type HalfType = 'float16' | 'bfloat16';
+import type { HalfType } from '../half.ts';
 
 interface Held {
   readonly half: HalfType;

@@ -4,13 +4,13 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { type HalfType, halfWords } from '../half.ts';
-import { input, type Kernels, type WebGPUBackend } from './backend.ts';
+import { type Attrs, input, type WebGPUBackend } from './backend.ts';
 import { dispatch, type Output } from './dispatch.ts';
 
 const LANES = 64;
 
 /** WGSL from the bits of a float32 to those of a half, and back. */
-export const casts: { readonly [half in HalfType]: string } = {
+const casts: { readonly [half in HalfType]: string } = {
   float16: `
 fn narrow(bits: u32) -> u32 {
   let sign = (bits >> 16) & 0x8000u;
@@ -72,8 +72,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }).y;
 }
 
-export const halfStorage: Kernels = {
-  RoundHalf(inputs, { half, inPlace }, backend) {
+export const halfStorage = {
+  RoundHalf(inputs: tf.NamedTensorInfoMap, { half, inPlace }: Attrs, backend: WebGPUBackend): tf.TensorInfo {
     const x = input(inputs, 'x');
     const size = tf.util.sizeFromShape(x.shape);
     if (!inPlace)
@@ -90,13 +90,13 @@ export const halfStorage: Kernels = {
     backend.incRef(x.dataId);
     return { dataId: x.dataId, shape: x.shape, dtype: x.dtype };
   },
-  EncodeHalf(inputs, { half }, backend) {
+  EncodeHalf(inputs: tf.NamedTensorInfoMap, { half }: Attrs, backend: WebGPUBackend): tf.TensorInfo {
     const x = input(inputs, 'x');
     const size = tf.util.sizeFromShape(x.shape);
     const statement = 'y[i] = narrow(x[2 * i]) | select(0u, narrow(x[min(2 * i + 1, u.size - 1)]) << 16, 2 * i + 1 < u.size);';
     return pass(backend, { key: 'EncodeHalf', half, x, y: { shape: [halfWords(size)], dtype: 'int32' }, size, each: 2, statement });
   },
-  DecodeHalf(inputs, { half, shape }, backend) {
+  DecodeHalf(inputs: tf.NamedTensorInfoMap, { half, shape }: Attrs, backend: WebGPUBackend): tf.TensorInfo {
     const [x, size] = [input(inputs, 'codes'), tf.util.sizeFromShape(shape)];
     const statement = 'y[2 * i] = widen(x[i] & 0xffffu); if (2 * i + 1 < u.size) { y[2 * i + 1] = widen(x[i] >> 16); }';
     return pass(backend, { key: 'DecodeHalf', half, x, y: { shape, dtype: 'float32' }, size, each: 2, statement });

@@ -7,58 +7,19 @@
  * product, and sums are float32. float16 goes by tensor cores or shader-f16 where the adapter has them: see half-units.ts.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import type { ConvHalfOptions, HalfType, MatMulHalfOptions } from '../half.ts';
 import { viewAs, type WebGPUBackend, withTemporaries } from './backend.ts';
-import { carry, type HalfType, halfOf, isCarrier, valueShape } from './carrier.ts';
+import { carry, halfOf, isCarrier, valueShape } from './carrier.ts';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient } from './conv2d.ts';
-import { dispatch } from './dispatch.ts';
-import { casts } from './half-storage.ts';
+import { halfStorage } from './half-storage.ts';
 import { halfUnits } from './half-units.ts';
 import { matMul } from './mat-mul.ts';
 import { type How, prefersTiles } from './plan.ts';
 import { convInfo2d, type Window } from './window.ts';
 
-const LANES = 64;
-
-/** Converts `size` values, two in each thread; `statement` is WGSL of pair `i`. */
-function convert(
-  backend: WebGPUBackend,
-  key: string,
-  x: tf.TensorInfo,
-  to: readonly number[],
-  dtype: tf.DataType,
-  size: number,
-  code: string,
-) {
-  const words = Math.ceil(size / 2);
-  return dispatch(backend, {
-    key,
-    inputs: { x: [x, 'u32'] },
-    outputs: { y: [{ shape: to, dtype }, 'u32'] },
-    uniforms: { size: ['u32', size], words: ['u32', words] },
-    workgroups: Math.ceil(words / LANES),
-    code: () => `${code}
-@compute @workgroup_size(${LANES})
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
-  let i = flat(group, groups) * ${LANES} + local;
-  if (i >= u.words) { return; }
-  pair(i);
-}`,
-  }).y;
-}
-
 /** The halves of a float32 tensor. The caller owns the carrier. */
-export function encode(backend: WebGPUBackend, x: tf.TensorInfo, half: HalfType): tf.TensorInfo {
-  const size = tf.util.sizeFromShape(x.shape);
-  const pair = `fn pair(i: u32) { y[i] = narrow(x[2 * i]) | select(0, narrow(x[min(2 * i + 1, u.size - 1)]) << 16, 2 * i + 1 < u.size); }`;
-  const y = convert(backend, `encodeHalf ${half}`, x, [Math.ceil(size / 2)], 'int32', size, `${casts[half]}\n${pair}`);
-  return carry(y, { half, shape: [...x.shape] });
-}
-
-function decode(backend: WebGPUBackend, x: tf.TensorInfo, half: HalfType): tf.TensorInfo {
-  const shape = valueShape(x);
-  const pair = `fn pair(i: u32) { y[2 * i] = widen(x[i] & 0xffff); if (2 * i + 1 < u.size) { y[2 * i + 1] = widen(x[i] >> 16); } }`;
-  return convert(backend, `decodeHalf ${half}`, x, shape, 'float32', tf.util.sizeFromShape(shape), `${casts[half]}\n${pair}`);
-}
+export const encode = (backend: WebGPUBackend, x: tf.TensorInfo, half: HalfType): tf.TensorInfo =>
+  carry(halfStorage.EncodeHalf({ x }, { half }, backend), { half, shape: [...x.shape] });
 
 /** The backend, if it is the current one. */
 function currentBackend(who: string): WebGPUBackend {
@@ -76,7 +37,7 @@ export function encodeHalf(x: tf.Tensor, half: HalfType = 'float16'): tf.Tensor 
 /** The float32 values [...s] of a carrier that `encodeHalf` made with the same type. */
 export function decodeHalf(x: tf.Tensor, half: HalfType = 'float16'): tf.Tensor {
   checkHalfType('decodeHalf', x, half, true);
-  return own(decode(currentBackend('decodeHalf'), x, half));
+  return own(halfStorage.DecodeHalf({ codes: x }, { half, shape: valueShape(x) }, currentBackend('decodeHalf')));
 }
 
 const own = (info: tf.TensorInfo): tf.Tensor => tf.engine().makeTensorFromTensorInfo(info);
@@ -108,15 +69,6 @@ function compute(
   });
 }
 
-export interface MatMulHalfOptions {
-  /** @default false */
-  readonly transposeA?: boolean;
-  /** @default false */
-  readonly transposeB?: boolean;
-  /** @default 'float16' */
-  readonly half?: HalfType;
-}
-
 /** a [..., m, k] · b [..., k, n] with operands in half precision and sums in float32, as float32. Leading axes broadcast. */
 export function matMulHalf(
   a: tf.Tensor,
@@ -124,15 +76,6 @@ export function matMulHalf(
   { transposeA = false, transposeB = false, half = 'float16' }: MatMulHalfOptions = {},
 ): tf.Tensor {
   return compute('matMulHalf', half, [a, b], (backend, how, a, b) => matMul(backend, a!, b!, { transposeA, transposeB, ...how }));
-}
-
-export interface ConvHalfOptions {
-  /** @default 1 */
-  readonly strides?: number | [number, number];
-  /** 'same', 'valid', a number for all sides, or one pair for each axis of x. @default 'valid' */
-  readonly pad?: 'same' | 'valid' | number | tf.backend_util.ExplicitPadding;
-  /** @default 'float16' */
-  readonly half?: HalfType;
 }
 
 const geometry = (x: readonly number[], filter: readonly number[], { strides = 1, pad = 'valid' }: ConvHalfOptions): Window =>

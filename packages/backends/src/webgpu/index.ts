@@ -20,17 +20,16 @@ import { segmentSums } from './segment-sum.ts';
 import { softmaxGradients } from './softmax-gradient.ts';
 import { stepCodes } from './step-codes.ts';
 
+export type { ConvHalfOptions, HalfType, MatMulHalfOptions } from '../half.ts';
 export type { WebGPUBackend } from './backend.ts';
-export { type HalfType, isCarrier } from './carrier.ts';
+export { isCarrier } from './carrier.ts';
 export { dispatch, type Input, type Output, type Program, type Uniform } from './dispatch.ts';
 export {
-  type ConvHalfOptions,
   conv2dHalf,
   conv2dHalfFilterGradient,
   conv2dHalfInputGradient,
   decodeHalf,
   encodeHalf,
-  type MatMulHalfOptions,
   matMulHalf,
 } from './half.ts';
 export { type HalfSupport, halfUnits, matrixConfigs } from './half-units.ts';

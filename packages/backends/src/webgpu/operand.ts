@@ -3,7 +3,7 @@
  * n). Either way it is read in blocks of 4 x 4, turned in registers, so all transposes meet the same inner loop.
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import type { HalfType } from './carrier.ts';
+import type { HalfType } from '../half.ts';
 
 /** The shader sees `row`, what `place` made of m (or n) and z once, and the segment `s`. */
 interface Rows {

@@ -60,7 +60,7 @@ export interface Extent {
   readonly depth: number;
 }
 
-/** What of float16 the device does itself, and rightly: see half-support.ts. */
+/** What of float16 the device does itself, and rightly: see half-units.ts. */
 export interface HalfUnits {
   readonly f16: boolean;
   readonly matrix?: { readonly shape: MatrixShape; readonly lanes: number } | undefined;
