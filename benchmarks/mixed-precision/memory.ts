@@ -11,10 +11,8 @@ import { parseArgs } from 'node:util';
 import { useBackend } from '@leantune/backends';
 import { finetune, measure, type Technique } from '@leantune/core';
 import { mixedPrecision } from '@leantune/mixed-precision';
-import { fromConfig } from '@leantune/transformers';
 import * as tf from '@tensorflow/tfjs-core';
-import { type LayersModel, metrics } from '@tensorflow/tfjs-layers';
-import { makeSubject } from '../models/subject.ts';
+import { encoderWithLoss, imagesWithLoss, type ModelWithLoss } from '../models/losses.ts';
 
 export interface MemoryRow {
   readonly model: string;
@@ -25,15 +23,10 @@ export interface MemoryRow {
 
 const { values } = parseArgs({ options: { write: { type: 'boolean', default: false } } });
 
-interface Ready {
-  readonly model: LayersModel;
-  readonly loss: () => tf.Scalar;
-}
-
-const models: { readonly [name: string]: () => Ready } = {
-  MobileNetV2: () => images('mobilenet-v2'),
-  'ResNet-50': () => images('resnet-50'),
-  'MiniLM encoder': encoder,
+const models: { readonly [name: string]: () => ModelWithLoss } = {
+  MobileNetV2: () => imagesWithLoss('mobilenet-v2', 4),
+  'ResNet-50': () => imagesWithLoss('resnet-50', 4),
+  'MiniLM encoder': () => encoderWithLoss(8),
 };
 const precisions: { readonly [name: string]: () => Technique[] } = {
   float32: () => [],
@@ -57,28 +50,4 @@ for (const [name, make] of Object.entries(models)) {
 if (values.write) {
   const file = new URL('results/memory.json', import.meta.url);
   writeFileSync(file, `${JSON.stringify({ backend, date: new Date().toISOString(), rows }, null, 2)}\n`);
-}
-
-function images(name: 'mobilenet-v2' | 'resnet-50'): Ready {
-  const subject = makeSubject({ name, size: 96, width: 1, classes: 10 } as never, 4, 1);
-  if (subject.kind !== 'layers') throw new Error(`[memory] ${name} is a LayersModel`);
-  const { model, x, y } = subject;
-  const loss = () =>
-    tf.tidy(() => tf.mean(metrics.categoricalCrossentropy(y, model.apply(x, { training: true }) as tf.Tensor)) as tf.Scalar);
-  return { model, loss };
-}
-
-function encoder(): Ready {
-  const [batch, tokens, classes, vocabulary] = [8, 128, 6, 1000];
-  const config = {
-    ...{ model_type: 'bert', vocab_size: vocabulary, hidden_size: 384, num_hidden_layers: 6, num_attention_heads: 12 },
-    ...{ intermediate_size: 1536, max_position_embeddings: tokens, type_vocab_size: 2, hidden_act: 'gelu', layer_norm_eps: 1e-12 },
-  };
-  const model = fromConfig(config, { task: 'sequence-classification', labels: classes });
-  const ids = tf.randomUniform([batch, tokens], 0, vocabulary, 'int32', 5);
-  const mask = tf.ones([batch, tokens], 'int32');
-  const y = tf.oneHot(tf.mod(tf.range(0, batch, 1, 'int32'), tf.scalar(classes, 'int32')) as tf.Tensor1D, classes);
-  const loss = () =>
-    tf.tidy(() => tf.losses.softmaxCrossEntropy(y, model.apply([ids, mask], { training: true }) as tf.Tensor) as tf.Scalar);
-  return { model, loss };
 }

