@@ -12,6 +12,8 @@ export interface Run {
 
 export interface Outcome {
   readonly words: number;
+  /** Whether every word is a finite number: a GPU may change others. */
+  readonly plain: boolean;
   readonly data: readonly number[];
   /** Data that the backend holds on to, beyond results. */
   readonly leaked: number;
@@ -30,9 +32,9 @@ async function roundTrip(backend: 'cpu' | 'webgl', encode: Run, decode: Run): Pr
   const y = run(decode.kernel, { ...beside, codes }, decode.attrs);
   const leaked = tf.backend().numDataIds() - before - 2;
   const data = [...(await y.data())];
-  const words = codes.size;
+  const [words, plain] = [codes.size, (await codes.data()).every(Number.isFinite)];
   tf.dispose([given, beside, codes, y]);
-  return { words, data, leaked };
+  return { words, plain, data, leaked };
 }
 
 export interface CodeCalls {

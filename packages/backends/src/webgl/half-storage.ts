@@ -1,8 +1,9 @@
 /**
  * Values rounded to half precision, and stored in it, two in the 32 bits of a texel. What each kernel computes: `../half.ts`.
  *
- * A texture holds floats, and GPUs change those that are subnormal or NaN. Of 65,536 halves 63,490 differ (NaN is one); their pairs are
- * fewer than the normal floats, so pair number `a · 63490 + b` is written as the normal float of that rank.
+ * A texture holds floats, and GPUs change those that are subnormal or NaN. Of 65,536 halves 63,491 differ in float16, where NaN is one, and
+ * 65,029 in bfloat16 without its subnormals, which as floats would be lost all the same. Their pairs are fewer than the normal floats, so
+ * pair number `a · kinds + b` is written as the normal float of that rank.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { type HalfType, halfWords } from '../half.ts';
@@ -32,25 +33,32 @@ uint widen(uint half_) {
   if (size >= 0x400u) return sign | ((size << 13) + 0x38000000u);
   return sign | floatBitsToUint(float(size) * 5.9604644775390625e-8); // of 2^-24: a normal float
 }
-const uint INFINITE = 0x7c00u;`,
+const uint INFINITE = 0x7c00u;
+const uint LOST = 0u;`,
   bfloat16: `
 uint narrow(uint bits) {
   if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fc0u;
   return (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
 }
 uint widen(uint half_) { return half_ << 16; }
-const uint INFINITE = 0x7f80u;`,
+const uint INFINITE = 0x7f80u;
+// subnormals
+const uint LOST = 0x7fu;`,
 };
 
 /** A half and its number among those that differ, NaN last. */
 const ranks = `
 uint rankOf(uint half_) {
   uint size = half_ & 0x7fffu;
-  if (size > INFINITE) return 2u * (INFINITE + 1u);
-  return size * 2u + (half_ >> 15);
+  if (size > INFINITE) return 2u * (INFINITE - LOST + 1u);
+  return (size > LOST ? size - LOST : 0u) * 2u + (half_ >> 15);
 }
-uint halfOf(uint rank) { return rank == 2u * (INFINITE + 1u) ? INFINITE + 0x40u : (rank >> 1) | ((rank & 1u) << 15); }
-const uint KINDS = 2u * (INFINITE + 1u) + 1u;
+uint halfOf(uint rank) {
+  if (rank == 2u * (INFINITE - LOST + 1u)) return INFINITE + 0x40u;
+  uint size = rank >> 1;
+  return (size > 0u ? size + LOST : 0u) | ((rank & 1u) << 15);
+}
+const uint KINDS = 2u * (INFINITE - LOST + 1u) + 1u;
 const uint NORMALS = 0x7f000000u; // of one sign
 float written(uint pair) {
   uint rest = pair < NORMALS ? pair : pair - NORMALS;
