@@ -13,9 +13,12 @@ trap 'rm -rf "$work"' EXIT
 
 cp "$(node -p process.execPath)" "$work/node"
 strip "$work/node" 2>/dev/null || echo '[bundle] strip is not installed: node stays larger'
-(cd "$work" && apt-get download -q libvulkan1 >/dev/null 2>&1 && dpkg -x libvulkan1*.deb vulkan) || echo '[bundle] no libvulkan1: the machine must have its own'
+# NVIDIA's driver needs GLVND's libraries beside the loader where no screen was ever set up
+vulkan=(libvulkan1 libglvnd0 libegl1 libglx0 libgl1 libopengl0 libgles2)
+(cd "$work" && apt-get download -q "${vulkan[@]}" >/dev/null 2>&1 && for deb in *.deb; do dpkg -x "$deb" vulkan; done) ||
+  echo "[bundle] no ${vulkan[*]}: the machine must have its own"
 mkdir -p "$work/lib"
-cp -L "$work"/vulkan/usr/lib/*/libvulkan.so.1 "$work/lib/" 2>/dev/null || true
+cp -L "$work"/vulkan/usr/lib/*/lib*.so.? "$work/lib/" 2>/dev/null || true
 
 webgpu=$(dirname "$(node -p "require.resolve('webgpu/package.json')" 2>/dev/null || echo node_modules/webgpu/package.json)")
 mkdir -p "$out/app/node_modules/webgpu/dist"

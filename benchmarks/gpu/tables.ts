@@ -20,6 +20,16 @@ interface PyTorch {
   readonly transformer: { readonly [precision: string]: number };
   readonly mobilenet: { readonly [precision: string]: number };
 }
+/** Of packages/backends/bench/webgpu.ts. */
+interface Small {
+  readonly results: readonly {
+    readonly title: string;
+    readonly stock: { readonly milliseconds: number };
+    readonly leantune: { readonly milliseconds: number };
+    readonly timesAsFast: { readonly milliseconds: number };
+    readonly losses?: object;
+  }[];
+}
 interface Energy {
   readonly idle: { readonly watts: number };
   readonly runs: readonly { readonly configuration: string; readonly seconds: number; readonly gross: number; readonly steps: number }[];
@@ -36,11 +46,17 @@ const webgpu = () => readJson<WebGpu>('gpu/results/h200-webgpu.json');
 const pytorch = () => readJson<PyTorch>('gpu/results/h200-pytorch.json');
 
 export const tables: readonly Table[] = [
+  { file: 'gpu/README.md', marker: 'gpu-specs', text: specsLine },
   { file: 'gpu/README.md', marker: 'gpu-rates', text: ratesTable },
   { file: 'gpu/README.md', marker: 'gpu-steps', text: stepsTable },
   { file: 'gpu/README.md', marker: 'gpu-memory', text: memoryTable },
   { file: 'gpu/README.md', marker: 'gpu-energy', text: energyTable },
 ];
+
+function specsLine(): string {
+  const { passed, failed } = readJson<{ readonly passed: number; readonly failed: number }>('gpu/results/h200-specs.json');
+  return `Of tfjs-core's ${passed + failed} gradient specs ${passed} pass there ([\`h200-specs.json\`](results/h200-specs.json)).`;
+}
 
 /** The fastest plan whose name begins so. */
 function best(rates: Rates, begins: string): string {
@@ -73,11 +89,21 @@ function stepsTable(): string {
       `${peer['amp float16']}`,
     ] as const;
   const { tokens, width } = transformer.spec;
+  const { results } = readJson<Small>('gpu/results/h200-steps-small.json');
+  const small = results.filter(({ losses }) => losses);
   return markdownTable(
     ['ms a training step with Adam', 'stock tfjs', 'LeanTune', 'faster', 'PyTorch float32', 'PyTorch AMP'],
     [
       row(`transformer block of ${width}, ${tokens} tokens`, transformer, torch.transformer),
       row(`MobileNetV2, ${mobilenet.spec.size} px`, mobilenet, torch.mobilenet),
+      ...small.map(({ title, stock, leantune, timesAsFast }) => [
+        title,
+        `${stock.milliseconds}`,
+        `${leantune.milliseconds}`,
+        `${timesAsFast.milliseconds.toFixed(1)}×`,
+        '–',
+        '–',
+      ]),
     ],
   );
 }
@@ -107,10 +133,11 @@ function energyTable(): string {
       return [
         `${engine}, ${precision}, ${own.length} runs`,
         mean(({ seconds, steps }) => (1000 * seconds) / steps).toFixed(1),
+        mean(({ gross, seconds }) => gross / seconds).toFixed(0),
         mean(({ gross, steps }) => gross / steps).toFixed(2),
         mean(({ gross, seconds, steps }) => (gross - idle.watts * seconds) / steps).toFixed(2),
       ];
     });
   });
-  return markdownTable(['training step of a block of 1024, 256 tokens, batch 32', 'ms', 'J gross', 'J net of idle'], cells);
+  return markdownTable(['training step of a block of 1024, 256 tokens, batch 32', 'ms', 'W', 'J gross', 'J net of idle'], cells);
 }

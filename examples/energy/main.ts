@@ -13,15 +13,17 @@ import { useBackend } from '@leantune/backends';
 import { finetune, type Technique } from '@leantune/core';
 import { compareEnergy, type Run } from '@leantune/energy';
 import { factorialAnova, summarize } from '@leantune/energy/statistics';
+import { mixedPrecision } from '@leantune/mixed-precision';
 import * as tf from '@tensorflow/tfjs';
 import { energyPlot } from './plot.ts';
 
 const quick = process.argv.includes('--quick');
 const output = new URL('output/', import.meta.url);
 
-// The factor "precision", by the techniques that make it. With @leantune/mixed-precision add: mixed_float16: () => [mixedPrecision()].
+// The factor "precision", by the techniques that make it.
 const precisions: Readonly<Record<string, () => readonly Technique[]>> = {
   float32: () => [],
+  mixed_float16: () => [mixedPrecision()],
 };
 const factors = {
   batch: quick ? [16, 64] : [16, 32, 64],
