@@ -25,7 +25,9 @@ mkdir -p "$out/app/node_modules/webgpu/dist"
 cp "$webgpu"/{package.json,index.js} "$out/app/node_modules/webgpu/"
 cp -r "$webgpu/dist/linux-x64" "$out/app/node_modules/webgpu/dist/"
 strip "$out"/app/node_modules/webgpu/dist/linux-x64/dawn.node 2>/dev/null || true
-for package in jasmine jasmine-core glob; do [ -d "node_modules/$package" ] && cp -rL "node_modules/$package" "$out/app/node_modules/"; done
+# jasmine, and all that it requires
+jasmine=$(node -p '(function add(name, seen) { if (!seen.has(name)) { seen.add(name); for (const next in require(`${name}/package.json`).dependencies) add(next, seen); } return [...seen].join(" "); })("jasmine", new Set())')
+for package in $jasmine; do cp -rL "node_modules/$package" "$out/app/node_modules/"; done
 
 banner="import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);"
 for program in webgpu specs; do
