@@ -2,8 +2,11 @@
  * S2A on a sentence encoder: MiniLM learns to sort questions about cooking by topic, in full, by its biases, by low-rank prompts, by a
  * side branch, and by biases with all else waiting in 4 bits. Prints accuracy, trained values, peak and time of each.
  *
- *   npm start --workspace examples/s2a              some ten minutes on 2 cores, and 49 MB to fetch the first time
- *   npm start --workspace examples/s2a -- --quick   about two minutes: fewer questions, one epoch
+ *   npm start --workspace examples/s2a              several minutes on 2 cores, and 49 MB to fetch the first time
+ *   npm start --workspace examples/s2a -- --quick   half a minute: fewer questions, one epoch
+ *
+ * Quick: eight questions keep 29.49 MB in full, 19.35 MB by biases, 2.48 MB with the rest in 4 bits, 0.04 MB by the side branch; of 60
+ * questions 60.0, 55.0, 53.3 and 40.0 % are sorted right (chance is 16.7).
  */
 import { accuracyOn, cookingQuestions, embed, MINI_LM, miniLM, progressBar, type TextSet } from '@leantune/assets';
 import { useBackend } from '@leantune/backends';
