@@ -5,14 +5,14 @@
  * Chromium's chromium_experimental_subgroup_matrix, of which gpuweb's proposals/subgroup-matrix.md is the description.
  */
 import type { Operand } from './operand.ts';
-import type { Matrices } from './plan.ts';
+import { type Matrices, PADDING } from './plan.ts';
 import { pipelined, stage } from './staging.ts';
 import { entry } from './sums.ts';
 
 export function matrices(a: Operand, b: Operand, { m, n, k, down, across, shape, lanes }: Matrices): string {
   const { M, N, K } = shape;
   const threads = down * across * lanes;
-  const pitch = (size: number): number => size + 8; // in halves; padded, so that steps of k fall on different banks
+  const pitch = (size: number): number => size + PADDING.matrices; // in halves
   const write = (tile: string, size: number) => (column: string, at: string, i: string) =>
     `{ let w = bitcast<vec2u>(${column}); let at = ((${at}) * ${pitch(size)} + ${i}) / 2; ${tile}[at] = w.x; ${tile}[at + 1] = w.y; }`;
   const stages = [

@@ -86,10 +86,24 @@ export function planOf(backend: WebGPUBackend, extent: Extent, { plan, half }: H
   if (plan) return plan;
   if (!prefersTiles(backend)) return directPlan(backend);
   const { matrix, f16 = false } = half ?? {};
-  const plans: readonly Plan[] = matrix
-    ? [{ ...matrixPlan(128, 2, 4, matrix), n: 256 }, matrixPlan(128, 2, 2, matrix), matrixPlan(64, 2, 2, matrix)]
-    : [largeTiles, smallTiles].map((tiles) => (f16 ? { ...tiles, half: f16 } : tiles));
-  return (plans.find((plan) => groupsOf(plan, extent) >= enoughGroups(plan) / 2) ?? plans.at(-1)) as Plan;
+  const tiles = [largeTiles, smallTiles].map((tiles) => (f16 ? { ...tiles, half: f16 } : tiles));
+  const cores = matrix ? [{ ...matrixPlan(128, 2, 4, matrix), n: 256 }, matrixPlan(128, 2, 2, matrix), matrixPlan(64, 2, 2, matrix)] : [];
+  const able = [cores, tiles]
+    .map((plans: readonly (Tiles | Matrices)[]) => plans.filter((plan) => fits(plan, backend)))
+    .find(({ length }) => length > 0)!;
+  return (able.find((plan) => groupsOf(plan, extent) >= enoughGroups(plan) / 2) ?? able.at(-1)) as Plan;
+}
+
+/** Elements between the steps of k of a tile in workgroup memory, so that they fall on different banks. */
+export const PADDING = { tiles: 4, matrices: 8 } as const;
+
+/** Whether a workgroup of the device has the memory for both tiles, and for a matrix of sums a subgroup, and the threads. */
+function fits(plan: Tiles | Matrices, { device }: WebGPUBackend): boolean {
+  const { maxComputeWorkgroupStorageSize: most, maxComputeInvocationsPerWorkgroup: threads } = device.limits;
+  const elements = plan.k * (plan.m + plan.n + 2 * PADDING[plan.kind]);
+  if (plan.kind === 'tiles') return elements * (plan.half ? 2 : 4) <= most && (plan.m / plan.rows) * (plan.n / plan.columns) <= threads;
+  const { down, across, shape, lanes } = plan;
+  return 2 * elements + 4 * down * across * shape.M * shape.N <= most && down * across * lanes <= threads;
 }
 
 /** SwiftShader compiles eight rows for minutes. */

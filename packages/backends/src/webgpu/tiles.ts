@@ -1,6 +1,6 @@
 /** A product through tiles of both operands in workgroup memory, rows x columns a thread, in registers. */
 import type { Operand } from './operand.ts';
-import type { Tiles } from './plan.ts';
+import { PADDING, type Tiles } from './plan.ts';
 import { pipelined, stage } from './staging.ts';
 import { addOuter, declareSums, entry, putSums } from './sums.ts';
 
@@ -8,7 +8,7 @@ export function tiled(a: Operand, b: Operand, plan: Tiles): string {
   const { m, n, k, rows, columns, half = false } = plan;
   const scalar = half ? 'h' : 'f';
   const [across, threads] = [n / columns, (m / rows) * (n / columns)];
-  const pitch = (size: number): number => size / 4 + 1; // in vectors; padded, so that columns fall on different banks
+  const pitch = (size: number): number => (size + PADDING.tiles) / 4; // in vectors
   const write = (tile: string, size: number) => (column: string, at: string, i: string) =>
     `${tile}[(${at}) * ${pitch(size)} + ${i} / 4] = ${column};`;
   const stages = [

@@ -1,0 +1,33 @@
+/** Which plan a product gets, by what the device has. */
+import { describe, expect, it } from 'vitest';
+import type { WebGPUBackend } from '../../src/webgpu/backend.ts';
+import { planOf } from '../../src/webgpu/plan.ts';
+
+const gpu = (maxComputeWorkgroupStorageSize: number, maxComputeInvocationsPerWorkgroup = 1024) =>
+  ({
+    device: { adapterInfo: { description: 'a GPU' }, limits: { maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup } },
+  }) as unknown as WebGPUBackend;
+const cores = (lanes: number) => ({ f16: true, matrix: { shape: { M: 16, N: 16, K: 16 }, lanes } });
+const large = { m: 4096, n: 4096, depth: 1 };
+
+describe('the plan of a product', () => {
+  it('has the largest tiles whose workgroups keep the device busy', () => {
+    const half = cores(32);
+    expect(planOf(gpu(49_152), large, { half })).toMatchObject({ kind: 'matrices', m: 128, n: 256 });
+    expect(planOf(gpu(49_152), { m: 1024, n: 1024, depth: 2 }, { half })).toMatchObject({ kind: 'matrices', m: 128, n: 128 });
+    expect(planOf(gpu(49_152), { m: 64, n: 64, depth: 1 }, { half })).toMatchObject({ kind: 'matrices', m: 64, n: 64 });
+  });
+
+  it('takes no more memory and threads than a workgroup has', () => {
+    expect(planOf(gpu(32_768), large, { half: cores(32) })).toMatchObject({ kind: 'matrices', m: 128, n: 128 });
+    expect(planOf(gpu(16_384), large, { half: cores(32) })).toMatchObject({ kind: 'matrices', m: 64, n: 64 });
+    expect(planOf(gpu(49_152, 256), large, { half: cores(64) })).toMatchObject({ kind: 'matrices', m: 128, n: 128 });
+    expect(planOf(gpu(8_192), large, { half: cores(32) })).toMatchObject({ kind: 'tiles', half: true });
+  });
+
+  it('uses no tensor cores for float32', () => {
+    expect(planOf(gpu(49_152), large)).toEqual(planOf(gpu(49_152), large, { half: { f16: false } }));
+    expect(planOf(gpu(49_152), large)).toMatchObject({ kind: 'tiles', m: 128, n: 128 });
+    expect(planOf(gpu(16_384), large)).toMatchObject({ kind: 'tiles', m: 64, n: 64 }); // the least that WebGPU allows
+  });
+});
