@@ -22,6 +22,7 @@ self.addEventListener('activate', (event) => {
 
 self.addEventListener('fetch', (event) => {
   if (event.request.method !== 'GET') return;
-  const kept = caches.match(event.request, { cacheName, ignoreSearch: true });
+  // Whoever asks, a file is the same. `Vary: Origin` would hide what was fetched here from <script crossorigin>, which sends one.
+  const kept = caches.match(event.request, { cacheName, ignoreSearch: true, ignoreVary: true });
   event.respondWith(kept.then((response) => response ?? fetch(event.request)));
 });

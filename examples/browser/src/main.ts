@@ -146,4 +146,4 @@ album.add();
 show(undefined, undefined);
 refresh();
 void attempt(probe);
-if (import.meta.env.PROD) void navigator.serviceWorker?.register('service-worker.js');
+if (import.meta.env.OFFLINE) void navigator.serviceWorker?.register('service-worker.js');
