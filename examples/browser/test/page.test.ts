@@ -121,6 +121,7 @@ describeInChromium('the page', () => {
     await page.fill('#epochs', '100');
     await page.click('#train');
     await page.getByText(/Step \d+ of 400/).waitFor();
+    for (const id of ['#train', '#ready-made', '#backend', '#load']) expect(await page.locator(id).isDisabled()).toBe(true);
     await page.click('#stop');
     await page.getByText(/Stopped after \d+ steps/).waitFor();
     expect(await guess()).toHaveLength(3);
