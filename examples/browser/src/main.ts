@@ -1,5 +1,10 @@
 /** Ties the panels of the page to the worker that trains. */
-import './style.css';
+import './style/page.css';
+import './style/controls.css';
+import './style/pictures.css';
+import './style/train.css';
+import './style/watch.css';
+import './style/guess.css';
 import type { BackendChoice, BackendName } from '@leantune/backends';
 import { download } from './download.ts';
 import { find } from './element.ts';
