@@ -6,8 +6,11 @@
 const cacheName = `leantune-${self.__VERSION__}`;
 const files = self.__FILES__;
 
+/** Asks the server, for an older file of the same name may lie in the browser's own cache. */
+const afresh = (file) => new Request(file, { cache: 'no-cache' });
+
 self.addEventListener('install', (event) => {
-  event.waitUntil(caches.open(cacheName).then((cache) => cache.addAll(files)));
+  event.waitUntil(caches.open(cacheName).then((cache) => cache.addAll(files.map(afresh))));
 });
 
 self.addEventListener('activate', (event) => {
@@ -22,6 +25,7 @@ self.addEventListener('activate', (event) => {
 
 self.addEventListener('fetch', (event) => {
   if (event.request.method !== 'GET') return;
-  const kept = caches.match(event.request, { cacheName, ignoreSearch: true });
+  // Whoever asks, a file is the same. `Vary: Origin` would hide what was fetched here from <script crossorigin>, which sends one.
+  const kept = caches.match(event.request, { cacheName, ignoreSearch: true, ignoreVary: true });
   event.respondWith(kept.then((response) => response ?? fetch(event.request)));
 });

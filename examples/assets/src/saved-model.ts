@@ -27,20 +27,19 @@ export async function readModel(folder: string, file: string, edit: (json: Model
 
 /**
  * Makes every image input [any, size, size, 3]. Right for fully convolutional models, whose later layers take the shape
- * that comes: a `batch_input_shape` of a LayersModel, the placeholders of a GraphModel.
+ * that comes: a `batch_input_shape` of a LayersModel, the placeholders of a GraphModel. A size of null is any.
  */
-export function resizeInputs(json: ModelJson, size: number): void {
+export function resizeInputs(json: ModelJson, size: number | null): void {
   const isGraph = json.modelTopology.node !== undefined;
-  const shape = [-1, size, size, 3];
   if (isGraph) {
-    const dims = { dim: shape.map((side) => ({ size: String(side) })) };
+    const dims = { dim: [null, size, size, 3].map((side) => ({ size: String(side ?? -1) })) };
     for (const node of json.modelTopology.node) if (node.op === 'Placeholder') node.attr.shape = { shape: dims };
     for (const input of Object.values<ModelJson>((json.signature ?? json.userDefinedMetadata.signature).inputs)) input.tensorShape = dims;
     return;
   }
   const visit = (value: ModelJson): void => {
     if (value === null || typeof value !== 'object') return;
-    if (value.batch_input_shape?.length === 4) value.batch_input_shape = [null, ...shape.slice(1)];
+    if (value.batch_input_shape?.length === 4) value.batch_input_shape = [null, size, size, 3];
     Object.values(value).forEach(visit);
   };
   visit(json.modelTopology);

@@ -18,8 +18,10 @@ export interface VisionOptions {
 /**
  * MobileNetV2-0.35 without its head: images [n, size, size, 3] in [-1, 1] -> features [n, 1280].
  * 410,208 parameters; 35 Conv2D, 17 DepthwiseConv2D, 52 BatchNormalization. A Sequential of a nested Model and a pooling.
+ *
+ * @param options a `size` of null takes images of any
  */
-export async function mobilenetV2({ size = 224 }: VisionOptions = {}): Promise<LayersModel> {
+export async function mobilenetV2({ size = 224 }: { readonly size?: number | null } = {}): Promise<LayersModel> {
   const folder = join(await fetchPackage(mobilenetV2Package), 'src/model');
   const handler = await readModel(folder, 'model.json', (json) => {
     resizeInputs(json, size);

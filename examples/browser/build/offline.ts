@@ -8,6 +8,7 @@ export function offline(): Plugin {
     name: 'offline',
     apply: 'build',
     enforce: 'post',
+    config: () => ({ define: { 'import.meta.env.OFFLINE': 'true' } }), // PROD would tell of NODE_ENV
     async generateBundle(_, bundle) {
       const hash = createHash('sha256');
       const files = Object.keys(bundle).filter((name) => !name.endsWith('.map'));

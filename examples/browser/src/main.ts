@@ -1,5 +1,10 @@
 /** Ties the panels of the page to the worker that trains. */
-import './style.css';
+import './style/page.css';
+import './style/controls.css';
+import './style/pictures.css';
+import './style/train.css';
+import './style/watch.css';
+import './style/guess.css';
 import type { BackendChoice, BackendName } from '@leantune/backends';
 import { download } from './download.ts';
 import { find } from './element.ts';
@@ -15,8 +20,11 @@ import { emptyRecord, follow, type Record, show } from './watch.ts';
 
 /** The worker that has learnt something, and what. */
 let learnt: { readonly trainer: Trainer; readonly labels: Labels } | undefined;
-/** The run that is under way. */
+/** The worker of the run that is under way. */
 let running: Trainer | undefined;
+/** Actions that have not ended, of which one goes on. */
+let waiting = 0;
+let queue: Promise<void> = Promise.resolve();
 let lean: Record | undefined;
 let stock: Record | undefined;
 
@@ -31,13 +39,13 @@ const guess = new Guess({ predict: (picture) => learnt?.trainer.call('predict', 
 function refresh(): void {
   const fault = album.fault();
   find('#fault').textContent = running ? '' : fault;
-  button('#train').disabled = running !== undefined || fault !== '';
-  button('#compare').disabled = running !== undefined || fault !== '' || !lean;
+  const busy = waiting > 0;
+  for (const id of ['#ready-made', '#backend', '#load']) button(id).disabled = busy;
+  button('#train').disabled = busy || fault !== '';
+  button('#compare').disabled = busy || fault !== '' || !lean;
+  button('#save').disabled = busy || !learnt;
   button('#stop').disabled = running === undefined;
-  button('#load').disabled = running !== undefined;
-  button('#save').disabled = running !== undefined || !learnt;
   button('#figures').disabled = !lean;
-  document.body.classList.toggle('running', running !== undefined);
 }
 
 /** A worker on the backend that the person chose. */
@@ -90,17 +98,19 @@ function keep(trainer: Trainer, labels: Labels): void {
   guess.ready(labels.classes);
 }
 
-/** One at a time; an error is shown, and what was learnt before stays. */
-async function attempt(action: () => Promise<void>): Promise<void> {
-  try {
-    await action();
-  } catch (error) {
+/** One at a time, in turn; an error is shown, and what was learnt before stays. */
+function attempt(action: () => Promise<void>): Promise<void> {
+  waiting++;
+  refresh();
+  queue = queue.then(action).catch((error: Error) => {
     if (running !== learnt?.trainer) running?.end();
-    say((error as Error).message, true);
-  } finally {
+    say(error.message, true);
+  });
+  return queue.finally(() => {
     running = undefined;
+    waiting--;
     refresh();
-  }
+  });
 }
 
 async function load(file: File): Promise<void> {
@@ -144,6 +154,5 @@ async function probe(): Promise<void> {
 album.add();
 album.add();
 show(undefined, undefined);
-refresh();
 void attempt(probe);
-if (import.meta.env.PROD) void navigator.serviceWorker?.register('service-worker.js');
+if (import.meta.env.OFFLINE) void navigator.serviceWorker?.register('service-worker.js');

@@ -1,7 +1,7 @@
 /** The panel that shows a run while it lasts, and two runs side by side: loss, accuracy, memory, and the figures in words. */
-import type { MemoryCategory, MemoryData } from '@leantune/core';
+import type { MemoryData } from '@leantune/core';
 import { drawLines, type Point } from './charts/lines.ts';
-import { drawStack, megabytes } from './charts/stack.ts';
+import { categories, drawStack, megabytes } from './charts/stack.ts';
 import { find } from './element.ts';
 import type { By, Progress } from './training/train.ts';
 
@@ -57,7 +57,7 @@ function table(lean: MemoryData | undefined, stock: MemoryData | undefined): voi
     const cell = (row: string, bytes: number | undefined) => {
       find(`#memory-table [data-row=${row}] .${column}`).textContent = bytes === undefined ? '–' : bytes.toLocaleString('en');
     };
-    for (const key of ['weights', 'optimizer', 'kept', 'gradients', 'transient'] as MemoryCategory[]) cell(key, memory?.atPeak[key]);
+    for (const key of categories) cell(key, memory?.atPeak[key]);
     cell('peak', memory?.peakBytes);
   }
 }

@@ -121,6 +121,7 @@ describeInChromium('the page', () => {
     await page.fill('#epochs', '100');
     await page.click('#train');
     await page.getByText(/Step \d+ of 400/).waitFor();
+    for (const id of ['#train', '#ready-made', '#backend', '#load']) expect(await page.locator(id).isDisabled()).toBe(true);
     await page.click('#stop');
     await page.getByText(/Stopped after \d+ steps/).waitFor();
     expect(await guess()).toHaveLength(3);
@@ -141,10 +142,11 @@ describeInChromium('the page', () => {
     await page.selectOption('#backend', 'auto');
   });
 
-  // Not seen to pass yet: it waits for the service worker, or for the end of the server, for ever.
-  test.skip('works without a server once it was loaded', async () => {
-    await page.evaluate(() => navigator.serviceWorker.ready);
+  test('works without a server once it was loaded', async () => {
+    const worker = () => page.evaluate(() => navigator.serviceWorker.controller?.state);
+    await expect.poll(worker, { timeout: 60_000 }).toBe('activated');
     endServer();
+    await expect(fetch(page.url())).rejects.toThrow('fetch failed');
     await page.reload();
     await page.getByText('Computes on wasm').waitFor();
     await page.click('#ready-made');

@@ -11,7 +11,8 @@ const W = 640;
 const H = 260;
 /** The scale in bytes before there is a run. */
 const EMPTY = 100e6;
-const order: readonly MemoryCategory[] = ['weights', 'optimizer', 'kept', 'gradients', 'transient'];
+/** From the ground up. */
+export const categories: readonly MemoryCategory[] = ['weights', 'optimizer', 'kept', 'gradients', 'transient'];
 
 /** Draws `main` in areas by category, and behind it all of `other` in gray, on one scale. */
 export function drawStack(chart: SVGSVGElement, main: Curve | undefined, other: Curve | undefined): void {
@@ -26,12 +27,12 @@ export function drawStack(chart: SVGSVGElement, main: Curve | undefined, other: 
   chart.replaceChildren(...grid(top, end, y));
   if (other) {
     const last = x(other.memory.timeline.at(-1)?.ms ?? 0);
-    chart.append(svg('path', { class: 'area stock', d: `M0 ${H}${outline(other.memory.timeline, order.length - 1)}H${last}V${H}Z` }));
+    chart.append(svg('path', { class: 'area stock', d: `M0 ${H}${outline(other.memory.timeline, categories.length - 1)}H${last}V${H}Z` }));
   }
   if (main) {
     // Each area reaches down to zero, the smaller are painted over the larger.
     const last = x(main.memory.timeline.at(-1)?.ms ?? 0);
-    for (const [i, key] of [...order.entries()].reverse())
+    for (const [i, key] of [...categories.entries()].reverse())
       chart.append(svg('path', { class: `area ${key}`, d: `M0 ${H}${outline(main.memory.timeline, i)}H${last}V${H}Z` }));
   }
   for (const { label, memory } of curves) {
@@ -56,6 +57,6 @@ function grid(top: number, end: number, y: (bytes: number) => string): SVGElemen
   ];
 }
 
-const sumOf = (point: MemoryPoint, upTo: number): number => order.slice(0, upTo + 1).reduce((sum, key) => sum + point[key], 0);
+const sumOf = (point: MemoryPoint, upTo: number): number => categories.slice(0, upTo + 1).reduce((sum, key) => sum + point[key], 0);
 
 export const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`;

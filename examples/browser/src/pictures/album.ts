@@ -42,10 +42,6 @@ export class Album {
     return this.#cards.map(({ name }) => name);
   }
 
-  get size(): number {
-    return this.#cards.reduce((sum, { pictures }) => sum + pictures.length, 0);
-  }
-
   /** Why it cannot be trained on, or nothing. */
   fault(): string {
     if (this.#cards.length < 2) return 'Two classes are needed to tell apart. Add a class.';

@@ -5,12 +5,7 @@ export async function readyMade(): Promise<{ name: string; pictures: HTMLCanvasE
   const { classes }: { classes: string[] } = await (await fetch('samples/samples.json')).json();
   const sheet = await createImageBitmap(await (await fetch('samples/samples.png')).blob());
   const side = sheet.height / classes.length;
-  const cut = async (column: number, row: number) => {
-    const canvas = document.createElement('canvas');
-    canvas.width = canvas.height = side;
-    canvas.getContext('2d')!.drawImage(sheet, -column * side, -row * side);
-    return pictureOf(await new Promise<Blob>((done) => canvas.toBlob((blob) => done(blob!))));
-  };
+  const cut = async (column: number, row: number) => pictureOf(await createImageBitmap(sheet, column * side, row * side, side, side));
   return Promise.all(
     classes.map(async (name, row) => ({
       name,
