@@ -1,7 +1,7 @@
 /** The techniques keep the contract, alone, with each other, and with the modes of batch norm. */
 import { useBackend } from '@leantune/backends';
 import { deployMode, evalMode } from '@leantune/convbn';
-import { available, composes, laws, type Subject, type TinyModel, testTechnique, tinyModels } from '@leantune/testing';
+import { available, composes, laws, type Subject, summed, type TinyModel, testTechnique, tinyModels } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, test } from 'vitest';
 import { autoPrecision, biasTuning, type FourBitOptions, fourBit, liteSideBranch, lowRankPrompt } from '../src/index.ts';
@@ -22,23 +22,7 @@ function deepGelu(): TinyModel {
     }),
   );
   const model = tf.sequential({ layers });
-  const x = tf.randomNormal([BATCH, WIDTH], 0, 1, 'float32', 2);
-  const weights = () => Object.fromEntries(model.weights.map((w) => [w.originalName, w.read() as tf.Variable]));
-  return {
-    name: 'layers/deep-gelu',
-    kind: 'layers',
-    model,
-    x: [x],
-    y: [],
-    predict: () => [model.predict(x) as tf.Tensor],
-    loss: () => tf.tidy(() => tf.sum(model.apply(x, { training: true }) as tf.Tensor) as tf.Scalar),
-    variables: weights,
-    weights,
-    dispose() {
-      model.dispose();
-      x.dispose();
-    },
-  };
+  return summed('layers/deep-gelu', model, tf.randomNormal([BATCH, WIDTH], 0, 1, 'float32', 2));
 }
 
 /** These learn biases of four random examples, no more. */
