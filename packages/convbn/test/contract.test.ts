@@ -1,10 +1,10 @@
 /** The four modes keep the contract of techniques. */
 import { useBackend } from '@leantune/backends';
-import { laws, type Subject, type TinyModel, testTechnique, tinyModels } from '@leantune/testing';
+import { laws, type Subject, summed, type TinyModel, testTechnique, tinyModels } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, test } from 'vitest';
 import { deployMode, evalMode, trainMode, tuneMode } from '../src/index.ts';
-import { disposeModel, seedWeights } from './models.ts';
+import { seedWeights } from './models.ts';
 
 /** Every tiny model but those with a batch norm, by the code with which it is refused. */
 function refusals(others: { readonly [model: string]: string } = {}): { readonly [model: string]: string } {
@@ -51,24 +51,7 @@ function deepConvNet(): TinyModel {
   ];
   const model = tf.sequential({ layers: Array.from({ length: DEPTH }, (_, i) => block(i)).flat() });
   seedWeights(model, 1);
-  const x = tf.randomNormal([BATCH, 8, 8, WIDTH], 0, 1, 'float32', 2);
-  const byName = (weights: { readonly originalName: string; read(): tf.Tensor }[]) =>
-    Object.fromEntries(weights.map((w) => [w.originalName, w.read() as tf.Variable]));
-  return {
-    name: 'layers/deep-conv',
-    kind: 'layers',
-    model,
-    x: [x],
-    y: [],
-    predict: () => [model.predict(x) as tf.Tensor],
-    loss: () => tf.tidy(() => tf.sum(model.apply(x, { training: true }) as tf.Tensor) as tf.Scalar),
-    variables: () => byName(model.trainableWeights as { readonly originalName: string; read(): tf.Tensor }[]),
-    weights: () => byName(model.weights as { readonly originalName: string; read(): tf.Tensor }[]),
-    dispose() {
-      disposeModel(model);
-      x.dispose();
-    },
-  };
+  return summed('layers/deep-conv', model, tf.randomNormal([BATCH, 8, 8, WIDTH], 0, 1, 'float32', 2));
 }
 
 await useBackend('wasm');

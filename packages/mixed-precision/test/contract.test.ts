@@ -8,14 +8,14 @@ const others = backends.filter((name) => name !== 'cpu');
 /** Low enough that no first step is skipped, after which slots of the optimizer would come late. */
 const lossScale = dynamicLossScale({ initial: 2 ** 8 });
 
+/** `kinks.test.ts` holds both models to the tight bounds against a forward that rounds as this one does. */
+const crossed = 'rounding moves one to seven of a few hundred values over the kink of ReLU, or to another place in a window';
+
 const float16: Subject = {
   make: () => mixedPrecision({ lossScale }),
   factories: { mixedPrecision },
-  gradients: {
-    rel: 0.12,
-    because:
-      'a half has 11 bits, of which gradients lose a percent; where rounding moves a value over the kink of ReLU, one term of a few comes or goes',
-  },
+  gradients: { rel: 0.005, because: 'a half has 11 bits' },
+  gradientsOn: { 'layers/residual': { rel: 0.12, because: crossed } },
   backends: { rel: 0.003, abs: 1e-3, because: 'float32 sums in another order round to another half' },
   faults: [
     {
@@ -60,5 +60,6 @@ testTechnique('mixedPrecision in bfloat16', {
   ...float16,
   make: () => mixedPrecision({ policy: 'mixed_bfloat16' }),
   faults: [],
-  gradients: { rel: 0.25, because: 'bfloat16 has 8 bits, and more values cross a kink' },
+  gradients: { rel: 0.04, because: 'bfloat16 has 8 bits' },
+  gradientsOn: { 'layers/residual': { rel: 0.12, because: crossed }, 'layers/conv': { rel: 0.25, because: crossed } },
 });

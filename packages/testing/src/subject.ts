@@ -21,6 +21,8 @@ export interface Subject {
   readonly forward?: Bound;
   /** Law 4: how far gradients are from those of stock tfjs for the same forward. @default 1e-6 */
   readonly gradients?: Bound;
+  /** Laws 4 and 5 on tiny models, by name, where gradients lie farther off. @default as on the others */
+  readonly gradientsOn?: { readonly [model: string]: Bound };
   /** Law 6. @default the loss falls below 0.9 of the first in 30 steps of Adam at 0.02 */
   readonly learns?: { readonly steps?: number; readonly rate?: number; readonly to?: number };
   /** Law 8: what it saves next to the tape alone with the same variables. */

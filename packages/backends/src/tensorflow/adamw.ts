@@ -81,7 +81,7 @@ function inPlace(backend: TensorflowBackend, ops: Ops, starts: readonly Start[],
   } finally {
     for (const [i, [, start]] of starts.entries()) {
       if (start && done) binding.deleteTensor(entries[i]!.id);
-      if (!start || done) entries[i]!.id = read(i);
+      if (!start || done) Object.assign(entries[i]!, { id: read(i), shape: starts[i]![0].shape });
       ops.runMany('DestroyResourceOp', { ignore_lookup_error: bool(true) }, [resources[i]!], 0);
     }
   }

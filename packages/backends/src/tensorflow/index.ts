@@ -17,6 +17,7 @@ import { rowCodes } from './row-codes.ts';
 import { steps } from './step.ts';
 import { stepCodes } from './step-codes.ts';
 import { productSums, rowSums } from './sum-rows.ts';
+import { views } from './views.ts';
 import { zeros } from './zeros.ts';
 
 export type { ConvHalfOptions, HalfType, MatMulHalfOptions } from '../half.ts';
@@ -43,6 +44,6 @@ export function registerTensorflowKernels(): void {
   registerKernels<TensorflowBackend, tf.TensorInfo>(
     'tensorflow',
     [activationGradients, batchNormGradients, optimizers, productSums, halfStorage, stepCodes, rowCodes, poolCodes],
-    [zeros, rounds, steps, rowSums, convs, pools],
+    [zeros, rounds, steps, rowSums, convs, pools, views],
   );
 }

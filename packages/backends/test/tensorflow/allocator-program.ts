@@ -15,6 +15,13 @@ const { peakBytes: peakAfterReset } = allocatorStats(backend);
 b.dispose();
 const after = allocatorStats(backend).bytesInUse;
 
+/** Bytes that handles in another shape take, and that stay behind the ops that read them. */
+const shaped = [tf.reshape(a, [512, 2048]), tf.expandDims(a), tf.cast(a, 'float32')];
+const views = [allocatorStats(backend).bytesInUse - after];
+tf.tidy(() => void shaped.map((x) => tf.sum(x, 0)));
+tf.dispose(shaped);
+views.push(allocatorStats(backend).bytesInUse - after);
+
 /** The most that a step of AdamW holds beside weights and moments, of 4 MiB each. */
 function beside(weightDecay: number): number {
   const [w, optimizer] = [tf.variable(a), adamW({ weightDecay })];
@@ -36,4 +43,6 @@ function codeWithout(): string | undefined {
   }
   return undefined;
 }
-console.log(JSON.stringify({ none, two, peak, peakAfterReset, after, adamWBeside, device: device.slice(-5), absent: codeWithout() }));
+console.log(
+  JSON.stringify({ none, two, peak, peakAfterReset, after, views, adamWBeside, device: device.slice(-5), absent: codeWithout() }),
+);

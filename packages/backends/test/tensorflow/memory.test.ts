@@ -43,6 +43,7 @@ await describeOn('tensorflow', () => {
       peak: 12 * MB,
       peakAfterReset: 8 * MB,
       after: 4 * MB,
+      views: [0, 0],
       device: 'CPU:0',
       absent: 'not-available',
     });

@@ -54,6 +54,8 @@ export function offRecord<T>(f: () => T): T {
 
 /** Kernels whose output repeats a small input: kept as the input. */
 const repeats = new Set(['Tile', 'BroadcastTo']);
+/** Kernels that only move values: of a weight, kept as the weight. A reshape copies on webgl, where textures are packed by shape. */
+const moves = new Set(['Transpose', 'Reshape']);
 
 export class Store {
   readonly #waiting = new Map<object, Waiting>();
@@ -61,8 +63,6 @@ export class Store {
   readonly #sources = new WeakMap<object, Source>();
   /** Buffers of variables: a kernel may see one through a reshape. */
   readonly #variables = new Set<object>(Object.values(tf.engine().registeredVariables).map((v) => v.dataId));
-  /** Reshaped weights that have data of their own: tfjs-node numbers every view of one buffer anew. */
-  readonly #views = new WeakSet<object>();
   readonly #codecFor: (value: SavedValue) => Codec | undefined;
   readonly #frozen: (t: tf.Tensor) => boolean;
 
@@ -73,22 +73,21 @@ export class Store {
 
   /** True for weights: they live anyway, and are never encoded. */
   #isFree(t: tf.Tensor): boolean {
-    return t instanceof tf.Variable || this.#variables.has(t.dataId) || this.#views.has(t.dataId) || this.#frozen(t);
+    return t instanceof tf.Variable || this.#variables.has(t.dataId) || this.#frozen(t);
   }
 
-  /** True for weights, and for those that tfjs-layers transposes before it multiplies by them. */
+  /** True for weights, and for what moves their values, as tfjs-layers does before it multiplies by them. */
   isWeight(t: tf.Tensor): boolean {
     const source = this.#sources.get(t.dataId);
-    return this.#isFree(t) || (source?.kernel === 'Transpose' && this.#isFree(source.inputs['x']!));
+    return this.#isFree(t) || (moves.has(source?.kernel ?? '') && this.isWeight(source!.inputs['x']!));
   }
 
   /** Notes that `y` came from a kernel whose output need not be stored. */
   note(y: tf.Tensor, kernel: string, inputs: Source['inputs'], attrs: tf.NamedAttrMap): void {
     const x = kernel === 'Sub' ? inputs['b'] : inputs['x'];
-    if (kernel === 'Reshape' && x!.dataId !== y.dataId && this.#isFree(x!)) this.#views.add(y.dataId);
+    if (x?.dataId === y.dataId) return;
     const small = () => 2 * x!.size <= y.size;
-    // tfjs-layers transposes a dense kernel before it multiplies by it.
-    const cheap = repeats.has(kernel) || kernel === 'Sub' ? small : kernel === 'Transpose' ? () => this.#isFree(x!) : undefined;
+    const cheap = repeats.has(kernel) || kernel === 'Sub' ? small : moves.has(kernel) ? () => this.isWeight(x!) : undefined;
     if (cheap?.()) this.#sources.set(y.dataId, { kernel, inputs, buffers: Object.values(inputs).map((t) => t.dataId), attrs });
   }
 
@@ -144,7 +143,7 @@ export class Store {
     ) {
       return this.#recipe(source, value);
     }
-    const codec = value.tensor.dtype === 'float32' ? this.#codecFor(value) : undefined;
+    const codec = value.tensor.dtype === 'float32' && !this.isWeight(value.tensor) ? this.#codecFor(value) : undefined;
     return codec && offRecord(() => capture(() => codec.encode(value.tensor)));
   }
 

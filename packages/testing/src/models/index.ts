@@ -7,6 +7,7 @@ export * from './functions.ts';
 export { attribute, GraphBuilder } from './graph-builder.ts';
 export * from './graphs.ts';
 export * from './layers.ts';
+export { summed } from './summed.ts';
 export * from './tiny-model.ts';
 
 /** Every tiny model, by name: `'layers/residual'`. */
