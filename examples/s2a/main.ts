@@ -8,7 +8,7 @@
  * Quick: eight questions keep 29.49 MB in full, 19.35 MB by biases, 2.48 MB with the rest in 4 bits, 0.04 MB by the side branch; of 60
  * questions 60.0, 55.0, 53.3 and 40.0 % are sorted right (chance is 16.7).
  */
-import { accuracyOn, cookingQuestions, embed, MINI_LM, miniLM, progressBar, type TextSet } from '@leantune/assets';
+import { accuracyOn, cookingQuestions, embed, MINI_LM, miniLM, progressBar } from '@leantune/assets';
 import { useBackend } from '@leantune/backends';
 import { adamW, finetune, measure, type Technique, warmupCosine } from '@leantune/core';
 import { biasTuning, fourBit, liteSideBranch, lowRankPrompt } from '@leantune/s2a';
