@@ -7,6 +7,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { BackendError } from '../errors.ts';
 import { isPage, notInstalled } from '../import-package.ts';
 import type { WebGPUBackend } from './backend.ts';
+import { keepBindGroups } from './bind-groups.ts';
 import type { Gpu, GpuAdapter, GpuDevice } from './gpu.ts';
 import { noteMatrices } from './half-units.ts';
 import { isLost } from './health.ts';
@@ -49,6 +50,7 @@ export async function openDevice(maxBytes?: number): Promise<void> {
   const adapter = await findAdapter(gpu);
   const request = () => requestDevice(adapter);
   const device = await (isPage() ? request() : catchDelivery(request));
+  keepBindGroups(device);
   noteMatrices(device, adapter.info);
   const backend = new Backend(device as never, adapter.info as never) as unknown as WebGPUBackend;
   adopt(backend, maxBytes);
