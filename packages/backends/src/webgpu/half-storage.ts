@@ -9,8 +9,24 @@ import { dispatch, type Output } from './dispatch.ts';
 
 const LANES = 64;
 
-/** WGSL from the bits of a float32 to those of a half, and back. */
-const casts: { readonly [half in HalfType]: string } = {
+/** WGSL of the function `widen`, from the bits of a half to those of a float32. */
+export const widenings: { readonly [half in HalfType]: string } = {
+  float16: `
+fn widen(half: u32) -> u32 {
+  let sign = (half & 0x8000u) << 16;
+  let size = half & 0x7fffu;
+  if (size >= 0x7c00u) { return sign | 0x7f800000u | ((size & 0x3ffu) << 13); }
+  if (size >= 0x400u) { return sign | ((size << 13) + 0x38000000u); }
+  if (size == 0u) { return sign; }
+  let top = firstLeadingBit(size);
+  return sign | ((top + 103u) << 23) | ((size << (23u - top)) & 0x7fffffu);
+}`,
+  bfloat16: `
+fn widen(half: u32) -> u32 { return half << 16; }`,
+};
+
+/** And of `narrow`, back. */
+const narrowings: { readonly [half in HalfType]: string } = {
   float16: `
 fn narrow(bits: u32) -> u32 {
   let sign = (bits >> 16) & 0x8000u;
@@ -25,22 +41,12 @@ fn narrow(bits: u32) -> u32 {
   let rest = mantissa - (below << shift);
   let middle = 1u << (shift - 1u);
   return sign | (below + u32(rest > middle || (rest == middle && (below & 1u) == 1u)));
-}
-fn widen(half: u32) -> u32 {
-  let sign = (half & 0x8000u) << 16;
-  let size = half & 0x7fffu;
-  if (size >= 0x7c00u) { return sign | 0x7f800000u | ((size & 0x3ffu) << 13); }
-  if (size >= 0x400u) { return sign | ((size << 13) + 0x38000000u); }
-  if (size == 0u) { return sign; }
-  let top = firstLeadingBit(size);
-  return sign | ((top + 103u) << 23) | ((size << (23u - top)) & 0x7fffffu);
 }`,
   bfloat16: `
 fn narrow(bits: u32) -> u32 {
   if ((bits & 0x7fffffffu) > 0x7f800000u) { return ((bits >> 16) & 0x8000u) | 0x7fc0u; }
   return (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-}
-fn widen(half: u32) -> u32 { return half << 16; }`,
+}`,
 };
 
 interface Pass {
@@ -62,7 +68,7 @@ function pass(backend: WebGPUBackend, { key, half, x, y, size, each, statement }
     outputs: { y: [y, 'u32'] },
     uniforms: { size: ['u32', size], threads: ['u32', threads] },
     workgroups: Math.ceil(threads / LANES),
-    code: () => `${casts[half]}
+    code: () => `${narrowings[half]}${widenings[half]}
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let i = flat(group, groups) * ${LANES} + local;

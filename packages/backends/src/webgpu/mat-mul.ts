@@ -3,6 +3,7 @@
  * gradient of a kernel, K is cut in chunks whose products are summed after: without atomics, so in the same order each time.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import type { TableRow } from '../tables.ts';
 import { canActivate } from './activation.ts';
 import { type Attrs, input, type Kernels, type Stock, type WebGPUBackend, type WebGPUKernel, withTemporaries } from './backend.ts';
 import type { Uniform } from './dispatch.ts';
@@ -18,6 +19,8 @@ export interface MatMulOptions extends How {
   readonly bias?: tf.TensorInfo | undefined;
   readonly activation?: string | undefined;
   readonly leakyreluAlpha?: number;
+  /** How rows of b are packed, where it is a frozen table. */
+  readonly row?: TableRow;
 }
 
 /** K is cut no shorter. */
@@ -60,7 +63,7 @@ export function matMul(backend: WebGPUBackend, a: tf.TensorInfo, b: tf.TensorInf
   const product: Product = {
     key: 'matMul',
     a: operand(a, transposeA ? 'columns' : 'rows', 'batchOf(z).x', 'u.m'),
-    b: operand(b, transposeB ? 'rows' : 'columns', 'batchOf(z).y', 'u.n'),
+    b: { ...operand(b, transposeB ? 'rows' : 'columns', 'batchOf(z).y', 'u.n'), row: options.row },
     m,
     n,
     depth: depth * pieces,

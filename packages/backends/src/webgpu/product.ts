@@ -16,6 +16,7 @@ import { dispatch, type Uniform } from './dispatch.ts';
 import { halfUnits } from './half-units.ts';
 import { matrices } from './matrices.ts';
 import { elementOf, type Format, type Operand, operandCode, type Scalar } from './operand.ts';
+import { keyOf } from './packed-row.ts';
 import { type Plan, tileOf } from './plan.ts';
 import { tiled } from './tiles.ts';
 
@@ -50,10 +51,10 @@ export function multiply(backend: WebGPUBackend, product: Product, plan: Plan): 
   const [tileM, tileN] = tileOf(plan);
   const [tilesM, tilesN] = [Math.ceil(m / tileM), Math.ceil(n / tileN)];
   const whole = n % 4 === 0;
-  const formats = [formatOf(backend, a.tensor), formatOf(backend, b.tensor)] as const;
+  const formats = [formatOf(backend, a), formatOf(backend, b)] as const;
   const sizes = { m, n, tilesM, tilesN, depth };
   return dispatch(backend, {
-    key: [product.key, JSON.stringify(plan), a.form, b.form, formats, exact, bias && 'bias', activation].join(' '),
+    key: [product.key, JSON.stringify(plan), a.form, b.form, formats, b.row && keyOf(b.row), exact, bias && 'bias', activation].join(' '),
     enable: extensions(plan, formats),
     inputs: {
       a: [a.tensor, elementOf(formats[0], a.aligned)],
@@ -85,8 +86,9 @@ const extensions = (plan: Plan, formats: readonly Format[]): string[] => [
   ...(plan.kind === 'matrices' ? ['chromium_experimental_subgroup_matrix'] : []),
 ];
 
-function formatOf(backend: WebGPUBackend, x: tf.TensorInfo): Format {
-  const half = halfOf(x);
+function formatOf(backend: WebGPUBackend, { tensor, row }: Operand): Format {
+  if (row) return 'packed';
+  const half = halfOf(tensor);
   return half === 'float16' && halfUnits(backend).f16 ? 'native' : (half ?? 'float32');
 }
 

@@ -12,7 +12,7 @@ import { inLayer } from '../autograd/tape.ts';
 import { FinetuneError } from '../errors.ts';
 import { override } from '../override.ts';
 import type { SiteWeight, Undo } from '../technique.ts';
-import { forward, type LayerSite, layerSite } from './layer-site.ts';
+import { forward, type LayerSite, layerSite, weightSpecs } from './layer-site.ts';
 import { type ModelReader, makeReader } from './model-reader.ts';
 import { Release } from './release.ts';
 import { Segments } from './segments.ts';
@@ -26,7 +26,7 @@ export function readLayersModel(model: LayersModel): ModelReader {
   const sites = [...names]
     .filter(([layer]) => !isContainer(layer) && !wrapped(layer))
     .map(([layer, name]) => layerSite(name, layer, power));
-  const weights = sites.flatMap((site): SiteWeight[] => [...site.weights, ...site.state]);
+  const weights = sites.flatMap((site): SiteWeight[] => [...site.weights, ...site.state, ...site.packed]);
   let frozen: ReadonlySet<Layer> = new Set();
 
   return makeReader({
@@ -35,6 +35,7 @@ export function readLayersModel(model: LayersModel): ModelReader {
     sites,
     power,
     base: () => weights.map((w) => [w.name, w.variable()]),
+    fingerprint: () => sites.flatMap(weightSpecs),
     assign: (name, value) =>
       weights
         .find((w) => w.name === name)!

@@ -23,6 +23,17 @@ export interface Activation {
   apply(x: tf.Tensor): tf.Tensor;
 }
 
+/** A weight in a form of the layer's own. */
+export interface PackedWeight {
+  /** The property that would hold it: `'kernel'`. Files name it so, whatever it is held in. */
+  readonly property: string;
+  readonly shape: readonly number[];
+  /** What holds it. */
+  readonly variables: readonly LayerVariable[];
+  /** Its values, as float32: a new tensor. */
+  read(): tf.Tensor;
+}
+
 export interface Layer {
   readonly name: string;
   readonly weights: readonly LayerVariable[];
@@ -38,6 +49,8 @@ export interface Layer {
   readonly maxValue?: number;
   /** How a layer class of another package says what it is: the kind of site, and the property that holds the kernel. */
   readonly siteKind?: readonly [kind: SiteKind, kernel?: string];
+  /** How a layer class of another package says that it holds a weight packed, and frozen. */
+  readonly packedWeight?: PackedWeight | undefined;
   activation?: Activation | null;
   gamma?: LayerVariable | null;
   beta?: LayerVariable | null;
