@@ -12,6 +12,7 @@ import { tables as lowrank } from './lowrank/tables.ts';
 import { tables as mixedPrecision } from './mixed-precision/tables.ts';
 import { tables as reliability } from './reliability/tables.ts';
 import { tables as s2a } from './s2a/tables.ts';
+import { tables as transformers } from './transformers/tables.ts';
 
 /** Of this folder, and of each technique that has its own. */
 export const allTables: readonly Table[] = [
@@ -23,6 +24,7 @@ export const allTables: readonly Table[] = [
   ...mixedPrecision,
   ...s2a,
   ...reliability,
+  ...transformers,
 ];
 
 /** The models of the README's table, in order; all on the embedded default backend. */
