@@ -42,7 +42,7 @@ export { guardMemory } from './out-of-memory.ts';
  * `@tensorflow/tfjs-node` or `-node-gpu` must have been imported; `useBackend('tensorflow')` does both.
  */
 export function registerTensorflowKernels(): void {
-  registerKernels<TensorflowBackend, tf.TensorInfo | tf.TensorInfo[]>(
+  registerKernels<TensorflowBackend, tf.TensorInfo>(
     'tensorflow',
     [activationGradients, batchNormGradients, batchNormTraining, optimizers, productSums, halfStorage, stepCodes, rowCodes, poolCodes],
     [zeros, rounds, steps, rowSums, convs, pools, views],
