@@ -2,8 +2,9 @@
  * A teller of children's stories learns to write as Shakespeare: stories15M, a Llama of 15 million weights, with LoRA, LaMDA and LaMDA++
  * in turn, on sonnets. Samples before and after.
  *
- *   npm start --workspace examples/adapters              some ten minutes on 2 cores, and 120 MB to fetch the first time
- *   npm start --workspace examples/adapters -- --quick   one seed, fewer steps
+ *   npm start --workspace examples/adapters               some ten minutes on 2 cores, and 120 MB to fetch the first time
+ *   npm start --workspace examples/adapters -- --quick    one seed, fewer steps
+ *   npm start --workspace examples/adapters -- --search   tries learning rates
  */
 import { sonnets, storiesCheckpoint } from '@leantune/assets';
 import { useBackend } from '@leantune/backends';
@@ -13,7 +14,7 @@ import { commandLine } from './choice.ts';
 import { compare, type Task } from './compare.ts';
 
 const choice = commandLine();
-const [batchSize, length] = [4, 96];
+const [batchSize, length] = [4, 48];
 
 await useBackend(choice.backend);
 const checkpoint = await storiesCheckpoint();
@@ -22,8 +23,10 @@ const model = await fromPretrained(checkpoint);
 const trainer = lossModel(model); // the same layers, ending in losses
 const tokens = tokenizer.encode(await sonnets());
 const rows = Array.from({ length: Math.floor(tokens.length / length) }, (_, i) => tokens.slice(i * length, (i + 1) * length));
-const [test, train] = [rows.filter((_, i) => i % 8 === 0), rows.filter((_, i) => i % 8 !== 0)];
-console.log(`${train.length} rows of ${length} tokens to learn from, ${test.length} to judge by`);
+const pick = (...rests: number[]) => rows.filter((_, i) => rests.includes(i % 8));
+const sets = { train: pick(1, 2, 3, 5, 6, 7), validation: pick(4), test: pick(0) };
+const { train } = sets;
+console.log(`${train.length} rows of ${length} tokens to learn from, ${sets.test.length} to judge by`);
 
 await say('before');
 const task: Task = {
@@ -36,23 +39,20 @@ const task: Task = {
     batch: batchSize,
     tokens: length,
     train: train.length,
-    test: test.length,
-    before: validate(),
+    validation: sets.validation.length,
+    test: sets.test.length,
   },
   loss: (step, seed) =>
     lossOf(Array.from({ length: batchSize }, (_, i) => train[(7 * (step * batchSize + i) + 31 * seed) % train.length]!)),
-  validate,
+  evaluate(on) {
+    const losses = Array.from({ length: Math.floor(sets[on].length / 8) }, (_, k) =>
+      tf.tidy(() => lossOf(sets[on].slice(8 * k, 8 * k + 8)).dataSync()[0]!),
+    );
+    return losses.reduce((sum, x) => sum + x, 0) / losses.length;
+  },
   show: say,
 };
-console.log(`before: validation loss ${task.settings.before!.toFixed(3)}`);
 await compare(task, choice);
-
-function validate(): number {
-  const losses = Array.from({ length: Math.floor(test.length / 4) }, (_, k) =>
-    tf.tidy(() => lossOf(test.slice(4 * k, 4 * k + 4)).dataSync()[0]!),
-  );
-  return losses.reduce((sum, x) => sum + x, 0) / losses.length;
-}
 
 function lossOf(batch: readonly number[][]): tf.Scalar {
   return tf.tidy(() => {

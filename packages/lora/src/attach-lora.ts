@@ -46,7 +46,7 @@ export function attachLora(model: ModelView, config: Settled, options: LoraOptio
     get variables() {
       return member.active ? [...[...adapters.values()].flatMap(({ variables }) => variables), ...weights] : [];
     },
-    options: { ...config, target_modules: names.join('|') } as Json,
+    options: { ...config, target_modules: names.join('|'), ...(isPrincipal(config) && { svd: 'saved' }) } as Json,
     notes: [`${adapters.size} sites with rank ${[...new Set([...adapters.values()].map(({ path }) => path.rank))].join(', ')}`],
     saved: stateOf(adapters, saved),
     merge: () => member.merge(),
@@ -72,9 +72,11 @@ function savedModules(model: ModelView, names: readonly string[]): readonly Save
 /** r of a site. */
 export const rankOf = (site: LowRankSite, { r, rank_pattern }: Settled): number => patternOf(rank_pattern, moduleOf(site)) ?? r;
 
+const isPrincipal = ({ init_lora_weights: init }: Settled): boolean => String(init).startsWith('pissa');
+
 function makeAdapters(sites: readonly LowRankSite[], config: Settled, { svd }: LoraOptions): Map<LowRankSite, LoraAdapter> {
   const { lora_alpha, alpha_pattern, use_rslora, use_dora, lora_dropout, init_lora_weights, seed, adapter } = config;
-  const principal = String(init_lora_weights).startsWith('pissa');
+  const principal = isPrincipal(config);
   const prefix = adapter === 'default' ? '' : `${adapter}/`;
   const plans = sites.map((site) => {
     const rank = rankOf(site, config);

@@ -5,7 +5,7 @@
  */
 import { FinetuneError, type ModelView, type Technique } from '@leantune/core';
 import { adaptersOf, type LowRankSite } from '@leantune/core/low-rank';
-import { floatsOf, readSafetensors, type TensorValues, writeSafetensors } from '@leantune/core/safetensors';
+import { type AdapterFiles, floatsOf, readSafetensors, type TensorValues, writeSafetensors } from '@leantune/core/safetensors';
 import * as tf from '@tensorflow/tfjs-core';
 import { type AttachedLora, attachedLora, attachLora, rankOf } from './attach-lora.ts';
 import { type LoraOptions, type PeftConfig, type Settled, settled } from './config.ts';
@@ -15,12 +15,7 @@ import { fromPeft, keyOf, type Part, peftShape, toPeft, wholeFromPeft, wholeKey,
 import { moduleOf, targetSites } from './target-modules.ts';
 
 /** The two files of an adapter. */
-export interface PeftFiles {
-  /** adapter_config.json */
-  readonly config: string;
-  /** adapter_model.safetensors */
-  readonly weights: Uint8Array;
-}
+export type PeftFiles = AdapterFiles;
 
 export interface ExportOptions {
   /** Which of `adaptersOf(model)`. @default 'default' */

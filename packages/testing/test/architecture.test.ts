@@ -100,7 +100,9 @@ const manifests = new Map(
 const published = packageNames.filter((name) => !manifests.get(name)!.private);
 const sources = packageNames.flatMap((name) => filesBelow(join(root, 'packages', name, 'src')).map((path) => read(path, name)));
 const publishedSources = sources.filter(({ folder }) => published.includes(folder));
-const programs = ['examples', 'benchmarks', 'scripts'].flatMap((name) => filesBelow(join(root, name)).map((path) => read(path, name)));
+const programs = ['examples', 'benchmarks', 'integrations', 'scripts'].flatMap((name) =>
+  filesBelow(join(root, name)).map((path) => read(path, name)),
+);
 
 /** The command is named after the project: `npx leantune`. */
 const nameOf = (folder: string): string => (folder === 'cli' ? 'leantune' : `@leantune/${folder}`);

@@ -20,6 +20,7 @@ import { segmentSums } from './segment-sum.ts';
 import { softmaxGradients } from './softmax-gradient.ts';
 import { stepCodes } from './step-codes.ts';
 import { tables } from './tables.ts';
+import { unscales } from './unscale.ts';
 
 export type { ConvHalfOptions, HalfType, MatMulHalfOptions } from '../half.ts';
 export type { WebGPUBackend } from './backend.ts';
@@ -47,6 +48,7 @@ const alone: readonly Kernels[] = [
   rowCodes,
   poolCodes,
   tables,
+  unscales,
 ];
 const beside: readonly ((stock: Stock) => Kernels)[] = [
   arithmetic,

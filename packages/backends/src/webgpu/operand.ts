@@ -74,14 +74,24 @@ fn four_${name}(w: vec2u) -> vec4f { return bitcast<vec4f>(vec4u(w.x << 16, w.x 
   }),
 };
 
+interface Reading {
+  readonly format: Format;
+  readonly scalar: Scalar;
+  readonly exact: boolean;
+  /** By `rounded1` and `rounded4`. */
+  readonly rounds: boolean;
+}
+
 /**
  * The functions `placeX` or `rowX` and `offsetX` (where a segment's block begins) and `load_x`: column j of its result holds the block's four
  * rows at k + j.
  */
-export function operandCode(name: 'a' | 'b', { aligned, row, ...at }: Operand, format: Format, scalar: Scalar, exact: boolean): string {
+export function operandCode(name: 'a' | 'b', { aligned, row, ...at }: Operand, { format, scalar, exact, rounds }: Reading): string {
   const size = name === 'a' ? 'u.m' : 'u.n';
   const [vector, matrix, zero] = [`vec4${scalar}`, `mat4x4${scalar}`, scalar === 'f' ? '0.0' : '0.0h'];
-  const read = access[format](name, row);
+  const found = access[format](name, row);
+  const near = (function_: string, value: string): string => (rounds ? `${function_}(${value})` : value);
+  const read = { ...found, one: (i: string) => near('rounded1', found.one(i)), four: (i: string) => near('rounded4', found.four(i)) };
   const as = (type: string, value: string): string => ((format === 'native') === (scalar === 'h') ? value : `${type}(${value})`);
   const one = (i: string): string => as(scalar === 'f' ? 'f32' : 'f16', read.one(i));
   const four = (i: string): string => as(vector, read.four(`(${i}) / 4`));

@@ -1,6 +1,6 @@
 /** WGSL that reads rows of a packed table (`../tables.ts`): four values at a time, which share a scale. */
 import { type CodeRow, type HalfRow, isHalfRow, type TableRow } from '../tables.ts';
-import { widenings } from './half-storage.ts';
+import { widenings } from './half-casts.ts';
 
 /** What tells apart the WGSL of rows. */
 export const keyOf = (row: TableRow): string => [row.format, row.columns, isHalfRow(row) ? '' : row.group].join('/');

@@ -5,7 +5,7 @@ import { crc32 } from '../adapters/checksum.ts';
 import { readModel, type TunableModel } from '../models/read-model.ts';
 import type { SiteFilter } from '../technique.ts';
 import { denseSites, kernelMatrix, type LowRankSite, lowRankSites, matrixShape } from './low-rank-sites.ts';
-import { matrixFrom } from './matrix.ts';
+import { matrixFrom, zeros } from './matrix.ts';
 import { type SvdOptions, type TruncatedSvd, truncatedSvd } from './truncated-svd.ts';
 
 export interface DecomposeOptions extends SvdOptions {
@@ -22,8 +22,15 @@ export interface DecomposeOptions extends SvdOptions {
 /** SVDs by site name. */
 export type Decomposition = ReadonlyMap<string, TruncatedSvd>;
 
-/** The SVD of a site's kernel: from `known` if it reaches `rank`, else computed now. */
-export function svdOf(site: LowRankSite, rank: number, known?: Decomposition, options?: SvdOptions): TruncatedSvd {
+/** What a technique takes for the SVDs of its kernels: some that are known, or 'saved': none, as a file with the adapter's tensors follows. */
+export type KnownSvds = Decomposition | 'saved';
+
+/** The SVD of a site's kernel: from `known` if it reaches `rank`, else computed now. With 'saved' zeros stand in its place. */
+export function svdOf(site: LowRankSite, rank: number, known?: KnownSvds, options?: SvdOptions): TruncatedSvd {
+  if (known === 'saved') {
+    const [dIn, dOut] = matrixShape(site);
+    return { u: zeros(dIn, rank), sigma: new Float64Array(rank), v: zeros(dOut, rank), energy: 0 };
+  }
   const found = known?.get(site.name);
   if (found && found.sigma.length >= rank) return found;
   const matrix = kernelMatrix(site);

@@ -5,6 +5,7 @@ import type { SiteKind } from '../technique.ts';
 export interface LayerVariable {
   readonly originalName: string;
   read(): tf.Variable;
+  write(value: tf.Tensor): unknown;
 }
 
 export interface Symbolic {
@@ -54,6 +55,12 @@ export interface Layer {
   activation?: Activation | null;
   gamma?: LayerVariable | null;
   beta?: LayerVariable | null;
+  /** Of BatchNormalization. */
+  readonly movingMean?: LayerVariable;
+  readonly movingVariance?: LayerVariable;
+  readonly axis?: number;
+  readonly epsilon: number;
+  readonly momentum: number;
   call(inputs: Tensors, kwargs: Kwargs): Tensors;
   apply(inputs: Tensors, kwargs: Kwargs): Tensors;
   getClassName(): string;
