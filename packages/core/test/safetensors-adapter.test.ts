@@ -24,7 +24,7 @@ function gain(): Technique {
         saved: {
           read: () => ({ g: tf.clone(g), steps: tf.scalar(steps, 'int32') }),
           write(tensors) {
-            g.assign(tensors['g']!);
+            g.assign(tensors['g'] as tf.Scalar);
             steps = tensors['steps']!.dataSync()[0]!;
           },
         },
