@@ -32,7 +32,7 @@ export class LamdaAdapter implements SiteAdapter {
   /** Takes the factors over. @param name of the variables, without the last part */
   constructor(site: LowRankSite, { a, s, b, minus }: InitialFactors, scale: LamdaScale, frozen: number, name: string) {
     this.rank = s.shape[0];
-    this.#kernelShape = site.kernel.shape;
+    this.#kernelShape = site.kernelShape;
     this.#scale = scale;
     this.#a = ownVariable(a, `${name}/A`, false);
     this.#minus = minus && ownVariable(minus, `${name}/minus`, false);

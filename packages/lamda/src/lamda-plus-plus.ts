@@ -53,8 +53,7 @@ function chosenRanks(model: ModelView, options: LamdaPlusPlusOptions, who: strin
   return { ranks: new Map(sites.map((site) => [site, ranks[site.name]!])), notes, svd };
 }
 
-const widest = (site: LowRankSite, averageRank: number): number =>
-  Math.min(candidateRanks(averageRank).at(-1)!, ...matrixShape(site.kernel));
+const widest = (site: LowRankSite, averageRank: number): number => Math.min(candidateRanks(averageRank).at(-1)!, ...matrixShape(site));
 
 const spectrum = (site: string, { u, v, sigma, energy }: TruncatedSvd): Spectrum => ({ site, dIn: u.rows, dOut: v.rows, sigma, energy });
 

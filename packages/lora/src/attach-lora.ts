@@ -83,9 +83,9 @@ function makeAdapters(sites: readonly LowRankSite[], config: Settled, { svd }: L
     const alpha = patternOf(alpha_pattern, moduleOf(site)) ?? lora_alpha;
     return { site, rank, scale: alpha / (use_rslora ? Math.sqrt(rank) : rank) };
   });
-  const faults = plans.filter(({ site, rank }) => principal && rank > Math.min(...matrixShape(site.kernel)));
+  const faults = plans.filter(({ site, rank }) => principal && rank > Math.min(...matrixShape(site)));
   if (faults.length > 0) {
-    const named = faults.map(({ site, rank }) => `"${site.name}" (${rank} of ${Math.min(...matrixShape(site.kernel))})`).join(', ');
+    const named = faults.map(({ site, rank }) => `"${site.name}" (${rank} of ${Math.min(...matrixShape(site))})`).join(', ');
     throw new FinetuneError(
       'bad-option',
       'lora',

@@ -85,7 +85,7 @@ function productFile(model: object, adapter: string): File {
     const { down, up } = factors[site.name]!;
     const rank = up.shape[0]!;
     ranks[moduleOf(site).replaceAll('.', '\\.')] = rank;
-    const a = tf.reshape(down, [...site.kernel.shape.slice(0, -1), rank]);
+    const a = tf.reshape(down, [...site.kernelShape.slice(0, -1), rank]);
     tensors[`${moduleOf(site)}.${keyOf(site, 'A')}`] = toPeft(site, 'A', a, rank);
     tensors[`${moduleOf(site)}.${keyOf(site, 'B')}`] = toPeft(site, 'B', up, rank);
   }

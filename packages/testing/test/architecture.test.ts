@@ -100,7 +100,9 @@ const manifests = new Map(
 const published = packageNames.filter((name) => !manifests.get(name)!.private);
 const sources = packageNames.flatMap((name) => filesBelow(join(root, 'packages', name, 'src')).map((path) => read(path, name)));
 const publishedSources = sources.filter(({ folder }) => published.includes(folder));
-const programs = ['examples', 'benchmarks', 'scripts'].flatMap((name) => filesBelow(join(root, name)).map((path) => read(path, name)));
+const programs = ['examples', 'benchmarks', 'integrations', 'scripts'].flatMap((name) =>
+  filesBelow(join(root, name)).map((path) => read(path, name)),
+);
 
 /** The command is named after the project: `npx leantune`. */
 const nameOf = (folder: string): string => (folder === 'cli' ? 'leantune' : `@leantune/${folder}`);
@@ -261,8 +263,8 @@ test('the public names are these', async () => {
       "backends ./webgpu": "conv2dHalf conv2dHalfFilterGradient conv2dHalfInputGradient decodeHalf dispatch encodeHalf halfUnits isCarrier matMulHalf matrixConfigs poolUse registerWebgpuKernels trimPool",
       "convbn .": "deployMode evalMode fold foldWeights pairsOf trainMode tuneMode",
       "core .": "FinetuneError adamW checkpoint clipByGlobalNorm constantSchedule cosineSchedule explain finetune gradcheck gradients joinSchedules linearSchedule measure registerGradientRule restore setLearningRate trackMemory valueAndGrads warmupCosine warmupSchedule",
-      "core ./low-rank": "FactorAdapter adaptersOf asMatrix checkRanges count decompose denseSites dropped firstColumns fraction join likeKernel lowRankSites matrixShape narrow offRecord ownVariable positive rebind svdOf truncatedSvd widen",
-      "core ./safetensors": "floatsOf readSafetensors readSafetensorsHeader writeSafetensors",
+      "core ./low-rank": "FactorAdapter adaptersOf checkRanges count decompose denseSites dropped firstColumns fraction join kernelMatrix likeKernel lowRankSites matrixShape narrow offRecord ownVariable positive rebind svdOf truncatedSvd widen",
+      "core ./safetensors": "decodeFloats encodeFloats floatsOf readSafetensors readSafetensorsHeader writeSafetensors",
       "energy .": "EnergyError compareEnergy gridIntensity kilogramsCO2 measureEnergy nvidiaSmi nvml processorTime rapl usualSources",
       "energy ./statistics": "EnergyError anova cohensD compareGroups fTail factorialAnova hedgesG holm randomOrder summarize tCritical tTails welchTest",
       "lamda .": "allocateRanks explainRanks frozenRows lamda lamdaPlusPlus updatesOf",

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { addressFaults, addressOf } from '../../../scripts/release/address.ts';
 import { contentFaults, manifestFaults } from '../../../scripts/release/contents.ts';
 import { satisfies } from '../../../scripts/release/expression.ts';
 import { licenseFaults } from '../../../scripts/release/licenses.ts';
@@ -30,6 +31,25 @@ describe('a package is judged by what npm would pack', () => {
 
   test('a manifest without provenance, of another licence or access, has a fault for each', () => {
     expect(manifestFaults({ name: 'x', exports: {}, license: 'MIT', publishConfig: {} })).toHaveLength(3);
+  });
+});
+
+describe('the address of the project', () => {
+  const url = 'https://example.com/owner/name';
+
+  test('is the same in every manifest, with the folder of the package', () => {
+    const { repository, homepage, bugs } = addressOf(url, 'packages/x');
+    expect(repository).toEqual({ type: 'git', url: 'git+https://example.com/owner/name.git', directory: 'packages/x' });
+    expect([homepage, bugs]).toEqual([`${url}/tree/main/packages/x#readme`, `${url}/issues`]);
+    expect(addressFaults({ name: '@leantune/x', repository, homepage, bugs }, 'packages/x', url)).toEqual([]);
+  });
+
+  test('is missing from none, and written in none where the project has none', () => {
+    expect(addressFaults({ name: '@leantune/x' }, 'packages/x', url)).toHaveLength(3);
+    expect(addressFaults({ name: '@leantune/x' }, 'packages/x', undefined)).toEqual([]);
+    expect(addressFaults({ name: '@leantune/x', bugs: url }, 'packages/x', undefined)).toEqual([
+      `@leantune/x has bugs "${url}"; expected undefined`,
+    ]);
   });
 });
 

@@ -2,7 +2,7 @@
  * The Llama family: RMSNorm before each part, rotary positions, SwiGLU, keys shared by groups of heads. Llama 1 to 3, TinyLlama and
  * SmolLM; Mistral with its window; Qwen 2 and 2.5 with biases of q, k and v; Qwen 3 with norms of q and k.
  */
-import { Attention, type AttentionConfig, Embedding, RmsNorm, type Storage, SwiGlu, VocabularyHead } from '../layers/index.ts';
+import { Attention, type AttentionConfig, Embedding, RmsNorm, type Storage, SwiGlu, storages, VocabularyHead } from '../layers/index.ts';
 import { type Architecture, apply, linear, present, type Request, residual, type SymbolicTensor } from './architecture.ts';
 import type { ConfigReader } from './config.ts';
 import { readRope } from './rope-config.ts';
@@ -79,7 +79,7 @@ function build({ config, task, inputs, storage }: Request): SymbolicTensor {
 export const llama: Architecture = {
   types: ['llama', 'mistral', 'qwen2', 'qwen3'],
   tasks: ['causal-lm', 'hidden-states'],
-  storages: ['float32', 'int8', 'nf5', 'nf4'],
+  storages,
   inputs: ['input_ids', 'attention_mask'],
   defaultInputs: ['input_ids'],
   prefix: 'model.',

@@ -41,7 +41,7 @@ export async function loadTokenizer(source: string | Source): Promise<TextTokeni
   }
   const config = (await readJson(files, 'tokenizer_config.json')) ?? {};
   const template = (await readText(files, 'chat_template.jinja')) ?? config['chat_template'];
-  const { Tokenizer } = await load(() => import('@huggingface/tokenizers'), '@huggingface/tokenizers');
+  const { Tokenizer } = await import('@huggingface/tokenizers').catch(needs('@huggingface/tokenizers'));
   const tokenizer = new Tokenizer(json, config);
   const idOf = (field: string) => {
     const token = contentOf(config[field]);
@@ -51,7 +51,7 @@ export async function loadTokenizer(source: string | Source): Promise<TextTokeni
     encode: (text, { special = true } = {}) => tokenizer.encode(text, { add_special_tokens: special }).ids,
     decode: (tokens) => tokenizer.decode([...tokens], { skip_special_tokens: true }),
     async chat(messages, { reply = false } = {}) {
-      const { Template } = await load(() => import('@huggingface/jinja'), '@huggingface/jinja');
+      const { Template } = await import('@huggingface/jinja').catch(needs('@huggingface/jinja'));
       const render = (text: string) => new Template(text);
       const specials = Object.fromEntries(Object.entries(config).map(([field, token]) => [field, contentOf(token)]));
       return chatTemplate(template, files.name, render, { ...specials, messages, add_generation_prompt: reply });
@@ -67,10 +67,9 @@ function contentOf(token: unknown): string | undefined {
   return typeof content === 'string' ? content : undefined;
 }
 
-async function load<T>(importing: () => Promise<T>, name: string): Promise<T> {
-  try {
-    return await importing();
-  } catch (cause) {
+/** Called right behind the import: a bundler then sees that the package may be missing, and leaves it out. */
+const needs =
+  (name: string) =>
+  (cause: unknown): never => {
     throw new FinetuneError('bad-option', 'transformers', `a tokenizer needs ${name}. npm install ${name}`, { cause });
-  }
-}
+  };
