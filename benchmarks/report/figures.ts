@@ -51,10 +51,12 @@ const rowOf = ({ cells }: Results, cell: Cell): Row[] => {
 
 export const ran = (row: Row): row is Ran => hasRun(row.outcome);
 
+/** Full training on the same backend: with stock tfjs, or with the peer itself. */
+const fullOf = (cell: Cell): Cell => ({ ...cell, engine: cell.engine === 'leantune' ? 'stock' : cell.engine, method: 'full' });
+
 /** Time of the processor over that of full training: with stock tfjs on the same backend, or with the peer itself. Not of software GPUs. */
 export function timeRatio({ results }: Comparison, { cell, outcome }: Ran): number | undefined {
-  const own = { ...cell, engine: cell.engine === 'leantune' ? 'stock' : cell.engine, method: 'full' } as const;
-  const base = results.cells[nameOf(own)];
+  const base = results.cells[nameOf(fullOf(cell))];
   return hasRun(base) && cell.backend !== 'webgpu' ? outcome.processorMilliseconds / base.processorMilliseconds : undefined;
 }
 
@@ -63,7 +65,11 @@ export function peakRatio({ levers }: Comparison, { outcome }: Ran): number {
   return outcome.peakAboveWeights / levers[0]!.outcome.peakAboveWeights;
 }
 
-export const trainedShare = ({ outcome }: Ran): number => outcome.trained / outcome.parameters;
+/** Of what full training trains: moving statistics do not count. */
+export function trainedShare({ results }: Comparison, { cell, outcome }: Ran): number {
+  const full = results.cells[nameOf(fullOf(cell))];
+  return outcome.trained / (hasRun(full) ? full.trained : outcome.parameters);
+}
 
 const file = new URL('../compare/results/accuracy.json', import.meta.url);
 

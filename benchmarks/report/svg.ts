@@ -32,6 +32,12 @@ const declarations = (which: 0 | 1): string =>
 export const colors = (root: ':root' | 'svg'): string =>
   `${root}{${declarations(0)}}@media(prefers-color-scheme:dark){${root}{${declarations(1)}}}`;
 
+/** What a plot is of, above it; leave a `marginTop` of {@link TITLE}. */
+export const titled = (text: string, marginLeft: number): Plot.Markish =>
+  Plot.text([text], { frameAnchor: 'top-left', dx: 4 - marginLeft, dy: 6 - TITLE, fontSize: 14, fontWeight: 600, fill: color('ink') });
+
+export const TITLE = 56;
+
 /** A plot for a page that has {@link colors}. */
 export function plot(options: Plot.PlotOptions): string {
   const { document } = parseHTML('<!doctype html><html><body></body></html>');

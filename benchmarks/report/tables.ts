@@ -63,7 +63,7 @@ function leverTable(comparison: Comparison): string {
     `${megabytes(row.outcome.peakAboveWeights)} MB`,
     percent(peakRatio(comparison, row)),
     megabytes(row.outcome.keptBytes ?? 0),
-    percent(trainedShare(row)),
+    percent(trainedShare(comparison, row)),
     times(timeRatio(comparison, row)),
     accuracyOf(contest.id, row),
   ]);
@@ -71,7 +71,8 @@ function leverTable(comparison: Comparison): string {
   const head = [contest.title, 'peak above weights', 'of stock', 'kept, MB', 'trained', 'step', 'accuracy'];
   const shown = rows.some((row) => row.at(-1) !== '') ? rows.length : undefined;
   const cut = (row: readonly string[]) => (shown ? row : row.slice(0, -1));
-  return `${markdownTable(cut(head), rows.map(cut))}\n\nThe last row: \`npm run bench -- ${contest.id} --only '${nameOf(last.cell)}' --again\``;
+  const shownAs = ['levers', 'timeline'].map((name) => `![${contest.title}](pictures/${name}-${contest.id}.svg)`);
+  return `${markdownTable(cut(head), rows.map(cut))}\n\n${shownAs.join('\n')}\n\nThe last row: \`npm run bench -- ${contest.id} --only '${nameOf(last.cell)}' --again\``;
 }
 
 /** Where the levers were also trained on a task. */
@@ -119,7 +120,7 @@ function cellsOf(comparison: Comparison, row: Ran): string[] {
     row.cell.engine === 'leantune' ? `**${wordsOf(row.cell)}**` : wordsOf(row.cell),
     `${megabytes(peakAboveWeights)} MB`,
     keptBytes === null ? '' : megabytes(keptBytes),
-    percent(trainedShare(row)),
+    percent(trainedShare(comparison, row)),
     String(Math.round(processorMilliseconds)),
     times(timeRatio(comparison, row)),
   ];

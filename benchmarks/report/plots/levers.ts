@@ -1,7 +1,7 @@
 /** The waterfall of levers: what each leaves of the peak, and what that is made of. */
 import type { Comparison, LeverRow } from '../figures.ts';
 import { peakRatio } from '../figures.ts';
-import { type Color, color, Plot } from '../svg.ts';
+import { type Color, color, Plot, TITLE, titled } from '../svg.ts';
 
 export const parts: readonly (readonly [Color, string])[] = [
   ['kept', 'kept for backward'],
@@ -21,12 +21,13 @@ export function leverPlot(comparison: Comparison): Plot.PlotOptions {
   });
   const most = labels[0]!.mb;
   return {
-    ...{ width: 680, height: 44 + 38 * levers.length, marginLeft: 150, marginRight: 20, marginTop: 30 },
+    ...{ width: 680, height: TITLE + 10 + 34 * levers.length, marginLeft: 150, marginRight: 20, marginTop: TITLE, marginBottom: 10 },
     ariaLabel: `${contest.title}: peak above weights, lever by lever`,
-    x: { domain: [0, most * 1.2], label: `${contest.title}: MB above weights`, labelAnchor: 'left', axis: 'top', ticks: 5, grid: true },
+    x: { domain: [0, most * 1.2], label: null, axis: 'top', ticks: 5, grid: true },
     y: { domain: names, label: null, tickSize: 0, padding: 0.28 },
     color: { domain: parts.map(([, label]) => label), range: parts.map(([part]) => color(part)) },
     marks: [
+      titled(`${contest.title}: MB above weights`, 150),
       Plot.barX(bars, { y: 'lever', x: 'mb', fill: 'part', insetRight: 0.5 }),
       Plot.text(labels, { y: 'lever', x: 'mb', text: 'text', textAnchor: 'start', dx: 6, fontWeight: 600, fill: color('ink') }),
       Plot.ruleX([0], { stroke: color('ink') }),

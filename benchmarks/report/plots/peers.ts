@@ -1,6 +1,6 @@
 /** Peaks of all engines on one model, and what trains there. */
 import { type Comparison, type Ran, ran, trainedShare, wordsOf } from '../figures.ts';
-import { type Color, color, Plot } from '../svg.ts';
+import { type Color, color, Plot, TITLE, titled } from '../svg.ts';
 import { digits } from './levers.ts';
 
 export const engines: readonly (readonly [Color, string])[] = [
@@ -22,12 +22,11 @@ export function peerPlot(comparison: Comparison): Plot.PlotOptions {
   const bars = rows.map((row) => ({ name: wordsOf(row.cell), engine: row.cell.engine, mb: row.outcome.peakAboveWeights / 1e6 }));
   const most = Math.max(...bars.map(({ mb }) => mb));
   return {
-    ...{ width: 680, height: 50 + 20 * bars.length, marginLeft: 300, marginRight: 56, marginTop: 30 },
+    ...{ width: 680, height: TITLE + 10 + 21 * bars.length, marginLeft: 300, marginRight: 56, marginTop: TITLE, marginBottom: 10 },
     ariaLabel: `${comparison.contest.title}: peaks of all engines`,
     x: {
       domain: [0, most],
-      label: `${comparison.contest.title}: MB above weights`,
-      labelAnchor: 'left',
+      label: null,
       axis: 'top',
       ticks: 4,
       grid: true,
@@ -35,6 +34,7 @@ export function peerPlot(comparison: Comparison): Plot.PlotOptions {
     y: { domain: bars.map(({ name }) => name), label: null, tickSize: 0, padding: 0.25 },
     color: colorScale,
     marks: [
+      titled(`${comparison.contest.title}: MB above weights`, 300),
       Plot.barX(bars, { y: 'name', x: 'mb', fill: 'engine' }),
       Plot.text(bars, {
         y: 'name',
@@ -54,20 +54,23 @@ export function peerPlot(comparison: Comparison): Plot.PlotOptions {
 export function sharePlot(comparison: Comparison): Plot.PlotOptions {
   const dots = shown(comparison).map((row) => {
     const words = wordsOf(row.cell);
-    return { words, engine: row.cell.engine, share: 100 * trainedShare(row), mb: row.outcome.peakAboveWeights / 1e6 };
+    return { words, engine: row.cell.engine, share: 100 * trainedShare(comparison, row), mb: row.outcome.peakAboveWeights / 1e6 };
   });
   return {
-    ...{ width: 680, height: 320, marginLeft: 54, marginTop: 30, marginRight: 24, marginBottom: 40 },
+    ...{ width: 680, height: 350, marginLeft: 54, marginTop: TITLE, marginRight: 24, marginBottom: 40 },
     ariaLabel: `${comparison.contest.title}: peak against what trains`,
     x: { type: 'log', label: 'trained, % of the parameters', tickFormat: (value: number) => `${value}`, ticks: 5 },
     y: {
       type: 'log',
-      label: `${comparison.contest.title}: MB above weights`,
+      label: null,
       grid: true,
       tickFormat: (value: number) => `${value}`,
       ticks: 4,
     },
     color: colorScale,
-    marks: [Plot.dot(dots, { x: 'share', y: 'mb', fill: 'engine', r: 5, fillOpacity: 0.8, title: 'words' })],
+    marks: [
+      titled(`${comparison.contest.title}: MB above weights`, 54),
+      Plot.dot(dots, { x: 'share', y: 'mb', fill: 'engine', r: 5, fillOpacity: 0.8, title: 'words' }),
+    ],
   };
 }

@@ -1,6 +1,6 @@
 /** Times of a step, over full training: with stock tfjs on the same backend, or with the peer itself. */
 import { type Comparison, ran, timeRatio, wordsOf } from '../figures.ts';
-import { color, Plot } from '../svg.ts';
+import { color, Plot, TITLE, titled } from '../svg.ts';
 import { engines } from './peers.ts';
 
 export function timePlot(comparison: Comparison): Plot.PlotOptions {
@@ -12,12 +12,11 @@ export function timePlot(comparison: Comparison): Plot.PlotOptions {
   });
   dots.sort((a, b) => a.ratio - b.ratio);
   return {
-    ...{ width: 680, height: 50 + 20 * dots.length, marginLeft: 330, marginRight: 50, marginTop: 30 },
+    ...{ width: 680, height: TITLE + 10 + 21 * dots.length, marginLeft: 330, marginRight: 50, marginTop: TITLE, marginBottom: 10 },
     ariaLabel: `${comparison.contest.title}: time of a step`,
     x: {
       domain: [0, Math.max(2, ...dots.map(({ ratio }) => ratio))],
-      label: `${comparison.contest.title}: time of a step, × of full training`,
-      labelAnchor: 'left',
+      label: null,
       axis: 'top',
       ticks: 5,
       grid: true,
@@ -25,12 +24,13 @@ export function timePlot(comparison: Comparison): Plot.PlotOptions {
     y: { domain: dots.map(({ name }) => name), label: null, tickSize: 0 },
     color: { domain: engines.map(([engine]) => engine), range: engines.map(([engine]) => color(engine)) },
     marks: [
+      titled(`${comparison.contest.title}: time of a step, × of full training`, 330),
       Plot.ruleX([1], { stroke: color('ink'), strokeDasharray: '3 4' }),
       Plot.ruleY(dots, { y: 'name', x1: 1, x2: 'ratio', stroke: 'engine', strokeWidth: 2, strokeOpacity: 0.6 }),
       Plot.dot(dots, { y: 'name', x: 'ratio', fill: 'engine', r: 5 }),
       Plot.text(dots, {
         y: 'name',
-        x: 'ratio',
+        x: ({ ratio }: { ratio: number }) => Math.max(1, ratio),
         text: ({ ratio }: { ratio: number }) => `×${ratio.toFixed(2)}`,
         textAnchor: 'start',
         dx: 9,
