@@ -73,7 +73,9 @@ async function main(): Promise<void> {
     }
 }
 
-const read = (): Accuracies | undefined => (existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Accuracies) : undefined);
+function read(): Accuracies | undefined {
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Accuracies) : undefined;
+}
 
 function write(task: Task, method: string, rate: number, seed: number, { accuracy, trainable, peakAboveWeights }: AccuracyRun): void {
   const known = read()?.methods ?? {};
