@@ -108,7 +108,7 @@ function parsed(config: string): { readonly weights: readonly Spec[] } {
   } catch (cause) {
     throw bad(`adapter_config.json is not JSON (${(cause as Error).message})`, undefined, cause);
   }
-  throw bad('adapter_config.json has no list of weights', 'If another program wrote it, read it with that technique's own import.');
+  throw bad('adapter_config.json has no list of weights', 'If peft wrote it, importPeft of @leantune/lora reads it.');
 }
 
 const sizeOf = (shape: readonly number[]): number => shape.reduce((product, dim) => product * dim, 1);
