@@ -9,6 +9,7 @@ import { optimizers } from './adamw.ts';
 import { batchNormGradients } from './batch-norm-gradient.ts';
 import type { TensorflowBackend } from './binding.ts';
 import { convs } from './conv.ts';
+import { halfKernels } from './half-kernels.ts';
 import { halfStorage } from './half-storage.ts';
 import { pools } from './pool.ts';
 import { poolCodes } from './pool-codes.ts';
@@ -43,7 +44,7 @@ export { guardMemory } from './out-of-memory.ts';
 export function registerTensorflowKernels(): void {
   registerKernels<TensorflowBackend, tf.TensorInfo>(
     'tensorflow',
-    [activationGradients, batchNormGradients, optimizers, productSums, halfStorage, stepCodes, rowCodes, poolCodes],
+    [activationGradients, batchNormGradients, optimizers, productSums, halfKernels, halfStorage, stepCodes, rowCodes, poolCodes],
     [zeros, rounds, steps, rowSums, convs, pools, views],
   );
 }
