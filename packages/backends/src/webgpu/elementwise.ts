@@ -20,6 +20,8 @@ export interface Elementwise {
   /** WGSL of the result from the inputs' names, numbers of `uniforms` as `u.name`, and `T`: vec4f or f32. bool inputs are vec4<bool> or bool. */
   readonly value: string;
   readonly uniforms?: { readonly [name: string]: Uniform };
+  /** WGSL that `value` calls, of `T`; told apart by `key`. */
+  readonly functions?: string;
 }
 
 /** The element of an input that the i-th of the output reads is (i / each) mod period. */
@@ -64,7 +66,7 @@ interface Place extends Layout {
 
 /** The caller owns the result. */
 export function elementwise(backend: WebGPUBackend, program: Elementwise): tf.TensorInfo {
-  const { key, inputs, shape, dtype = 'float32', value, uniforms } = program;
+  const { key, inputs, shape, dtype = 'float32', value, uniforms, functions = '' } = program;
   const size = tf.util.sizeFromShape([...shape]);
   const places = Object.entries(inputs).map(([name, x]) => ({ name, x, number: numberOf(backend, x), ...layoutOf(x.shape, shape)! }));
   const inFours = places.every(({ each, period }) => each % 4 === 0 || (each === 1 && period % 4 === 0));
@@ -90,6 +92,7 @@ export function elementwise(backend: WebGPUBackend, program: Elementwise): tf.Te
     workgroups: Math.ceil(threads / LANES),
     code: () => `
 alias T = ${width === 4 ? 'vec4f' : 'f32'};
+${functions}
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let thread = flat(group, groups) * ${LANES} + local;

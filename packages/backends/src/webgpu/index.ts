@@ -10,14 +10,17 @@ import { casts } from './cast.ts';
 import { convolutions } from './conv2d.ts';
 import { cumulatives } from './cumulative.ts';
 import { depthwiseGradients } from './depthwise-gradients.ts';
+import { gelus } from './gelu.ts';
 import { halfStorage } from './half-storage.ts';
 import { matMuls } from './mat-mul.ts';
+import { moves } from './move.ts';
 import { poolCodes } from './pool-codes.ts';
 import { prods } from './prod.ts';
 import { reductions } from './reduce.ts';
 import { rowCodes } from './row-codes.ts';
+import { rowNorms } from './row-norms.ts';
 import { segmentSums } from './segment-sum.ts';
-import { softmaxGradients } from './softmax-gradient.ts';
+import { softmaxes } from './softmax-gradient.ts';
 import { stepCodes } from './step-codes.ts';
 
 export type { ConvHalfOptions, HalfType, MatMulHalfOptions } from '../half.ts';
@@ -36,7 +39,7 @@ export { type HalfSupport, halfUnits, matrixConfigs } from './half-units.ts';
 export type { HalfUnits, MatrixShape } from './plan.ts';
 export { type PoolUse, poolUse, trimPool } from './pool.ts';
 
-const alone: readonly Kernels[] = [cumulatives, batchNormGradients, softmaxGradients, adamWs, halfStorage, stepCodes, rowCodes, poolCodes];
+const alone: readonly Kernels[] = [cumulatives, batchNormGradients, rowNorms, gelus, adamWs, halfStorage, stepCodes, rowCodes, poolCodes];
 const beside: readonly ((stock: Stock) => Kernels)[] = [
   arithmetic,
   batchNorms,
@@ -46,6 +49,8 @@ const beside: readonly ((stock: Stock) => Kernels)[] = [
   depthwiseGradients,
   reductions,
   segmentSums,
+  moves,
+  softmaxes,
   prods,
   avgPoolGradients,
 ];
