@@ -1,10 +1,11 @@
 /** Arithmetic, comparisons and masks over float32. What tfjs computes on the CPU (small tensors that are there), it still does. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { HalfType } from '../half.ts';
-import { input, type Kernels, run, type Stock, viewAs, type WebGPUBackend, type WebGPUKernel, withTemporaries } from './backend.ts';
+import { input, type Kernels, onCpu, run, type Stock, viewAs, type WebGPUBackend, type WebGPUKernel, withTemporaries } from './backend.ts';
 import type { Uniform } from './dispatch.ts';
 import { areElementwise, elementwise } from './elementwise.ts';
 import { halfStorage } from './half-storage.ts';
+import { selectBits } from './move.ts';
 
 interface Op {
   readonly value: string;
@@ -74,10 +75,6 @@ function nearest(x: tf.TensorInfo, half: HalfType | undefined, backend: WebGPUBa
   return withTemporaries(backend, (temporary) => halfStorage.RoundHalf({ x: temporary(x) }, { half, inPlace: true }, backend));
 }
 
-/** tfjs's own rule. */
-const onCpu = (backend: tf.KernelBackend, inputs: readonly tf.TensorInfo[]): boolean =>
-  (backend as unknown as { shouldExecuteOnCPU(inputs: readonly tf.TensorInfo[]): boolean }).shouldExecuteOnCPU(inputs);
-
 export const arithmetic = (stock: Stock): Kernels => {
   const beside =
     (kernel: string, op: Op): WebGPUKernel =>
@@ -105,6 +102,8 @@ export const arithmetic = (stock: Stock): Kernels => {
     const [condition, t, e] = ['condition', 't', 'e'].map((name) => input(inputs, name)) as [tf.TensorInfo, tf.TensorInfo, tf.TensorInfo];
     const mask = viewAs(condition, [...condition.shape, ...t.shape.slice(condition.shape.length).fill(1)]); // one of rank 1 chooses rows
     const floats = t.dtype === 'float32' && e.dtype === 'float32';
+    const whole = t.dtype === 'int32' && e.dtype === 'int32' && !onCpu(backend, [condition, t, e]) && !t.shape.includes(0);
+    if (whole) return selectBits(backend, condition, t, e);
     if (!floats || !areElementwise([mask, t, e], t.shape)) return stock(tf.Select)(inputs, attrs, backend);
     return elementwise(backend, { key: tf.Select, inputs: { condition: mask, t, e }, shape: t.shape, value: 'select(e, t, condition)' });
   };

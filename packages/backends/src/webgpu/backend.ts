@@ -69,3 +69,7 @@ export type Stock = StockKernel<WebGPUBackend>;
 export function run(backend: WebGPUBackend, kernel: string, inputs: tf.NamedTensorInfoMap, attrs: Attrs = {}): tf.TensorInfo {
   return tf.getKernel(kernel, 'webgpu').kernelFunc({ inputs, backend, attrs: attrs as tf.NamedAttrMap }) as tf.TensorInfo;
 }
+
+/** Whether tfjs would compute on the CPU what has these inputs: its own rule. */
+export const onCpu = (backend: tf.KernelBackend, inputs: readonly tf.TensorInfo[]): boolean =>
+  (backend as unknown as { shouldExecuteOnCPU(inputs: readonly tf.TensorInfo[]): boolean }).shouldExecuteOnCPU(inputs);

@@ -202,8 +202,17 @@ const rowsOf = (x: tf.TensorInfo): number => tf.util.sizeFromShape(x.shape.slice
 const isPlain = (attrs: Attrs, ...xs: tf.TensorInfo[]): boolean =>
   attrs['dataFormat'] !== 'NCHW' && xs.every((x) => x.dtype === 'float32' && tf.util.sizeFromShape(x.shape) > 0);
 
+/** Of no images: sums of nothing. tfjs fails. */
+function ofNothing(backend: WebGPUBackend, attrs: Attrs, x: tf.TensorInfo, shape: () => number[]): tf.TensorInfo | undefined {
+  if (attrs['dataFormat'] === 'NCHW' || x.shape[0] !== 0) return undefined;
+  const made = shape();
+  return backend.makeTensorInfo(made, 'float32', new Float32Array(tf.util.sizeFromShape(made)));
+}
+
 const forward: Body = (inputs, attrs, backend, how) => {
   const [x, filter, { bias }] = [input(inputs, 'x'), input(inputs, 'filter'), inputs];
+  const nothing = ofNothing(backend, attrs, x, () => convInfo2d(x.shape, filter.shape, attrs).outShape);
+  if (nothing) return nothing;
   const perChannel = !bias || (bias.dtype === 'float32' && tf.util.sizeFromShape(bias.shape) === filter.shape[3]);
   if (!isPlain(attrs, x, filter) || !perChannel || !canActivate(attrs['activation'])) return undefined;
   const c = convInfo2d(x.shape, filter.shape, attrs);
@@ -213,12 +222,16 @@ const forward: Body = (inputs, attrs, backend, how) => {
 
 const inputGradient: Body = (inputs, attrs, backend, how) => {
   const [dy, filter] = [input(inputs, 'dy'), input(inputs, 'filter')];
+  const nothing = ofNothing(backend, attrs, dy, () => attrs['inputShape']);
+  if (nothing) return nothing;
   const c = isPlain(attrs, dy, filter) && convInfo2d(attrs['inputShape'], filter.shape, attrs);
   return c && tf.util.arraysEqual(c.outShape, dy.shape) ? conv2dInputGradient(backend, dy, filter, c, how) : undefined;
 };
 
 const filterGradient: Body = (inputs, attrs, backend, how) => {
   const [x, dy] = [input(inputs, 'x'), input(inputs, 'dy')];
+  const nothing = ofNothing(backend, attrs, x, () => attrs['filterShape']);
+  if (nothing) return nothing;
   return isPlain(attrs, x, dy) ? conv2dFilterGradient(backend, x, dy, convInfo2d(x.shape, attrs['filterShape'], attrs), how) : undefined;
 };
 

@@ -22,6 +22,8 @@ export interface Elementwise {
   /** WGSL of the result from the inputs' names, numbers of `uniforms` as `u.name`, and `T`: vec4f or f32. bool inputs are vec4<bool> or bool. */
   readonly value: string;
   readonly uniforms?: { readonly [name: string]: Uniform };
+  /** WGSL that `value` calls, of `T`; told apart by `key`. */
+  readonly functions?: string;
   /** The result is rounded to it. @default it is not */
   readonly half?: HalfType | undefined;
 }
@@ -68,7 +70,7 @@ interface Place extends Layout {
 
 /** The caller owns the result. */
 export function elementwise(backend: WebGPUBackend, program: Elementwise): tf.TensorInfo {
-  const { key, inputs, shape, dtype = 'float32', uniforms, half } = program;
+  const { key, inputs, shape, dtype = 'float32', uniforms, functions = '', half } = program;
   const size = tf.util.sizeFromShape([...shape]);
   const places = Object.entries(inputs).map(([name, x]) => ({ name, x, number: numberOf(backend, x), ...layoutOf(x.shape, shape)! }));
   const inFours = places.every(({ each, period }) => each % 4 === 0 || (each === 1 && period % 4 === 0));
@@ -96,6 +98,7 @@ export function elementwise(backend: WebGPUBackend, program: Elementwise): tf.Te
     code: () => `
 alias T = ${width === 4 ? 'vec4f' : 'f32'};
 ${half ? roundings(half) : ''}
+${functions}
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let thread = flat(group, groups) * ${LANES} + local;

@@ -10,14 +10,17 @@ import { casts } from './cast.ts';
 import { convolutions } from './conv2d.ts';
 import { cumulatives } from './cumulative.ts';
 import { depthwiseGradients } from './depthwise-gradients.ts';
+import { gelus } from './gelu.ts';
 import { halfStorage } from './half-storage.ts';
 import { matMuls } from './mat-mul.ts';
+import { moves } from './move.ts';
 import { poolCodes } from './pool-codes.ts';
 import { prods } from './prod.ts';
 import { reductions } from './reduce.ts';
 import { rowCodes } from './row-codes.ts';
+import { rowNorms } from './row-norms.ts';
 import { segmentSums } from './segment-sum.ts';
-import { softmaxGradients } from './softmax-gradient.ts';
+import { softmaxes } from './softmax-gradient.ts';
 import { stepCodes } from './step-codes.ts';
 import { tables } from './tables.ts';
 import { unscales } from './unscale.ts';
@@ -41,7 +44,8 @@ export { type PoolUse, poolUse, trimPool } from './pool.ts';
 const alone: readonly Kernels[] = [
   cumulatives,
   batchNormGradients,
-  softmaxGradients,
+  rowNorms,
+  gelus,
   adamWs,
   halfStorage,
   stepCodes,
@@ -59,6 +63,8 @@ const beside: readonly ((stock: Stock) => Kernels)[] = [
   depthwiseGradients,
   reductions,
   segmentSums,
+  moves,
+  softmaxes,
   prods,
   avgPoolGradients,
 ];

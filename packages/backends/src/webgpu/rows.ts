@@ -1,71 +1,108 @@
 /**
- * A sum over each row, and then a value per element that may use it. On a GPU a work group takes a row; on adapters that run on the CPU,
- * where barriers are costly, a thread does.
+ * Sums over each row, one after another, each of which may use the values before it; then a value per element, a pair per row, or both. On a
+ * GPU a work group takes a row; on adapters that run on the CPU, where barriers are costly, a thread does.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebGPUBackend } from './backend.ts';
-import { dispatch, type Input } from './dispatch.ts';
+import { dispatch, type Input, type Output, type Uniform } from './dispatch.ts';
 import { prefersTiles } from './plan.ts';
 
 const LANES = 64;
 /** Threads of a group that take a row each. */
 const FEW = 8;
 
-/**
- * For tensors of one shape, rows along its last axis.
- * @param term WGSL of what is summed at `at`
- * @param value WGSL of the result at `at`, with the row's `sum`
- * @returns float32; the caller owns it
- */
+/** `name` is what `value` makes of the `sum` of `term`: WGSL of `at`, an element's place, and `k`, its place in the row. */
+export interface RowSum {
+  readonly name: string;
+  readonly term: string;
+  /** @default sum */
+  readonly value?: string;
+}
+
+export interface RowPasses {
+  readonly key: string;
+  readonly inputs: { readonly [name: string]: tf.TensorInfo };
+  /** Of the rows, which lie along its last axis. */
+  readonly shape: readonly number[];
+  readonly sums: readonly RowSum[];
+  /** WGSL of an element of `result`, at `at`, as in a term. @default there is no such result */
+  readonly result?: string;
+  /** WGSL of a vec2f for each row, [rows, 2]. @default there is no such result */
+  readonly ofRow?: string;
+  readonly uniforms?: { readonly [name: string]: Uniform };
+  readonly together?: boolean;
+}
+
+/** Of float32 tensors. @returns `result`, `ofRow`, or both: float32, the caller owns them */
+export function rowPasses(backend: WebGPUBackend, passes: RowPasses): { readonly [name: string]: tf.TensorInfo } {
+  const { key, inputs, shape, result, ofRow, uniforms, together = prefersTiles(backend) } = passes;
+  const columns = shape.at(-1) ?? 1;
+  const rows = tf.util.sizeFromShape([...shape]) / Math.max(columns, 1);
+  return dispatch<string>(backend, {
+    key: `${key}${together ? ' together' : ''}`,
+    inputs: Object.fromEntries(Object.entries(inputs).map(([name, tensor]) => [name, [tensor, 'f32'] as Input])),
+    outputs: {
+      ...(result !== undefined && { result: [{ shape, dtype: 'float32' }, 'f32'] as Output }),
+      ...(ofRow !== undefined && { ofRow: [{ shape: [rows, 2], dtype: 'float32' }, 'vec2f'] as Output }),
+    },
+    uniforms: { rows: ['u32', rows], columns: ['u32', columns], ...uniforms },
+    workgroups: together ? rows : Math.ceil(rows / FEW),
+    code: () => (together ? byGroup : byThread)(passes),
+  });
+}
+
+/** One sum, of tensors of one shape. The caller owns the result. */
 export function overRows(
   backend: WebGPUBackend,
   key: string,
-  tensors: { readonly [name: string]: tf.TensorInfo },
+  inputs: { readonly [name: string]: tf.TensorInfo },
   shape: readonly number[],
   term: string,
-  value: string,
+  result: string,
   together: boolean = prefersTiles(backend),
 ): tf.TensorInfo {
-  const columns = shape.at(-1) ?? 1;
-  const rows = tf.util.sizeFromShape([...shape]) / Math.max(columns, 1);
-  const inputs = Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, [tensor, 'f32'] as Input]));
-  return dispatch(backend, {
-    key: `${key}${together ? ' together' : ''}`,
-    inputs,
-    outputs: { result: [{ shape, dtype: 'float32' }, 'f32'] },
-    uniforms: { rows: ['u32', rows], columns: ['u32', columns] },
-    workgroups: together ? rows : Math.ceil(rows / FEW),
-    code: () => (together ? byGroup(term, value) : byThread(term, value)),
-  }).result;
+  return rowPasses(backend, { key, inputs, shape, sums: [{ name: 'total', term }], result: result.replace(/\bsum\b/g, 'total'), together })
+    .result!;
 }
 
-const entry = (lanes: number): string => `@compute @workgroup_size(${lanes})
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32)`;
-
-const byThread = (term: string, value: string): string => `
-${entry(FEW)} {
-  let row = flat(group, groups) * ${FEW} + local;
+const entry = (lanes: number, row: string): string => `@compute @workgroup_size(${lanes})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
+  let row = ${row};
   if (row >= u.rows) { return; }
-  let first = row * u.columns; let last = first + u.columns;
-  var sum = 0.0;
-  for (var at = first; at < last; at++) { sum += ${term}; }
-  for (var at = first; at < last; at++) { result[at] = ${value}; }
+  let first = row * u.columns; let last = first + u.columns;`;
+
+/** Runs `each` for the elements of a row that a thread takes. */
+const loop = (start: string, step: number, each: string): string =>
+  `for (var at = ${start}; at < last; at += ${step}u) { let k = at - first; ${each} }`;
+
+function body({ sums, result, ofRow }: RowPasses, start: string, step: number, lone: string, whole: (part: string) => string): string {
+  const lines = sums.map(
+    ({ name, term, value = 'sum' }) =>
+      `var ${name}: f32;\n  { var part = 0.0; ${loop(start, step, `part += ${term};`)} ${whole('part')} ${name} = ${value}; }`,
+  );
+  if (result !== undefined) lines.push(loop(start, step, `result[at] = ${result};`));
+  if (ofRow !== undefined) lines.push(`if (${lone}) { ofRow[row] = ${ofRow}; }`);
+  return lines.join('\n  ');
+}
+
+const byThread = (passes: RowPasses): string => `
+${entry(FEW, `flat(group, groups) * ${FEW} + local`)}
+  ${body(passes, 'first', 1, 'true', (part) => `let sum = ${part};`)}
 }`;
 
-const byGroup = (term: string, value: string): string => `
-var<workgroup> sums: array<f32, ${LANES}>;
-${entry(LANES)} {
-  let row = flat(group, groups);
-  if (row >= u.rows) { return; }
-  let first = row * u.columns; let last = first + u.columns;
-  var part = 0.0;
-  for (var at = first + local; at < last; at += ${LANES}) { part += ${term}; }
-  sums[local] = part;
+const byGroup = (passes: RowPasses): string => `
+var<workgroup> parts: array<f32, ${LANES}>;
+fn gather(part: f32, local: u32) -> f32 {
+  parts[local] = part;
   workgroupBarrier();
   for (var half = ${LANES / 2}u; half > 0; half /= 2) {
-    if (local < half) { sums[local] += sums[local + half]; }
+    if (local < half) { parts[local] += parts[local + half]; }
     workgroupBarrier();
   }
-  let sum = sums[0];
-  for (var at = first + local; at < last; at += ${LANES}) { result[at] = ${value}; }
+  let sum = parts[0];
+  workgroupBarrier();
+  return sum;
+}
+${entry(LANES, 'flat(group, groups)')}
+  ${body(passes, 'first + local', LANES, 'local == 0', (part) => `let sum = gather(${part}, local);`)}
 }`;

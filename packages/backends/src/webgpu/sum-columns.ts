@@ -20,12 +20,14 @@ export interface ColumnSum {
   readonly shape: readonly number[];
   /** Each sum is multiplied by it. @default 1 */
   readonly scale?: number;
-  /** What is summed: WGSL of `x[at]`, `at`, and `column`, the place in an input of one row. @default x[at] */
+  /** What is summed: WGSL of `x[at]`, `at`, `column`, the place in an input of one row, and `line`, the row. @default x[at] */
   readonly term?: string;
   /** The result: WGSL of `sum` and `column`. @default sum */
   readonly finish?: string;
   /** Tensors that `term` or `finish` read by name: as large as x, or one row of it. */
   readonly beside?: { readonly [name: string]: tf.TensorInfo };
+  /** Tensors with two numbers a row of x, which `term` reads as `name[line]`, a vec2f. */
+  readonly ofRow?: { readonly [name: string]: tf.TensorInfo };
   readonly epsilon?: number;
   /** The result is rounded to it. @default it is not */
   readonly half?: HalfType | undefined;
@@ -33,7 +35,7 @@ export interface ColumnSum {
 
 /** Float32. The caller owns the result. */
 export function sumColumns(backend: WebGPUBackend, x: tf.TensorInfo, options: ColumnSum): tf.TensorInfo {
-  const { outer, rows, shape, scale = 1, term = 'x[at]', beside = {}, epsilon = 0, half } = options;
+  const { outer, rows, shape, scale = 1, term = 'x[at]', beside = {}, ofRow = {}, epsilon = 0, half } = options;
   const columns = tf.util.sizeFromShape([...shape]) / outer;
   const width = columns % 4 === 0 ? 4 : 1;
   const type = width === 4 ? 'vec4f' : 'f32';
@@ -51,10 +53,13 @@ export function sumColumns(backend: WebGPUBackend, x: tf.TensorInfo, options: Co
     what: { term: string; finish: string; factor: number },
   ) => {
     const parts = Math.ceil(count / each);
-    const read = Object.entries(beside).filter(([name]) => new RegExp(`\\b${name}\\b`).test(what.term + what.finish));
+    const read = [
+      ...Object.entries(beside).map(([name, tensor]) => [name, tensor, type] as const),
+      ...Object.entries(ofRow).map(([name, tensor]) => [name, tensor, 'vec2f'] as const),
+    ].filter(([name]) => new RegExp(`\\b${name}\\b`).test(what.term + what.finish));
     return dispatch(backend, {
       key: `sumColumns ${what.term} ${what.finish} ${half ?? ''}`,
-      inputs: { x: [source, type], ...Object.fromEntries(read.map(([name, tensor]) => [name, [tensor, type] as const])) },
+      inputs: { x: [source, type], ...Object.fromEntries(read.map(([name, tensor, element]) => [name, [tensor, element] as const])) },
       outputs: { y: [{ shape: to, dtype: 'float32' }, type] },
       uniforms: {
         rows: ['u32', count],
@@ -77,7 +82,7 @@ export function sumColumns(backend: WebGPUBackend, x: tf.TensorInfo, options: Co
 }
 
 const code = (type: string, term: string, finish: string): string => `
-fn term(at: u32, column: u32) -> ${type} { return ${term}; }
+fn term(at: u32, column: u32, line: u32) -> ${type} { return ${term}; }
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let i = flat(group, groups) * ${LANES} + local;
@@ -86,9 +91,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let first = part * u.each; let last = min(first + u.each, u.rows);
   var at = (outer * u.rows + first) * u.columns + column;
   var even = ${type}(); var odd = ${type}();
+  let line = outer * u.rows;
   var row = first;
-  for (; row + 1 < last; row += 2) { even += term(at, column); odd += term(at + u.columns, column); at += 2 * u.columns; }
-  if (row < last) { even += term(at, column); }
+  for (; row + 1 < last; row += 2) { even += term(at, column, line + row); odd += term(at + u.columns, column, line + row + 1); at += 2 * u.columns; }
+  if (row < last) { even += term(at, column, line + row); }
   let sum = (even + odd) * u.factor;
   y[i] = ${finish};
 }`;

@@ -6,6 +6,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
+import { sayWhatIsHeld } from '../memory/out-of-memory.ts';
 import { override } from '../override.ts';
 import type { Undo } from '../technique.ts';
 import { compute } from './computing.ts';
@@ -215,6 +216,7 @@ export function gradients<T extends tf.Tensor>(
     }
     return { value, grads: grads ?? xs.map(() => null) };
   } catch (error) {
+    sayWhatIsHeld(error, tape.held());
     discard(value, start);
     throw error;
   } finally {

@@ -15,6 +15,9 @@ export interface Held {
 interface Waiting {
   readers: number;
   readonly kept: Kept | undefined;
+  readonly kernel: string;
+  /** 0 of what lives anyway. */
+  readonly bytes: number;
 }
 
 /** How a buffer was made. A variable among the inputs may be assigned since: the buffers say. */
@@ -98,9 +101,10 @@ export class Store {
     const free = this.#isFree(tensor);
     let waiting = this.#waiting.get(dataId);
     if (!waiting) {
-      waiting = { readers: 0, kept: free ? undefined : this.#encode(value) };
+      const encoded = free ? undefined : this.#encode(value);
+      waiting = { readers: 0, kept: encoded, kernel, bytes: free ? 0 : (encoded?.bytes ?? bytesOf(tensor)) };
       this.#waiting.set(dataId, waiting);
-      if (!free) for (const probe of probes) probe.hold(waiting.kept ?? dataId, waiting.kept?.bytes ?? bytesOf(tensor), kernel, layer);
+      if (!free) for (const probe of probes) probe.hold(encoded ?? dataId, waiting.bytes, kernel, layer);
     }
     waiting.readers++;
     const { kept } = waiting;
@@ -125,12 +129,21 @@ export class Store {
   /** Lets a value that a rule encoded itself, or encodes now, wait until `drop`. */
   holdKept(given: Kept | (() => Kept), kernel: string, layer: string): Held {
     const kept = typeof given === 'function' ? offRecord(() => capture(given)) : given;
+    this.#waiting.set(kept, { readers: 1, kept, kernel, bytes: kept.bytes });
     for (const probe of probes) probe.hold(kept, kept.bytes, kernel, layer);
     const drop = once(() => {
+      this.#waiting.delete(kept);
       for (const probe of probes) probe.drop(kept);
       kept.dispose();
     });
     return { read: () => kept.decode(), drop };
+  }
+
+  /** Bytes that wait, by kernel. */
+  bytes(): ReadonlyMap<string, number> {
+    const sums = new Map<string, number>();
+    for (const { kernel, bytes } of this.#waiting.values()) if (bytes > 0) sums.set(kernel, (sums.get(kernel) ?? 0) + bytes);
+    return sums;
   }
 
   #encode(value: SavedValue): Kept | undefined {

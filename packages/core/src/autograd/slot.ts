@@ -50,5 +50,9 @@ function set(slot: Slot, grad: tf.Tensor): void {
   if (slot.leaf) for (const probe of probes) probe.gradient(grad.dataId);
 }
 
+/** Of the gradients that are there. */
+export const gradientBytes = (slots: readonly Slot[]): number =>
+  slots.reduce((bytes, { grad }) => bytes + (grad && !grad.isDisposed ? 4 * grad.size : 0), 0);
+
 /** A tensor without a value: what a gradient gets that reads only a shape. */
 export const ghost = ({ shape, dtype }: Shape): tf.Tensor => new tf.Tensor(shape, dtype, {}, -1);

@@ -6,6 +6,7 @@
  * computed for unwanted inputs; branches that do not lead to the result are dropped before the walk.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import type { Held as Holding } from '../memory/out-of-memory.ts';
 import type { GradientRule, Kept } from '../technique.ts';
 import { derivative, outputName, roleOf } from './derivative.ts';
 import { Fusing } from './fusing.ts';
@@ -14,7 +15,7 @@ import { kernelRule } from './kernel-rules.ts';
 import { constant } from './reads.ts';
 import type { CustomGradient, Recorder, Recording, Tensors } from './recorder.ts';
 import { type Attrs, broadcasts, spreads } from './rules.ts';
-import { gather, ghost, type Slot, whole } from './slot.ts';
+import { gather, ghost, gradientBytes, type Slot, whole } from './slot.ts';
 
 type KernelRun = Parameters<GradientRule['keep']>[0];
 type Recorded = [held: Held[], pull: Node['pull'], values?: Node['values']];
@@ -233,6 +234,9 @@ export class Tape implements Recorder {
     }
     return start && this.#leaves.map((slot) => (slot.grad ? whole(slot) : null));
   }
+
+  /** What is held now. */
+  held = (): Holding => ({ kept: this.#store.bytes(), gradients: gradientBytes(this.#leaves) });
 
   dispose(): void {
     for (const h of this.#unrecorded) h.drop();

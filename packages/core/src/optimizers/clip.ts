@@ -20,7 +20,8 @@ const globalNorm = (gradients: readonly tf.Tensor[]): tf.Scalar =>
 
 /**
  * Takes `gradients` and returns those to apply: the same tensors when they are short enough, else new ones (it disposes the old ones,
- * one by one). Reads one number back from the device.
+ * one by one). Reads one number back from the device: in pages on webgpu, where Chromium does not bear a loop of such reads, give `clipNorm`
+ * to `tuned.optimizer` instead, which reads nothing.
  *
  * @throws FinetuneError `bad-option` unless norm > 0; `not-finite` naming the gradients with NaN or Inf. Then `gradients` are untouched.
  */

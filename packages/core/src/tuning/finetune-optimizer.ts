@@ -7,6 +7,8 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
+import { slotsOf } from '../memory/hooks.ts';
+import { markState } from '../memory/probe.ts';
 import { clipByGlobalNorm, clipUnread } from '../optimizers/clip.ts';
 import { moveIf } from '../optimizers/move-if.ts';
 import { checkRanges, count, positive } from '../optimizers/ranges.ts';
@@ -97,6 +99,7 @@ export class FinetuneOptimizer extends tf.Optimizer {
   override applyGradients(gradients: Parameters<tf.Optimizer['applyGradients']>[0]): void {
     if (this.#options.schedule) setLearningRate(this.inner, this.#options.schedule(this.iterations));
     moveIf(this.#stepper.finite.condition, () => this.inner.applyGradients(gradients));
+    markState(slotsOf(this.inner));
     this.#stepper.moved(this.iterations);
   }
 

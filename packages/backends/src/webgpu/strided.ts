@@ -1,0 +1,63 @@
+/** Values of four bytes moved as they are, along any number of axes: tfjs's kernels send int32 through float32, which has 24 bits. */
+import * as tf from '@tensorflow/tfjs-core';
+import type { WebGPUBackend } from './backend.ts';
+import { dispatch, type Output, type Uniform } from './dispatch.ts';
+
+const LANES = 64;
+
+/** What lies along an axis: so many values, so far apart in the buffer; `wrap`: after so many it begins again. */
+export interface Axis {
+  readonly size: number;
+  readonly stride: number;
+  readonly wrap?: number;
+}
+
+/** The axes of a tensor that lies row by row. */
+export const axesOf = (shape: readonly number[]): Axis[] => {
+  const strides = [...tf.util.computeStrides([...shape]), 1];
+  return shape.map((size, i) => ({ size, stride: strides[i]! }));
+};
+
+/** y[i, j, …] = x[offset + i · stride₀ + j · stride₁ + …]. The caller owns the result. */
+export const readAlong = (backend: WebGPUBackend, x: tf.TensorInfo, axes: readonly Axis[], offset = 0): tf.TensorInfo =>
+  move(backend, x, axes, offset, [{ shape: axes.map(({ size }) => size), dtype: x.dtype }, 'u32'], 'y[i] = x[at];');
+
+/** y[offset + i · stride₀ + j · stride₁ + …] = x[i, j, …], of a tensor to make or in place. */
+export const writeAlong = (backend: WebGPUBackend, x: tf.TensorInfo, axes: readonly Axis[], offset: number, y: Output[0]): tf.TensorInfo =>
+  move(backend, x, axes, offset, [y, 'u32'], 'y[at] = x[i];');
+
+function move(
+  backend: WebGPUBackend,
+  x: tf.TensorInfo,
+  axes: readonly Axis[],
+  offset: number,
+  y: Output,
+  statement: string,
+): tf.TensorInfo {
+  const size = axes.reduce((n, axis) => n * axis.size, 1);
+  const numbers = axes.flatMap(({ size: length, stride, wrap }, i): [string, Uniform][] => [
+    [`size${i}`, ['u32', length]],
+    [`stride${i}`, ['u32', stride]],
+    ...(wrap === undefined ? [] : [[`wrap${i}`, ['u32', wrap]] as [string, Uniform]]),
+  ]);
+  const step = (i: number): string => {
+    const place = `rest % u.size${i}`;
+    return `at += (${axes[i]!.wrap === undefined ? place : `(${place}) % u.wrap${i}`}) * u.stride${i}; rest /= u.size${i};`;
+  };
+  return dispatch(backend, {
+    key: `move ${statement}`,
+    inputs: { x: [x, 'u32'] },
+    outputs: { y },
+    uniforms: { size: ['u32', size], offset: ['u32', offset], ...Object.fromEntries(numbers) },
+    workgroups: Math.ceil(size / LANES),
+    code: () => `
+@compute @workgroup_size(${LANES})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
+  let i = flat(group, groups) * ${LANES} + local;
+  if (i >= u.size) { return; }
+  var rest = i; var at = u.offset;
+  ${axes.map((_, back) => step(axes.length - 1 - back)).join('\n  ')}
+  ${statement}
+}`,
+  }).y;
+}

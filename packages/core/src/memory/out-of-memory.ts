@@ -1,0 +1,48 @@
+/**
+ * Says in an error that memory has run out what was held then, and what would make the largest parts smaller. Inside `measure` the tracker's
+ * report says it, to the byte.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { probes, roles } from './probe.ts';
+
+/** What a tape holds: bytes that wait for backward, by kernel, and the bytes of gradients that are there. */
+export interface Held {
+  readonly kept: ReadonlyMap<string, number>;
+  readonly gradients: number;
+}
+
+const levers = {
+  weights: 'weights in fewer bits, or a smaller model',
+  optimizer: 'train fewer weights, or use an optimizer with less state',
+  'kept for backward': 'a smaller batch with { accumulate }, checkpoint, or a technique; explain(model, x) says what each layer keeps',
+  gradients: 'train fewer weights',
+} as const;
+type Category = keyof typeof levers;
+
+const told = new WeakSet<object>();
+const sum = (values: Iterable<number>): number => [...values].reduce((total, value) => total + value, 0);
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`;
+
+/** Adds to the message of an error with the code 'out-of-memory', once. */
+export function sayWhatIsHeld(error: unknown, { kept, gradients }: Held): void {
+  if (!(error instanceof Error) || (error as { code?: unknown }).code !== 'out-of-memory' || told.has(error) || probes.size > 0) return;
+  told.add(error);
+  const variables = new Map(Object.values(tf.engine().registeredVariables).map((v) => [v.dataId, v]));
+  const bytesOf = (optimizer: boolean): number =>
+    sum(
+      [...variables.values()].flatMap((v) =>
+        (roles.get(v) === 'optimizer') === optimizer ? [v.size * tf.util.bytesPerElement(v.dtype)] : [],
+      ),
+    );
+  const held: { [category in Category]: number } = {
+    weights: bytesOf(false),
+    optimizer: bytesOf(true),
+    'kept for backward': sum(kept.values()),
+    gradients,
+  };
+  const kernels = [...kept].sort(([, a], [, b]) => b - a).slice(0, 3);
+  const largest = kernels.length > 0 ? ` (most for ${kernels.map(([kernel, bytes]) => `${kernel} ${megabytes(bytes)}`).join(', ')})` : '';
+  const parts = Object.entries(held).map(([name, bytes]) => `${name} ${megabytes(bytes)}${name === 'kept for backward' ? largest : ''}`);
+  const first = (Object.keys(held) as Category[]).sort((a, b) => held[b] - held[a]).slice(0, 2);
+  error.message += `\n\nHeld then: ${parts.join(', ')}; what kernels were computing comes on top. No weight has moved.\nTo need less:${first.map((name) => `\n- ${name}: ${levers[name]}`).join('')}`;
+}
