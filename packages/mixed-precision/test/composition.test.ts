@@ -78,3 +78,71 @@ test('a checkpoint is computed again in half: its gradients are the same, bit fo
   expect(gradient(() => checkpoint(f, x))).toEqual(gradient(() => f(x)));
   tuned.dispose();
 });
+
+test('frozen weights under LoRA are read as halves: rounded before, they give the same loss and gradients, bit for bit', () => {
+  const dense = (units: number, seed: number) => ({ units, kernelInitializer: tf.initializers.glorotNormal({ seed }) });
+  const model = tf.sequential({
+    layers: [tf.layers.dense({ inputShape: [8], activation: 'relu', ...dense(16, 1) }), tf.layers.dense(dense(4, 2))],
+  });
+  const tuned = finetune(model, [lora({ r: 2 }), mixed.make() as Technique]);
+  tf.tidy(() => {
+    for (const [i, v] of tuned.variables.entries()) v.assign(tf.randomNormal(v.shape, 0, 0.1, 'float32', 10 + i));
+    const x = tf.randomNormal([6, 8], 0, 1, 'float32', 3);
+    const pass = () => {
+      const { value, grads } = tuned.valueAndGrads(() => tf.mean(tf.square(model.apply(x, { training: true }) as tf.Tensor)) as tf.Scalar);
+      return [value, ...Object.values(grads)].map((t) => Array.from(t.dataSync()));
+    };
+    const before = pass();
+    expect(before.length).toBe(1 + tuned.variables.length);
+    const base = String(model.getWeights()[0]!.dataSync());
+    model.setWeights(
+      model
+        .getWeights()
+        .map((w) => (w.rank === 2 ? (tf.engine().runKernel('RoundHalf', { x: w }, { half: 'float16' } as never) as tf.Tensor) : w)),
+    );
+    expect(String(model.getWeights()[0]!.dataSync())).not.toBe(base);
+    expect(pass()).toEqual(before);
+  });
+  tuned.dispose();
+  model.dispose();
+});
+
+test('tune mode folds in float32, and the product rounds what was folded', () => {
+  /** Notes the filters that convolutions are asked for, outside or inside of the techniques beside it. */
+  const watch = (filters: Float32Array[]): Technique => ({
+    name: 'watch',
+    options: null,
+    attach: () => ({
+      compute(call, run) {
+        if (/^(Fused)?Conv2D$/.test(call.kernel)) filters.push(call.inputs['filter']!.dataSync().slice() as Float32Array);
+        return run(call);
+      },
+      detach() {},
+    }),
+  });
+  const run = (techniques: Technique[]): void => {
+    const seeded = (seed: number) => tf.initializers.randomUniform({ minval: 0.5, maxval: 2, seed });
+    const model = tf.sequential({
+      layers: [
+        tf.layers.conv2d({ inputShape: [6, 6, 3], filters: 4, kernelSize: 3, useBias: false, kernelInitializer: seeded(1) }),
+        tf.layers.batchNormalization({ gammaInitializer: seeded(2), movingVarianceInitializer: seeded(3) }),
+      ],
+    });
+    const tuned = finetune(model, techniques);
+    const x = tf.randomNormal([2, 6, 6, 3], 0, 1, 'float32', 4);
+    tf.tidy(() => void tuned.valueAndGrads(() => tf.mean(model.apply(x, { training: true }) as tf.Tensor) as tf.Scalar));
+    tuned.dispose();
+    model.dispose();
+    x.dispose();
+  };
+  const [full, outside, inside]: [Float32Array[], Float32Array[], Float32Array[]] = [[], [], []];
+  run([tuneMode(), watch(full)]);
+  run([tuneMode(), watch(outside), mixed.make() as Technique, watch(inside)]);
+  expect(outside).toEqual(full);
+  const halves = outside.map((filter) =>
+    tf.tidy(() => tf.engine().runKernel('RoundHalf', { x: tf.tensor1d(filter) }, { half: 'float16' } as never) as tf.Tensor),
+  );
+  expect(inside).toEqual(halves.map((half) => half.dataSync()));
+  expect(inside).not.toEqual(outside);
+  tf.dispose(halves);
+});
