@@ -14,6 +14,8 @@ import { fromPretrained, loadTokenizer } from '@leantune/transformers';
 import * as tf from '@tensorflow/tfjs';
 import { commandLine } from './choice.ts';
 import { compare, type Task } from './compare.ts';
+import { FREEZE_FRACTION, RANK } from './methods.ts';
+import { shuffled } from './order.ts';
 
 const choice = commandLine();
 const { quick } = choice;
@@ -43,7 +45,9 @@ const task: Task = {
   settings: {
     task: 'minilm',
     backend: choice.backend,
-    steps: 2 * perEpoch,
+    rank: RANK,
+    freezeFraction: FREEZE_FRACTION,
+    steps: quick ? perEpoch : 100,
     batch: batchSize,
     tokens: length,
     train: train.texts.length,
@@ -89,18 +93,10 @@ function numbers(count: number, from: number): number[] {
   return Array.from({ length: count }, (_, i) => from + i);
 }
 
-/** The index of the n-th question of a run: every epoch in an order of its own. */
-function shuffled(n: number, seed: number): number {
-  const count = train.texts.length;
-  const epoch = Math.floor(n / count);
-  const strides = [7, 11, 13, 17, 19, 23, 29, 31]; // without a common factor with 120 and 600 but 1
-  return ((n % count) * strides[(epoch + seed) % strides.length]! + 101 * seed) % count;
-}
-
 function lossAt(step: number, seed: number): tf.Scalar {
   return lossOf(
     train,
-    numbers(batchSize, step * batchSize).map((n) => shuffled(n, seed)),
+    numbers(batchSize, step * batchSize).map((n) => shuffled(n, train.texts.length, seed)),
   );
 }
 

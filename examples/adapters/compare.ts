@@ -50,7 +50,8 @@ export async function compare(task: Task, { seeds, methods: names = ['LoRA', 'La
   if (!search) print(runs);
 }
 
-async function tryRates(task: Task, name: string, { make, rates }: Method, write: boolean): Promise<void> {
+async function tryRates(task: Task, name: string, { make, rates, ratesOf = name }: Method, write: boolean): Promise<void> {
+  if (ratesOf !== name) return;
   for (const rate of rates) {
     const { result } = await train(task, make(TRIAL_SEED), rate, TRIAL_SEED, () => task.evaluate('validation'));
     console.log(`${name.padEnd(8)} rate ${rate}: validation loss ${result.toFixed(3)}`);
@@ -73,11 +74,11 @@ async function run(task: Task, name: string, method: Method, seed: number, write
   return one;
 }
 
-/** The rate that the search found best; without a search the middle one. */
-function bestRate({ settings }: Task, name: string, { rates }: Method): number {
-  const tried = readResults(settings)?.trials.filter(({ method }) => method === name) ?? [];
+/** The rate that the search found best; without a search the first one. */
+function bestRate({ settings }: Task, name: string, { rates, ratesOf = name }: Method): number {
+  const tried = readResults(settings)?.trials.filter(({ method }) => method === ratesOf) ?? [];
   const [best] = tried.sort((a, b) => a.loss - b.loss);
-  return best?.rate ?? rates[rates.length >> 1]!;
+  return best?.rate ?? rates[0]!;
 }
 
 /** One run; `finish` looks at the trained model, which then is as it was. */

@@ -5,6 +5,9 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from '
 export interface Settings {
   readonly task: string;
   readonly backend: string;
+  readonly rank: number;
+  /** η of LaMDA. */
+  readonly freezeFraction: number;
   readonly steps: number;
   readonly batch: number;
   readonly tokens: number;

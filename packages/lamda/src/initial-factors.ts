@@ -12,7 +12,7 @@
 import { firstColumns, type LowRankSite, likeKernel, type TruncatedSvd } from '@leantune/core/low-rank';
 import * as tf from '@tensorflow/tfjs-core';
 
-export type Init = 'zero' | 'lora' | 'principal' | 'lora-xs';
+export type Init = 'zero' | 'principal' | 'lora-xs';
 
 export interface InitialFactors {
   /** In the shape of the kernel, r at the end. */
@@ -34,7 +34,6 @@ export function initialFactors(init: Init, { u, v, sigma }: TruncatedSvd, site: 
     const values = tf.tensor1d(Float32Array.from(sigma.subarray(0, rank)));
     const kernel = (a: tf.Tensor) => tf.clone(likeKernel(a, site));
     if (init === 'zero') return { a: kernel(left), s: tf.zeros<tf.Rank.R2>([rank, rank]), b };
-    if (init === 'lora') return { a: kernel(left), s: tf.div(tf.eye(rank), scale) as tf.Tensor2D, b: tf.zerosLike(b) };
     if (init === 'lora-xs')
       return { a: kernel(tf.mul(left, values)), s: tf.randomNormal<tf.Rank.R2>([rank, rank], 0, 1e-5, 'float32', 1), b };
     const diagonal = tf.mul(tf.eye(rank), tf.div(values, scale)) as tf.Tensor2D;

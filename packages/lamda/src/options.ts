@@ -33,7 +33,7 @@ export interface Settled extends Required<FreezingOptions> {
   readonly adapter: string;
 }
 
-const inits: readonly string[] = ['zero', 'lora', 'principal', 'lora-xs'] satisfies Init[];
+const inits: readonly string[] = ['zero', 'principal', 'lora-xs'] satisfies Init[];
 
 /** @throws FinetuneError `bad-option` with every number that is out of its range */
 export function settled(options: LamdaOptions, who: string): Settled {
