@@ -28,11 +28,23 @@ export function selectSites(sites: readonly Site[], filter: SiteFilter | undefin
  */
 export function selectWeights(sites: readonly Site[], filter: SiteFilter, who: string): readonly SiteWeight[] {
   const weights = sites.flatMap((site) => site.weights);
+  refusePacked(sites, filter, who);
   const find = (entry: Entry) => {
     const found = sitesOf(entry, sites);
     return found.length > 0 || typeof entry === 'function' ? found.flatMap((site) => site.weights) : named(entry, weights);
   };
   return select(weights, filter, who, find, [...sites.filter((site) => site.weights.length > 0), ...weights]);
+}
+
+/** A site that is named as what trains, and cannot: better said than that nothing matches. */
+function refusePacked(sites: readonly Site[], filter: SiteFilter, who: string): void {
+  for (const entry of [filter].flat() as Entry[]) {
+    const found = sitesOf(entry, sites);
+    if (found.length === 0 || found.some((site) => site.weights.length > 0 || !site.kernelShape)) continue;
+    const names = `"${found[0]!.name}"${found.length > 1 ? ` and ${found.length - 1} more` : ''}`;
+    const advice = 'Train an adapter beside it, or load the model in float32.';
+    throw new FinetuneError('no-match', who, `got ${names}, whose kernel is packed and frozen; expected weights that can train. ${advice}`);
+  }
 }
 
 const named = <T extends Named>(pattern: string | RegExp, items: readonly T[]): T[] =>

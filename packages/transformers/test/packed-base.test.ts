@@ -106,6 +106,13 @@ describe('wasm', () => {
     expect(tf.memory().numTensors).toBe(before);
   });
 
+  test('a packed kernel cannot be named as what trains', async () => {
+    const model = await fromPretrained(join(fixtures, 'llama'), { storage: 'float16' });
+    expect(() => finetune(model, [], { trainable: ['q_proj'] })).toThrow(
+      /got "model.layers.0.self_attn.q_proj" and 1 more, whose kernel is packed and frozen; .* Train an adapter beside it/,
+    );
+  });
+
   test('a summary counts packed weights as what they stand for', async () => {
     const totals = [];
     for (const storage of ['nf4', 'float16', 'float32'] as const) {
