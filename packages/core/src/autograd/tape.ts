@@ -235,7 +235,6 @@ export class Tape implements Recorder {
     return start && this.#leaves.map((slot) => (slot.grad ? whole(slot) : null));
   }
 
-  /** What is held now. */
   held = (): Holding => ({ kept: this.#store.bytes(), gradients: gradientBytes(this.#leaves) });
 
   dispose(): void {
