@@ -3,7 +3,7 @@
  *
  *   npm run bench                                all that is not measured yet; half an hour on two free cores
  *   npm run bench -- minilm                      one model
- *   npm run bench -- --only 'leantune wasm'      cells whose name has these words; a name is `engine backend: method`
+ *   npm run bench -- --only 'leantune wasm'      the cell of this name, or cells whose name has these words
  *   npm run bench -- --minutes 3                 begins no cell after three minutes; the next run goes on
  *   npm run bench -- --again                     also what is measured already
  *   npm run bench -- --list                      names the cells
@@ -18,9 +18,8 @@ import { runCell } from './engines.ts';
 import { findPeers, type Peers } from './install.ts';
 import { commit, machine, versions } from './machine.ts';
 import { planOf } from './matrix.ts';
-import { addResult, readResults, writeResults } from './store.ts';
+import { addResult, readResults, SEED, writeResults } from './store.ts';
 
-const SEED = 17;
 const flag = { type: 'boolean', default: false } as const;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -40,7 +39,8 @@ else await full(findPeers(!values.installed));
 function wanted(contest: Contest): readonly Cell[] {
   const { cells, chain } = planOf(contest);
   const some = values.quick ? chain.map(({ cell }) => cell) : cells;
-  return some.filter((cell) => nameOf(cell).includes(values.only ?? ''));
+  const exact = some.filter((cell) => nameOf(cell) === values.only);
+  return exact.length > 0 ? exact : some.filter((cell) => nameOf(cell).includes(values.only ?? ''));
 }
 
 function jobOf(contest: Contest, cell: Cell): Job {

@@ -5,6 +5,9 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { type Cell, type Contest, nameOf, type Outcome } from './cell.ts';
 
+/** Of the weights and batches. */
+export const SEED = 17;
+
 /** A cell's outcome with where and when it was measured. */
 export type Record = Outcome & {
   readonly date: string;

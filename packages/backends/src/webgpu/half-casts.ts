@@ -50,7 +50,29 @@ export const casts: { readonly [half in HalfType]: string } = {
   bfloat16: narrowings.bfloat16 + widenings.bfloat16,
 };
 
+/** The same in one go, without branches, for one value or four: short code compiles soon. `size`: the bits without the sign. */
+const nearest: { readonly [half in HalfType]: (T: string) => string } = {
+  // Normal halves drop 13 bits; below 2^-14 one more for each power of two; up to 2^-25, halfway to the smallest, all.
+  float16: (T) => `
+  let drop = ${T}(126u) - clamp(size >> ${T}(23u), ${T}(103u), ${T}(113u));
+  let one = ${T}(1u) << drop;
+  let near = (size + (one >> ${T}(1u)) - 1u + ((size >> drop) & ${T}(1u))) & ~(one - 1u);
+  let least = select(${T}(), ${T}(0x33800000u), size > ${T}(0x33000000u));
+  let finite = select(near, least, size < ${T}(0x33800000u));
+  let half = select(finite, ${T}(0x7f800000u), size >= ${T}(0x477ff000u)); // from 65520`,
+  bfloat16: (T) => `
+  let half = (size + 0x7fffu + ((size >> ${T}(16u)) & ${T}(1u))) & ${T}(0xffff0000u);`,
+};
+
+const rounded = (half: HalfType, width: 1 | 4): string => {
+  const [T, F] = width === 4 ? ['vec4u', 'vec4f'] : ['u32', 'f32'];
+  return `
+fn rounded${width}(x: ${F}) -> ${F} {
+  let bits = bitcast<${T}>(x);
+  let size = bits & ${T}(0x7fffffffu);${nearest[half](T)}
+  return bitcast<${F}>(select(half, ${T}(0x7fc00000u), size > ${T}(0x7f800000u)) | (bits & ${T}(0x80000000u)));
+}`;
+};
+
 /** WGSL: `rounded1(f32)` and `rounded4(vec4f)`, the nearest values that the format has. */
-export const roundings = (half: HalfType): string => `${casts[half]}
-fn rounded1(x: f32) -> f32 { return bitcast<f32>(widen(narrow(bitcast<u32>(x)))); }
-fn rounded4(v: vec4f) -> vec4f { return vec4f(rounded1(v.x), rounded1(v.y), rounded1(v.z), rounded1(v.w)); }`;
+export const roundings = (half: HalfType): string => rounded(half, 1) + rounded(half, 4);

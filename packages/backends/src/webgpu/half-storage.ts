@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { type HalfType, halfWords } from '../half.ts';
 import { type Attrs, input, type WebGPUBackend } from './backend.ts';
 import { dispatch, type Output } from './dispatch.ts';
-import { casts } from './half-casts.ts';
+import { casts, roundings } from './half-casts.ts';
 
 const LANES = 64;
 
@@ -26,7 +26,8 @@ function pass(backend: WebGPUBackend, { key, half, x, y, size, each, statement }
     outputs: { y: [y, 'u32'] },
     uniforms: { size: ['u32', size], threads: ['u32', threads] },
     workgroups: Math.ceil(threads / LANES),
-    code: () => `${casts[half]}
+    code: () => `${casts[half]}${roundings(half)}
+fn nearest(bits: u32) -> u32 { return bitcast<u32>(rounded1(bitcast<f32>(bits))); }
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let i = flat(group, groups) * ${LANES} + local;
@@ -48,9 +49,9 @@ export const halfStorage = {
         y: { shape: x.shape, dtype: 'float32' },
         size,
         each: 1,
-        statement: 'y[i] = widen(narrow(x[i]));',
+        statement: 'y[i] = nearest(x[i]);',
       });
-    pass(backend, { key: 'RoundHalf in place', half, y: x, size, each: 1, statement: 'y[i] = widen(narrow(y[i]));' });
+    pass(backend, { key: 'RoundHalf in place', half, y: x, size, each: 1, statement: 'y[i] = nearest(y[i]);' });
     backend.incRef(x.dataId);
     return { dataId: x.dataId, shape: x.shape, dtype: x.dtype };
   },
