@@ -28,7 +28,7 @@ export interface Choice {
   readonly seeds: readonly number[];
   /** Of `methodsOf`; `undefined` is the first three. */
   readonly methods?: readonly string[] | undefined;
-  /** Tries every learning rate of each method first, with a seed of its own. */
+  /** Tries the learning rates of each method first, those that the result file does not have yet, with a seed of its own. */
   readonly search: boolean;
   /** Writes each run into the result file. */
   readonly write: boolean;
@@ -41,12 +41,13 @@ export async function compare(task: Task, { seeds, methods: names = ['LoRA', 'La
   const svd = await decompose(task.model, { rank: 2 * RANK, targets: task.targets });
   console.log(`\n${explainRanks(svd, { averageRank: RANK })}\n`);
   const methods = methodsOf(task, svd);
-  const trials = search ? [] : [...(readResults(task.settings)?.trials ?? [])];
+  const trials = [...(readResults(task.settings)?.trials ?? [])];
   const runs: Run[] = [];
   for (const name of names) {
     const method = methods[name]!;
     const { rates, ratesOf = name } = method;
-    if (search && ratesOf === name) trials.push(...(await tryRates(task, name, method, write)));
+    const untried = rates.filter((rate) => !trials.some((trial) => trial.method === name && trial.rate === rate));
+    if (search && ratesOf === name) trials.push(...(await tryRates(task, name, { ...method, rates: untried }, write)));
     const rate = bestRate(trials, ratesOf) ?? rates[0]!;
     for (const seed of seeds) runs.push(await run(task, name, method, rate, seed, write));
   }

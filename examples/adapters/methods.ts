@@ -20,9 +20,9 @@ export const FREEZE_FRACTION = 0.06;
 /** LaMDA++ has no trials of its own: its variables are LaMDA's, and so is their rate. */
 export function methodsOf({ targets, settings: { steps } }: Task, svd: Decomposition): { readonly [method: string]: Method } {
   const shared = { targets, svd, steps, freezeFraction: FREEZE_FRACTION };
-  const narrow = [2e-3, 5e-3];
+  const narrow = [2e-3, 5e-3, 1e-2, 2e-2];
   return {
-    LoRA: { make: (seed) => lora({ r: RANK, lora_alpha: 2 * RANK, targets, seed }), rates: [1e-3, 2e-3] },
+    LoRA: { make: (seed) => lora({ r: RANK, lora_alpha: 2 * RANK, targets, seed }), rates: [5e-4, 1e-3, 2e-3] },
     LaMDA: { make: () => lamda({ rank: RANK, ...shared }), rates: narrow },
     'LaMDA++': { make: () => lamdaPlusPlus({ averageRank: RANK, ...shared }), rates: narrow, ratesOf: 'LaMDA' },
   };
