@@ -26,7 +26,7 @@ export interface Task {
 
 export interface Choice {
   readonly seeds: readonly number[];
-  /** Of `methodsOf`; `undefined` is the first three. */
+  /** Of `methodsOf`. @default LoRA, LaMDA and LaMDA++ */
   readonly methods?: readonly string[] | undefined;
   /** Tries the learning rates of each method first, those that the result file does not have yet, with a seed of its own. */
   readonly search: boolean;
@@ -57,6 +57,7 @@ export async function compare(task: Task, { seeds, methods: names = ['LoRA', 'La
 async function tryRates(task: Task, name: string, { make, rates }: Method, write: boolean): Promise<Trial[]> {
   const trials: Trial[] = [];
   for (const rate of rates) {
+    task.start?.(TRIAL_SEED);
     const { result } = await train(task, make(TRIAL_SEED), rate, TRIAL_SEED, () => task.evaluate('validation'));
     console.log(`${name.padEnd(8)} rate ${rate}: validation loss ${result.toFixed(3)}`);
     trials.push({ method: name, rate, loss: result });
@@ -83,11 +84,10 @@ async function run(task: Task, name: string, { make }: Method, rate: number, see
   return one;
 }
 
-/** One run; `finish` looks at the trained model, which then is as it was. */
+/** One run from where the model is; `finish` looks at the trained model, which then is as it was. */
 async function train<T>(task: Task, technique: Technique, rate: number, seed: number, finish: () => T | Promise<T>) {
   const { model, trainable, settings, loss } = task;
   const { steps } = settings;
-  task.start?.(seed);
   const before = model.getWeights().map((w) => w.clone());
   const tuned = finetune(model, technique, trainable === undefined ? {} : { trainable });
   const optimizer = tuned.optimizer(
