@@ -20,7 +20,7 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
     because: 'three modules, the rules of every operator and its patterns in graphs, and automatic precision',
   },
   '@leantune/mixed-precision': { bytes: 4_500, because: 'the lists, the rounding of operands and results, loss scaling' },
-  '@leantune/core': { bytes: 33_500, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
+  '@leantune/core': { bytes: 34_000, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
   '@leantune/core { valueAndGrads, checkpoint }': {
     bytes: 10_200,
     because:
@@ -29,7 +29,7 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
   '@leantune/core { finetune }': {
     bytes: 22_300,
     because:
-      'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md; 3 kB of it for patterns of kernels, rows that freeze, another kernel at a site, kernels that are held packed, and steps that move nothing where a device learns late that the loss is not finite',
+      'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md; 3 kB of it for patterns of kernels, rows that freeze, another kernel at a site, kernels that are held packed, einsums that are dense layers, and steps that move nothing where a device learns late that the loss is not finite',
   },
   '@leantune/core { measure }': { bytes: 5_500, because: 'the tracker with its table and its page' },
   '@leantune/backends': {
@@ -42,7 +42,10 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
     because:
       'kernels, gradients in one op, raw ops, the codes of values that wait in few bits and the allocator; it is for Node and never on a page',
   },
-  '@leantune/core/safetensors': { bytes: 3_000, because: 'reader with all its checks, writer, and two half precisions' },
+  '@leantune/core/safetensors': {
+    bytes: 3_900,
+    because: 'reader with all its checks, writer, two half precisions, and adapters as two files',
+  },
   '@leantune/transformers': {
     bytes: 21_500,
     because: 'seven architectures, their blocks, four sources, generation, data and the rounding of frozen weights; each is small',
@@ -67,7 +70,7 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
   },
   leantune: { bytes: 6_000, because: 'a program for Node, which no page loads; it is here so that it stays small' },
   '@leantune/core/low-rank': {
-    bytes: 22_600,
+    bytes: 23_800,
     because: 'bundled by itself, as here, two thirds are the readers of models and the recording, which a page has from core',
   },
   '@leantune/lamda': { bytes: 4_800, because: 'the path, its freezing, the allocation of ranks and the page that shows it' },

@@ -26,7 +26,86 @@ interface PyTorch {
 
 const batches = { minilm: 'MiniLM, 8 texts of 128 tokens', stories15M: 'stories15M, 4 texts of 256 tokens' } as const;
 
-export const tables: readonly Table[] = [{ file: '../docs/techniques/lamda.md', marker: 'lamda-memory', text: memoryTables }];
+const file = '../docs/techniques/lamda.md';
+export const tables: readonly Table[] = [
+  { file, marker: 'lamda-memory', text: memoryTables },
+  { file, marker: 'lamda-losses', text: lossTables },
+  { file, marker: 'lamda-svd', text: svdTable },
+];
+
+/** As examples/adapters writes it. */
+interface Comparison {
+  readonly settings: {
+    readonly rank: number;
+    readonly freezeFraction: number;
+    readonly steps: number;
+    readonly batch: number;
+    readonly tokens: number;
+  };
+  readonly runs: readonly {
+    readonly method: string;
+    readonly rate: number;
+    readonly loss: number;
+    readonly before: number;
+    readonly updates: number;
+  }[];
+}
+
+const tasks = { stories15M: 'stories15M, "Alice in Wonderland"', minilm: 'MiniLM, topics of questions' } as const;
+
+function lossTables(): string {
+  return Object.entries(tasks)
+    .filter(([task]) => existsSync(at(`../examples/adapters/results/${task}.json`)))
+    .map(([task, title]) => lossTable(title, readJson<Comparison>(`../examples/adapters/results/${task}.json`)))
+    .join('\n\n');
+}
+
+function lossTable(title: string, { settings, runs }: Comparison): string {
+  const { rank, freezeFraction, steps, batch, tokens } = settings;
+  const most = Math.max(...runs.map(({ updates }) => updates));
+  const rows = [...new Set(runs.map(({ method }) => method))].map((method) => {
+    const own = runs.filter((run) => run.method === method);
+    const [{ rate, updates }] = own as [(typeof own)[number]];
+    return [
+      method,
+      `${rate}`,
+      spread(own.map(({ before }) => before)),
+      spread(own.map(({ loss }) => loss)),
+      `${own.length}`,
+      updates === most ? updates.toLocaleString('en') : `1/${(most / updates).toFixed(1)}`,
+    ];
+  });
+  const what = `${title}, rank ${rank}, η = ${freezeFraction}, ${steps} steps of ${batch} x ${tokens} tokens`;
+  return markdownTable([what, 'learning rate', 'test loss before', 'after', 'seeds', 'numbers moved'], rows);
+}
+
+/** Mean and standard deviation. */
+function spread(values: readonly number[]): string {
+  const mean = values.reduce((sum, x) => sum + x, 0) / values.length;
+  if (values.length < 2) return mean.toFixed(3);
+  const variance = values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (values.length - 1);
+  return `${mean.toFixed(3)} ± ${Math.sqrt(variance).toFixed(3)}`;
+}
+
+interface Svd {
+  readonly size: number;
+  readonly rank: number;
+  readonly rows: readonly {
+    readonly backend: string;
+    readonly seconds: number;
+    readonly processorSeconds: number;
+    readonly error: number;
+  }[];
+}
+
+function svdTable(): string {
+  if (!existsSync(at('lowrank/results/svd.json'))) return '';
+  const { size, rank, rows } = readJson<Svd>('lowrank/results/svd.json');
+  return markdownTable(
+    [`${size} x ${size}, rank ${rank}`, 'seconds', "of the processor's", 'largest relative error of a singular value'],
+    rows.map(({ backend, seconds, processorSeconds, error }) => [backend, `${seconds}`, `${processorSeconds}`, error.toExponential(1)]),
+  );
+}
 
 function memoryTables(): string {
   const torch = readJson<PyTorch>('lowrank/results/pytorch.json');

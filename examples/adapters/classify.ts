@@ -3,7 +3,7 @@
  *
  *   npm run classify --workspace examples/adapters               some ten minutes on 2 cores, and 49 MB to fetch the first time
  *   npm run classify --workspace examples/adapters -- --quick    one seed, fewer steps
- *   npm run classify --workspace examples/adapters -- --search   tries learning rates
+ *   npm run classify --workspace examples/adapters -- --search   tries learning rates first
  *
  * The new head learns first, on the model as it is: all methods start from the same one.
  */
@@ -47,7 +47,7 @@ const task: Task = {
     backend: choice.backend,
     rank: RANK,
     freezeFraction: FREEZE_FRACTION,
-    steps: quick ? perEpoch : 100,
+    steps: perEpoch,
     batch: batchSize,
     tokens: length,
     train: train.texts.length,

@@ -4,7 +4,7 @@ import { decompose } from '@leantune/core/low-rank';
 import { explainRanks } from '@leantune/lamda';
 import * as tf from '@tensorflow/tfjs';
 import { type Method, methodsOf, RANK } from './methods.ts';
-import { type Run, readResults, recordRun, recordTrial, type Settings } from './results.ts';
+import { type Run, readResults, recordRun, recordTrial, type Settings, type Trial } from './results.ts';
 
 export interface Task {
   /** What `finetune` takes. */
@@ -26,9 +26,9 @@ export interface Task {
 
 export interface Choice {
   readonly seeds: readonly number[];
-  /** Of `methodsOf`; `undefined` is the first three. */
+  /** Of `methodsOf`. @default LoRA, LaMDA and LaMDA++ */
   readonly methods?: readonly string[] | undefined;
-  /** Tries every learning rate of each method with a seed of its own, in place of the runs. */
+  /** Tries the learning rates of each method first, those that the result file does not have yet, with a seed of its own. */
   readonly search: boolean;
   /** Writes each run into the result file. */
   readonly write: boolean;
@@ -41,29 +41,39 @@ export async function compare(task: Task, { seeds, methods: names = ['LoRA', 'La
   const svd = await decompose(task.model, { rank: 2 * RANK, targets: task.targets });
   console.log(`\n${explainRanks(svd, { averageRank: RANK })}\n`);
   const methods = methodsOf(task, svd);
+  const trials = [...(readResults(task.settings)?.trials ?? [])];
   const runs: Run[] = [];
   for (const name of names) {
     const method = methods[name]!;
-    if (search) await tryRates(task, name, method, write);
-    else for (const seed of seeds) runs.push(await run(task, name, method, seed, write));
+    const { rates, ratesOf = name } = method;
+    const untried = rates.filter((rate) => !trials.some((trial) => trial.method === name && trial.rate === rate));
+    if (search && ratesOf === name) trials.push(...(await tryRates(task, name, { ...method, rates: untried }, write)));
+    const rate = bestRate(trials, ratesOf) ?? rates[0]!;
+    for (const seed of seeds) runs.push(await run(task, name, method, rate, seed, write));
   }
-  if (!search) print(runs);
+  print(runs);
 }
 
-async function tryRates(task: Task, name: string, { make, rates, ratesOf = name }: Method, write: boolean): Promise<void> {
-  if (ratesOf !== name) return;
+async function tryRates(task: Task, name: string, { make, rates }: Method, write: boolean): Promise<Trial[]> {
+  const trials: Trial[] = [];
   for (const rate of rates) {
+    task.start?.(TRIAL_SEED);
     const { result } = await train(task, make(TRIAL_SEED), rate, TRIAL_SEED, () => task.evaluate('validation'));
     console.log(`${name.padEnd(8)} rate ${rate}: validation loss ${result.toFixed(3)}`);
-    if (write) recordTrial(task.settings, { method: name, rate, loss: result });
+    trials.push({ method: name, rate, loss: result });
+    if (write) recordTrial(task.settings, trials.at(-1)!);
   }
+  return trials;
 }
 
-async function run(task: Task, name: string, method: Method, seed: number, write: boolean): Promise<Run> {
-  const rate = bestRate(task, name, method);
+function bestRate(trials: readonly Trial[], of: string): number | undefined {
+  return trials.filter(({ method }) => method === of).sort((a, b) => a.loss - b.loss)[0]?.rate;
+}
+
+async function run(task: Task, name: string, { make }: Method, rate: number, seed: number, write: boolean): Promise<Run> {
   task.start?.(seed);
   const before = task.evaluate('test');
-  const { result, updates, keptBytes } = await train(task, method.make(seed), rate, seed, async () => {
+  const { result, updates, keptBytes } = await train(task, make(seed), rate, seed, async () => {
     const loss = task.evaluate('test');
     const sample = await task.show?.(name);
     return { loss, ...(sample !== undefined && { sample }) };
@@ -74,18 +84,10 @@ async function run(task: Task, name: string, method: Method, seed: number, write
   return one;
 }
 
-/** The rate that the search found best; without a search the first one. */
-function bestRate({ settings }: Task, name: string, { rates, ratesOf = name }: Method): number {
-  const tried = readResults(settings)?.trials.filter(({ method }) => method === ratesOf) ?? [];
-  const [best] = tried.sort((a, b) => a.loss - b.loss);
-  return best?.rate ?? rates[0]!;
-}
-
-/** One run; `finish` looks at the trained model, which then is as it was. */
+/** One run from where the model is; `finish` looks at the trained model, which then is as it was. */
 async function train<T>(task: Task, technique: Technique, rate: number, seed: number, finish: () => T | Promise<T>) {
   const { model, trainable, settings, loss } = task;
   const { steps } = settings;
-  task.start?.(seed);
   const before = model.getWeights().map((w) => w.clone());
   const tuned = finetune(model, technique, trainable === undefined ? {} : { trainable });
   const optimizer = tuned.optimizer(

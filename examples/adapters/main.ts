@@ -4,7 +4,7 @@
  *
  *   npm start --workspace examples/adapters               some ten minutes on 2 cores, and 117 MB to fetch the first time
  *   npm start --workspace examples/adapters -- --quick    one seed, fewer steps
- *   npm start --workspace examples/adapters -- --search   tries learning rates
+ *   npm start --workspace examples/adapters -- --search   tries learning rates first
  */
 import { aliceInWonderland, storiesCheckpoint } from '@leantune/assets';
 import { useBackend } from '@leantune/backends';
@@ -39,7 +39,7 @@ const task: Task = {
     backend: choice.backend,
     rank: RANK,
     freezeFraction: FREEZE_FRACTION,
-    steps: choice.quick ? 16 : 100,
+    steps: choice.quick ? 16 : 50,
     batch: batchSize,
     tokens: length,
     train: train.length,

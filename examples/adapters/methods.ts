@@ -1,8 +1,9 @@
 /** What is compared, and the learning rates that a search tries for each. */
 import type { Technique } from '@leantune/core';
-import type { Decomposition } from '@leantune/core/low-rank';
+import { type Decomposition, decomposeGradients } from '@leantune/core/low-rank';
 import { lamda, lamdaPlusPlus } from '@leantune/lamda';
 import { lora } from '@leantune/lora';
+import * as tf from '@tensorflow/tfjs';
 import type { Task } from './compare.ts';
 
 export interface Method {
@@ -15,15 +16,21 @@ export interface Method {
 
 export const RANK = 24;
 /** Of the run, in which B trains; the default is 0.3. On models this narrow it is what it takes to move 17.7 times fewer numbers than LoRA. */
-export const FREEZE_FRACTION = 0.08;
+export const FREEZE_FRACTION = 0.06;
 
-/** LaMDA++ has no trials of its own: its variables are LaMDA's, and so is their rate. */
-export function methodsOf({ targets, settings: { steps } }: Task, svd: Decomposition): { readonly [method: string]: Method } {
+/**
+ * LaMDA++ has no trials of its own: its variables are LaMDA's, and so is their rate. "of gradients" begins from the singular vectors of the
+ * gradient of the first batches of a run.
+ */
+export function methodsOf({ model, targets, loss, settings: { steps } }: Task, svd: Decomposition): { readonly [method: string]: Method } {
   const shared = { targets, svd, steps, freezeFraction: FREEZE_FRACTION };
-  const narrow = [2e-3, 5e-3];
+  const narrow = [2e-3, 5e-3, 1e-2, 2e-2];
+  const first = (seed: number) => () => tf.tidy(() => tf.div(tf.addN([0, 1, 2, 3].map((step) => loss(step, seed))), 4) as tf.Scalar);
+  const gradients = (seed: number) => decomposeGradients(model, first(seed), { rank: RANK, targets });
   return {
-    LoRA: { make: (seed) => lora({ r: RANK, lora_alpha: 2 * RANK, targets, seed }), rates: [1e-3, 2e-3] },
+    LoRA: { make: (seed) => lora({ r: RANK, lora_alpha: 2 * RANK, targets, seed }), rates: [5e-4, 1e-3, 2e-3] },
     LaMDA: { make: () => lamda({ rank: RANK, ...shared }), rates: narrow },
+    'LaMDA of gradients': { make: (seed) => lamda({ rank: RANK, ...shared, svd: gradients(seed) }), rates: [2e-3, 5e-3] },
     'LaMDA++': { make: () => lamdaPlusPlus({ averageRank: RANK, ...shared }), rates: narrow, ratesOf: 'LaMDA' },
   };
 }

@@ -113,6 +113,6 @@ test('is refused with every fault where the two files do not belong together, an
   await expect(from({ weights: altered })).rejects.toThrow('was altered: checksum');
   await expect(from({ weights: files.weights.subarray(0, -1) })).rejects.toThrow('adapter_model.safetensors');
   await expect(from({ config: '{' })).rejects.toThrow('adapter_config.json is not JSON');
-  await expect(from({ config: '{ "peft_type": "LORA" }' })).rejects.toThrow('importPeft of @leantune/lora reads it');
+  await expect(from({ config: '{ "peft_type": "LORA" }' })).rejects.toThrow('read by importPeft');
   await expect(restore(subject().model, safetensorsFiles(), { gain })).rejects.toThrow('Save to this handler first');
 });

@@ -17,7 +17,7 @@ export interface LamdaOptions extends FreezingOptions {
   readonly init?: Init;
   /** Of A∗x, in training. [0, 1). @default 0 */
   readonly dropout?: number;
-  /** SVDs that are known already, from `decompose`; 'saved', as files have it: none, what is loaded next holds A, S and B. @default computed when attached */
+  /** SVDs that are known already, from `decompose`, or from `decomposeGradients`; 'saved', as files have it: none, what is loaded next holds A, S and B. @default computed when attached */
   readonly svd?: KnownSvds;
   /** The adapter's name in `adaptersOf(model)`. @default 'default' */
   readonly adapter?: string;

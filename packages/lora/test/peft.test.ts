@@ -7,7 +7,7 @@ import { floatsOf, readSafetensors } from '@leantune/core/safetensors';
 import '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { exportPeft, importPeft, type PeftConfig, type PeftFiles } from '../src/index.ts';
+import { exportPeft, importPeft, lora, type PeftConfig, type PeftFiles } from '../src/index.ts';
 import { isTarget } from '../src/target-modules.ts';
 
 interface Numbers {
@@ -131,6 +131,25 @@ async function write(folder: string, model: object, y: tf.Tensor): Promise<void>
   writeFileSync(join(folder, 'adapter_model.safetensors'), weights);
   writeFileSync(join(folder, 'output.json'), JSON.stringify(Array.from(y.dataSync())));
 }
+
+test.each([
+  ['conv', ['conv', 'point', 'fc1']],
+  ['embedding', ['emb', 'fc']],
+])('what is no LoRA, such as a trained PiSSA, leaves as the LoRA with the same product: %s', async (name, modules) => {
+  const { model, predict } = modelOf(cases[name]!);
+  const tuned = finetune(model, lora({ r: 2, init_lora_weights: 'pissa', target_modules: modules }));
+  const optimizer = tuned.optimizer(tf.train.sgd(rate));
+  for (let i = 0; i < 3; i++) tuned.minimize(() => predict().square().mean() as tf.Scalar, optimizer).dispose();
+  const files = await exportPeft(model);
+  expect(JSON.parse(files.config)).toMatchObject({ r: 4, lora_alpha: 4 }); // that of the beginning is taken away beside
+  const other = modelOf(cases[name]!);
+  const plain = other.predict().sub(predict()).abs().max().dataSync()[0];
+  expect(plain).toBeGreaterThan(1e-3);
+  finetune(other.model, await importPeft(files));
+  expect(other.predict()).toBeClose(predict(), bound);
+  if (out) await write(join(out, `${name}@product`), model, predict());
+  tuned.dispose();
+});
 
 test.each(targets)('$config selects the modules that peft selects', ({ config, modules: expected }) => {
   expect(modules.filter((module) => isTarget(config, module))).toEqual(expected);

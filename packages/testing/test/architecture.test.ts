@@ -263,7 +263,7 @@ test('the public names are these', async () => {
       "backends ./webgpu": "conv2dHalf conv2dHalfFilterGradient conv2dHalfInputGradient decodeHalf dispatch encodeHalf halfUnits isCarrier matMulHalf matrixConfigs poolUse registerWebgpuKernels trimPool",
       "convbn .": "deployMode evalMode fold foldWeights pairsOf trainMode tuneMode",
       "core .": "FinetuneError adamW checkpoint clipByGlobalNorm constantSchedule cosineSchedule explain finetune gradcheck gradients joinSchedules linearSchedule measure registerGradientRule restore setLearningRate trackMemory valueAndGrads warmupCosine warmupSchedule",
-      "core ./low-rank": "FactorAdapter adaptersOf checkRanges count decompose denseSites dropped firstColumns fraction join kernelMatrix likeKernel lowRankSites matrixShape narrow offRecord ownVariable positive rebind svdOf truncatedSvd widen",
+      "core ./low-rank": "FactorAdapter adaptersOf checkRanges count decompose decomposeGradients denseSites dropped firstColumns fraction join kernelMatrix likeKernel lowRankSites matrixShape narrow offRecord ownVariable positive rebind svdOf truncatedSvd widen",
       "core ./safetensors": "decodeFloats encodeFloats floatsOf readSafetensors readSafetensorsHeader safetensorsFiles writeSafetensors",
       "energy .": "EnergyError compareEnergy gridIntensity kilogramsCO2 measureEnergy nvidiaSmi nvml processorTime rapl usualSources",
       "energy ./statistics": "EnergyError anova cohensD compareGroups fTail factorialAnova hedgesG holm randomOrder summarize tCritical tTails welchTest",

@@ -87,7 +87,7 @@ function followerOf(sites: readonly GraphSite[]) {
 /** Whether `kernel` (undefined: a customGrad) is the one that computes what its node is for. */
 function standsFor({ kind }: GraphSite, kernel: string | undefined): boolean {
   if (kind === 'activation') return !/^(Reshape|Cast|Identity)$/.test(kernel ?? 'Cast');
-  return kernel === undefined || kernel in operands;
+  return kernel === undefined || kernel in operands || kernel === tf.Einsum;
 }
 
 function hook(executor: Executor, nodes: readonly GraphNode[], sites: readonly GraphSite[]): Undo {

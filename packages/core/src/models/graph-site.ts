@@ -1,6 +1,7 @@
 /** A node of a GraphModel as a site, with the constants it reads as weights. */
 import type * as tf from '@tensorflow/tfjs-core';
 import type { SiteKind } from '../technique.ts';
+import { denseEinsum } from './dense-einsum.ts';
 import type { Constants } from './graph-constants.ts';
 import { makeSite, type ReplaceableSite, type Switch } from './replaceable-site.ts';
 import type { GraphNode } from './tfjs-converter.ts';
@@ -49,7 +50,8 @@ export interface GraphSite extends ReplaceableSite {
 
 /** `next` has the bias only if the node has it (a fused one). */
 export function graphSite({ name, op, inputs, attrParams }: GraphNode, constants: Constants, power: Switch): GraphSite {
-  const [kind, at, ...others]: Op = ops[op] ?? [activation.test(op) ? 'activation' : 'other', -1];
+  const einsum = op === 'Einsum' ? denseEinsum(String(attrParams['equation']?.value)) : undefined;
+  const [kind, at, ...others]: Op = (einsum ? dense : ops[op]) ?? [activation.test(op) ? 'activation' : 'other', -1];
   const trainable = ({ dtype, rank, size, shape }: tf.Tensor) =>
     dtype === 'float32' && rank > 0 && (kind !== 'other' || (size === shape.at(-1) && size !== 1));
   const weightsAt = (...indices: number[]) =>
@@ -66,6 +68,7 @@ export function graphSite({ name, op, inputs, attrParams }: GraphNode, constants
     weights: names.map((weight) => ({ name: weight, variable: () => constants.variable(weight) })),
     replaceable: () => kind !== 'other',
     kernel: () => (kernel === undefined || flipped ? undefined : constants.tensor(kernel)), // of dIn rows, not transposed
+    ...(einsum && { shapeOf: ({ shape }) => einsum.kernelShape(shape) }),
     bias: () => (kernel === undefined || rest[0] === undefined ? undefined : constants.tensor(rest[0])),
     assign: (value) => constants.assign(kernel!, value),
   });

@@ -9,6 +9,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { inLayer } from '../autograd/tape.ts';
 import { override } from '../override.ts';
 import type { Forward, Linear, Replacement, Undo } from '../technique.ts';
+import { denseEinsum } from './dense-einsum.ts';
 
 type Tensors = { readonly [name: string]: tf.Tensor };
 type Attrs = { readonly [name: string]: unknown };
@@ -100,8 +101,11 @@ function replaced(
   const [data, weight] = operands[kernel] ?? [Object.keys(inputs)[0]!, ''];
   const x = inputs[data]!;
   const linearly = activation ? { ...rest, activation: 'linear' } : attrs;
-  const run = (given: tf.Tensor) => plain({ ...own, [data]: given }, linearly);
-  const other: Linear = (given, value) => plain({ [data]: given, [weight]: value }, linearly);
+  const einsum = kernel === tf.Einsum ? denseEinsum(attrs['equation'] as string) : undefined;
+  const run = (given: tf.Tensor) =>
+    einsum ? tf.einsum(attrs['equation'] as string, given, inputs['1']!) : plain({ ...own, [data]: given }, linearly);
+  const other: Linear = (given, value) =>
+    einsum ? tf.einsum(einsum.narrow, given, value) : plain({ [data]: given, [weight]: value }, linearly);
   // The fused matmul runs in 3-D, and gives its result its own shape later.
   const flat = kernel === '_FusedMatMul' && x.shape[0] === 1 && inputs['b']!.shape[0] === 1;
   const first = (t: tf.Tensor) => tf.squeeze(t, [0]);

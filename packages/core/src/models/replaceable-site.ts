@@ -19,6 +19,8 @@ interface Parts extends Pick<Site, 'name' | 'kind' | 'type' | 'weights'> {
   /** False where no single tensor flows through the site. */
   replaceable(): boolean;
   kernel(): tf.Tensor | undefined;
+  /** What the kernel's shape is as one of this kind of site. @default its own */
+  shapeOf?(kernel: tf.Tensor): readonly number[];
   /** A kernel that is held in another form. */
   packed?: { readonly shape: readonly number[]; read(): tf.Tensor } | undefined;
   bias?(): tf.Tensor | undefined;
@@ -26,7 +28,16 @@ interface Parts extends Pick<Site, 'name' | 'kind' | 'type' | 'weights'> {
   assign(value: tf.Tensor): void;
 }
 
-export function makeSite({ power, replaceable, kernel, packed, bias, assign, ...named }: Parts): ReplaceableSite {
+export function makeSite({
+  power,
+  replaceable,
+  kernel,
+  shapeOf = ({ shape }) => shape,
+  packed,
+  bias,
+  assign,
+  ...named
+}: Parts): ReplaceableSite {
   const replacements = new Set<Replacement>();
   const refuse = (who: string, expected: string): never => {
     throw new FinetuneError('bad-option', who, `got "${named.name}" (${named.type}); expected ${expected}. Leave it out of the targets.`);
@@ -37,7 +48,8 @@ export function makeSite({ power, replaceable, kernel, packed, bias, assign, ...
       return kernel();
     },
     get kernelShape() {
-      return packed?.shape ?? kernel()?.shape;
+      const held = kernel();
+      return packed?.shape ?? (held && shapeOf(held));
     },
     get bias() {
       return bias?.();
@@ -52,11 +64,15 @@ export function makeSite({ power, replaceable, kernel, packed, bias, assign, ...
       replacements.add(own);
       return () => void replacements.delete(own);
     },
-    readKernel: () => packed?.read() ?? view(kernel() ?? refuse('readKernel', 'a dense, conv or embedding one')),
+    readKernel() {
+      if (packed) return packed.read();
+      const held = kernel() ?? refuse('readKernel', 'a dense, conv or embedding one');
+      return view(held, [...shapeOf(held)]);
+    },
     addToKernel(delta) {
       if (packed) refuse('addToKernel', 'a kernel that is not packed: a sum would be rounded again');
       const before = kernel() ?? refuse('addToKernel', 'a dense, conv or embedding one that holds its kernel as it is used');
-      tf.tidy(() => assign(tf.add(before, delta)));
+      tf.tidy(() => assign(tf.add(before, tf.reshape(delta, before.shape))));
     },
   };
 }

@@ -4,7 +4,7 @@
  *   adapter_model.safetensors   every tensor under its name, those of an optimizer too
  *   adapter_config.json         what any adapter file says of itself (techniques, options, base, checksum), and the order of the tensors
  *
- * Both are named as peft names its two, whose own layout `exportPeft` of `@leantune/lora` writes.
+ * Both are named as peft names its two, whose own layout `exportPeft` writes.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
@@ -108,7 +108,7 @@ function parsed(config: string): { readonly weights: readonly Spec[] } {
   } catch (cause) {
     throw bad(`adapter_config.json is not JSON (${(cause as Error).message})`, undefined, cause);
   }
-  throw bad('adapter_config.json has no list of weights', 'If peft wrote it, importPeft of @leantune/lora reads it.');
+  throw bad('adapter_config.json has no list of weights', 'One that peft wrote is read by importPeft.');
 }
 
 const sizeOf = (shape: readonly number[]): number => shape.reduce((product, dim) => product * dim, 1);

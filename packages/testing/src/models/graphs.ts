@@ -77,7 +77,25 @@ export async function fusedGraph(seed = 1): Promise<TinyGraphModel> {
   return tiny('fused', await graph.load(), [BATCH, 6, 6, 2], seed);
 }
 
-/** All of them, by the last part of their name. */
+/**
+ * Einsum to two heads, Tanh, Einsum back, Mean, Softmax: a projection of Keras's MultiHeadAttention and its output. Beside the others, as
+ * only what sits on a kernel tells it from them.
+ */
+export async function einsumGraph(seed = 1): Promise<TinyGraphModel> {
+  const graph = new GraphBuilder();
+  const einsum = (name: string, equation: string, x: string, kernel: number[], at: number) =>
+    graph.node(`${name}/Einsum`, 'Einsum', [x, graph.constant(`${name}/kernel`, seeded(kernel, at, 0.5))], {
+      equation: text(equation),
+      N: attribute.integer(2),
+    });
+  const heads = einsum('query', 'abc,cde->abde', graph.placeholder('x', [-1, 5, 6]), [6, 2, 3], seed + 100);
+  const output = einsum('output', 'abcd,cde->abe', graph.node('tanh', 'Tanh', [heads]), [2, 3, CLASSES], seed + 110);
+  const axes = graph.constant('axes', tf.tensor1d([1], 'int32'));
+  graph.node('probabilities', 'Softmax', [graph.node('mean', 'Mean', [output, axes], { keep_dims: flag(false) })]);
+  return tiny('einsum', await graph.load(), [BATCH, 5, 6], seed);
+}
+
+/** Those that every technique is held to, by the last part of their name. */
 export const graphModels: { readonly [name: string]: (seed?: number) => Promise<TinyGraphModel> } = {
   matmul: matMulGraph,
   conv: convGraph,

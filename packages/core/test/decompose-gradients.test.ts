@@ -1,0 +1,57 @@
+/** The SVDs of gradients against the gradient of least squares, which is 2·xᵀ·(x·W − y)/n. */
+import { decomposeGradients, truncatedSvd } from '@leantune/core/low-rank';
+import { einsumGraph, tinyModels } from '@leantune/testing';
+import * as tf from '@tensorflow/tfjs';
+import { beforeAll, expect, test } from 'vitest';
+
+beforeAll(async () => {
+  await tf.setBackend('cpu');
+});
+
+test('are those of the gradient in closed form, and leave the model and its frozen flags alone', () => {
+  const layer = tf.layers.dense({
+    units: 4,
+    name: 'head',
+    kernelInitializer: tf.initializers.glorotUniform({ seed: 1 }),
+    trainable: false,
+  });
+  const model = tf.sequential({ layers: [tf.layers.inputLayer({ inputShape: [6] }), layer] });
+  const x = tf.randomNormal<tf.Rank.R2>([10, 6], 0, 1, 'float32', 2);
+  const y = tf.randomNormal<tf.Rank.R2>([10, 4], 0, 1, 'float32', 3);
+  const loss = () => tf.losses.meanSquaredError(y, model.apply(x) as tf.Tensor) as tf.Scalar;
+  const weights = layer.getWeights().map((w) => Array.from(w.dataSync()));
+  const svd = decomposeGradients(model, loss, { rank: 3 }).get('head')!;
+  const wanted = truncatedSvd(
+    x
+      .transpose()
+      .matMul(x.matMul(layer.getWeights()[0]!).sub(y))
+      .mul(2 / 40) as tf.Tensor2D,
+    3,
+  );
+  const near = { abs: 1e-6, because: 'float32' };
+  expect(tf.tensor1d(Float32Array.from(svd.sigma))).toBeClose(Array.from(wanted.sigma), near);
+  const sign = (m: typeof wanted.u) => Array.from(m.data, Math.abs); // a pair of vectors may have its sign the other way
+  expect(tf.tensor1d(sign(svd.u))).toBeClose(sign(wanted.u), { abs: 1e-4, because: 'float32' });
+  expect(tf.tensor1d(sign(svd.v))).toBeClose(sign(wanted.v), { abs: 1e-4, because: 'float32' });
+  expect(layer.getWeights().map((w) => Array.from(w.dataSync()))).toEqual(weights);
+  expect(() => decomposeGradients(model, loss, { rank: 3 })).toLeakNothing();
+});
+
+test.each(['layers/conv', 'layers/residual', 'graph/fused', 'function/attention'])(
+  'leave no tensor behind, and all weights of %s as they were',
+  async (name) => {
+    const tiny = await tinyModels[name]!();
+    const values = () => Object.entries(tiny.weights()).map(([key, t]) => [key, Array.from(t.dataSync())]);
+    const before = values();
+    expect(() => decomposeGradients(tiny.model as never, tiny.loss, { rank: 2 })).toLeakNothing();
+    expect(values()).toEqual(before);
+    tiny.dispose();
+  },
+);
+
+test('what the loss does not depend on is named', async () => {
+  const tiny = await einsumGraph();
+  const x = tf.variable(tf.scalar(1));
+  expect(() => decomposeGradients(tiny.model, () => tf.square(x) as tf.Scalar, { rank: 2 })).toThrow('Cannot find a connection');
+  tiny.dispose();
+});
