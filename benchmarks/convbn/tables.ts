@@ -1,9 +1,9 @@
 /** The tables of docs/techniques/convbn.md, from convbn/results. */
 import { existsSync } from 'node:fs';
 import { at, markdownTable, megabytes, readJson, type Table } from '../documents.ts';
+import { ratiosTo } from '../ratios.ts';
 import type { AccuracyResult } from './accuracy.ts';
 import type { ModesResult } from './modes.ts';
-import { ratiosTo } from '../ratios.ts';
 import type { StabilityResult } from './stability.ts';
 import type { TimeResult } from './time.ts';
 
