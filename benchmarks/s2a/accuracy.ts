@@ -80,12 +80,14 @@ for (const [what, { rate }] of Object.entries(modes)) {
 }
 for (const [k, seed] of seeds.entries()) {
   for (const [what, mode] of Object.entries(modes)) {
-    const before = result.rows.find((row) => row.what === what)?.accuracy ?? [];
-    if (before.length > k) continue;
+    const old = result.rows.find((row) => row.what === what);
+    if (old && old.accuracy.length > k) continue;
     const rate = bestRate(typeof mode.rate === 'string' ? mode.rate : what)!;
     const { accuracy, ...rest } = run(what, rate, seed, 'test');
-    const row = { what, rate, ...rest, accuracy: [...before, accuracy] };
-    record({ rows: Object.keys(modes).flatMap((name) => (name === what ? row : (result.rows.find((old) => old.what === name) ?? []))) });
+    const row = { what, rate, ...rest, ...old, accuracy: [...(old?.accuracy ?? []), accuracy] }; // bytes are those of the first seed's batch
+    record({
+      rows: Object.keys(modes).flatMap((name) => (name === what ? row : (result.rows.find((other) => other.what === name) ?? []))),
+    });
   }
 }
 
