@@ -38,7 +38,7 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
       'every backend at once, 5 kB of it casts to halves, a fifth codes values that wait; a page loads the part of the one it uses, on demand',
   },
   '@leantune/backends/tensorflow': {
-    bytes: 11_000,
+    bytes: 11_500,
     because:
       'kernels, gradients in one op, raw ops, the codes of values that wait in few bits and the allocator; it is for Node and never on a page',
   },

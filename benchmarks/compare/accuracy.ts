@@ -13,10 +13,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { useBackend } from '@leantune/backends';
-import { type Task, tasks } from '../s2a/tasks.ts';
 import { BATCH, batchOf, fineTune } from '../tasks/fine-tune.ts';
 import { findPeers } from './install.ts';
 import { commit, machine } from './machine.ts';
+import { questions, type Task } from './questions.ts';
 import { type Places, stackOf } from './stacks.ts';
 
 export interface AccuracyRun {
@@ -58,7 +58,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) await main();
 
 async function main(): Promise<void> {
   await useBackend('tensorflow');
-  const task = await tasks['minilm']!();
+  const task = await questions();
   const first = task.model.getWeights().map((weight) => weight.clone());
   const places: Places = { head: task.head, adapted: (site) => site.kind === 'dense' && /layer\.\d+\./.test(site.name) };
   for (const [method, rate] of Object.entries(rates).filter(([name]) => name.includes(values.only)))

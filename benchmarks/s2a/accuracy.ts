@@ -1,53 +1,155 @@
 /**
- * What S2A costs in accuracy: a pretrained model fine-tuned in full, by its biases, by low-rank prompts, by a side branch, and by biases with
- * all else waiting in 4 bits; several seeds each.
+ * What S2A costs in accuracy: a pretrained model fine-tuned in full, by each of S2A's modules alone, and by the whole preset.
  *
- *   npx tsx --conditions=@leantune/source benchmarks/s2a/accuracy.ts [--model minilm|resnet-50] [--seeds 3] [--write]
+ *   npx tsx --conditions=@leantune/source benchmarks/s2a/accuracy.ts --model minilm|resnet-50 [--minutes 5]
  *
- * `minilm` sorts questions about cooking by topic, `resnet-50` sorts photos of CIFAR-10 at 64 px, from a head that has learned on frozen
- * features. A seed decides the order of the examples and what is new in the model. All runs see the same examples, as often.
+ * `minilm` sorts questions about cooking by topic, `resnet-50` sorts photos of CIFAR-10. All runs start from a head that has learned on
+ * frozen features, and see the same examples as often. First a learning rate is chosen for each mode, by what one run a rate gets right
+ * of examples held out of the training split: three rates, and others a half power of ten beyond while the outermost is best. Then come
+ * three seeds a mode with that rate, and the test set, which nothing has seen before. A seed decides the order of the examples, the
+ * head's first weights and what is new in the model.
+ *
+ * Every run is written to results/accuracy-<model>.json, and none that is there is made again: delete the file to begin anew.
  */
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { type BackendName, useBackend } from '@leantune/backends';
-import { biasTuning, fourBit, liteSideBranch, lowRankPrompt } from '@leantune/s2a';
+import { useBackend } from '@leantune/backends';
+import { adamW, finetune, measure, type Technique, warmupCosine } from '@leantune/core';
+import { biasTuning, fourBit, liteSideBranch, lowRankPrompt, s2a } from '@leantune/s2a';
 import * as tf from '@tensorflow/tfjs';
-import { BATCH, fineTune, type Mode } from '../tasks/fine-tune.ts';
-import { tasks } from './tasks.ts';
+import { HEAD, type Split, tasks } from './tasks.ts';
 
 const { values } = parseArgs({
-  options: {
-    model: { type: 'string', default: 'minilm' },
-    backend: { type: 'string', default: 'tensorflow' },
-    seeds: { type: 'string', default: '3' },
-    write: { type: 'boolean', default: false },
-  },
+  options: { model: { type: 'string', default: 'minilm' }, minutes: { type: 'string', default: '1000' } },
 });
+const batch = 16;
+const seeds = [1, 2, 3];
+const ladder = [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1];
+
+interface Mode {
+  /** Of the three rates tried first, the middle one; or the mode whose rate is taken. */
+  readonly rate: number | string;
+  readonly make: (seed: number) => readonly Technique[];
+}
+
+/** Ranks and widths: at most 0.9 % of the weights train. */
+const small = values.model === 'minilm' ? { rank: 4, width: 64 } : { rank: 1, width: 32 };
 const modes: { readonly [what: string]: Mode } = {
   full: { rate: 1e-4, make: () => [] },
-  'S2A: biases, 4 bits': { rate: 2e-3, make: () => [biasTuning(), fourBit()] },
-  biases: { rate: 2e-3, make: () => [biasTuning()] },
-  'side branch': { rate: 2e-3, make: (seed) => [liteSideBranch({ width: 32, seed })] },
-  prompt: { rate: 2e-3, make: (seed) => [lowRankPrompt({ rank: 4, seed })] },
+  S2A: { rate: 1e-2, make: (seed) => s2a({ prompt: { rank: small.rank, seed }, side: { width: small.width, seed } }) },
+  biases: { rate: 3e-3, make: () => [biasTuning()] },
+  'biases, 4 bits': { rate: 'biases', make: () => [biasTuning(), fourBit()] },
+  prompt: { rate: 1e-2, make: (seed) => [lowRankPrompt({ rank: 4, seed })] },
+  'side branch': { rate: 3e-3, make: (seed) => [liteSideBranch({ width: small.width, seed })] },
 };
 
-await useBackend(values.backend as BackendName);
+interface Row {
+  readonly what: string;
+  readonly trainable: number;
+  readonly keptBytes: number;
+  readonly peakAboveWeights: number;
+  readonly rate: number;
+  /** By seed. */
+  readonly accuracy: readonly number[];
+}
+
+export interface AccuracyResult {
+  readonly model: string;
+  readonly data: string;
+  readonly batch: number;
+  readonly epochs: number;
+  readonly backend: string;
+  readonly parameters: number;
+  /** Share of the held-out examples that a rate gets right. */
+  readonly search: readonly { readonly what: string; readonly rate: number; readonly validation: number }[];
+  readonly rows: readonly Row[];
+}
+
+const until = performance.now() + Number(values.minutes) * 60_000;
+const { name: backend } = await useBackend('tensorflow');
 const task = await tasks[values.model]!();
 const first = task.model.getWeights().map((weight) => weight.clone());
-const seeds = Array.from({ length: Number(values.seeds) }, (_, i) => i + 1);
-const rows = [];
-for (const [what, mode] of Object.entries(modes)) {
-  const runs = seeds.map((seed) => fineTune(task, first, mode, what === 'full' ? undefined : task.head, seed));
-  const { trainable, keptBytes, peakAboveWeights } = runs[0]!;
-  const mean = (list: readonly number[]) => list.reduce((sum, x) => sum + x, 0) / list.length;
-  rows.push({
-    ...{ what, trainable, accuracy: runs.map(({ accuracy }) => accuracy), keptBytes, peakAboveWeights },
-    secondsPerStep: mean(runs.map(({ secondsPerStep }) => secondsPerStep)),
-  });
-  console.log(JSON.stringify(rows.at(-1)));
-  if (values.write)
-    writeFileSync(
-      new URL(`results/accuracy-${values.model}.json`, import.meta.url),
-      `${JSON.stringify({ model: values.model, data: task.data, batch: BATCH, epochs: task.epochs, backend: tf.getBackend(), parameters: task.model.countParams(), rows }, undefined, 2)}\n`,
-    );
+const file = new URL(`results/accuracy-${values.model}.json`, import.meta.url);
+const settings = { model: values.model, data: task.data, batch, epochs: task.epochs, backend, parameters: task.model.countParams() };
+let result: AccuracyResult = read() ?? { ...settings, search: [], rows: [] };
+
+for (const [what, { rate }] of Object.entries(modes)) {
+  if (typeof rate === 'string') continue;
+  for (let next = nextRate(what, rate); next !== undefined; next = nextRate(what, rate))
+    record({ search: [...result.search, { what, rate: next, validation: run(what, next, 4, 'validation').accuracy }] });
+}
+for (const [k, seed] of seeds.entries()) {
+  for (const [what, mode] of Object.entries(modes)) {
+    const old = result.rows.find((row) => row.what === what);
+    if (old && old.accuracy.length > k) continue;
+    const rate = bestRate(typeof mode.rate === 'string' ? mode.rate : what)!;
+    const { accuracy, ...rest } = run(what, rate, seed, 'test');
+    const row = { what, rate, ...rest, ...old, accuracy: [...(old?.accuracy ?? []), accuracy] }; // bytes are those of the first seed's batch
+    record({
+      rows: Object.keys(modes).flatMap((name) => (name === what ? row : (result.rows.find((other) => other.what === name) ?? []))),
+    });
+  }
+}
+
+function record(news: Partial<AccuracyResult>): void {
+  result = { ...result, ...news };
+  writeFileSync(`${file.pathname}.new`, `${JSON.stringify(result, undefined, 2)}\n`);
+  renameSync(`${file.pathname}.new`, file);
+}
+
+function read(): AccuracyResult | undefined {
+  if (!existsSync(file)) return undefined;
+  const { search, rows, ...theirs } = JSON.parse(readFileSync(file, 'utf8')) as AccuracyResult;
+  if (JSON.stringify(theirs) !== JSON.stringify(settings))
+    throw new Error(`[accuracy] ${file.pathname} was made with other settings. Delete it first.`);
+  return { ...theirs, search, rows };
+}
+
+/** The rate of a mode that is right most often on what was held out; of several the least. */
+function bestRate(what: string): number | undefined {
+  const tried = result.search.filter((run) => run.what === what).sort((a, b) => b.validation - a.validation || a.rate - b.rate);
+  return tried[0]?.rate;
+}
+
+/** A rate to try: the middle one and its neighbours, then the neighbours of the best. */
+function nextRate(what: string, middle: number): number | undefined {
+  const tried = result.search.filter((run) => run.what === what).map(({ rate }) => rate);
+  const around = (rate: number) => [0, 1, -1].flatMap((by) => ladder[ladder.indexOf(rate) + by] ?? []);
+  return [...around(middle), ...around(bestRate(what) ?? middle)].find((rate) => !tried.includes(rate));
+}
+
+/** Trains one mode from the pretrained weights, and says how much of a split it gets right. */
+function run(what: string, rate: number, seed: number, split: Split) {
+  if (performance.now() > until) {
+    console.log('Time is up: run it again for the rest.');
+    process.exit(3);
+  }
+  const started = performance.now();
+  task.model.setWeights(first);
+  task.restart(seed);
+  const tuned = finetune(task.model, modes[what]!.make(seed), what === 'full' ? {} : { trainable: HEAD });
+  const perEpoch = Math.floor(task.examples / batch);
+  const steps = task.epochs * perEpoch;
+  const schedule = warmupCosine({ peak: rate, warmupSteps: Math.ceil(steps / 10), steps });
+  const decay = (name: string) => !/bias|beta|gamma/i.test(name);
+  const optimizer = tuned.optimizer(adamW({ weightDecay: 0.01, decay }), { schedule, clipNorm: 1 });
+  const { memory } = measure(() => tf.dispose(tuned.valueAndGrads(() => task.loss(order(seed, 0).slice(0, batch)))), { model: task.model });
+  for (let epoch = 0; epoch < task.epochs; epoch++) {
+    const indices = order(seed, epoch);
+    for (let k = 0; k < perEpoch; k++) tuned.minimize(() => task.loss(indices.slice(k * batch, (k + 1) * batch)), optimizer).dispose();
+  }
+  const accuracy = task.accuracy(split, seed);
+  const { trainable } = tuned.summary();
+  optimizer.dispose();
+  tuned.dispose();
+  console.log(
+    `${what}, rate ${rate}, seed ${seed}: ${(100 * accuracy).toFixed(2)} % of ${split}, ${((performance.now() - started) / 1000).toFixed(0)} s`,
+  );
+  return { trainable, keptBytes: memory.keptBytes, peakAboveWeights: memory.peakAboveWeights, accuracy };
+}
+
+/** The examples of an epoch, shuffled by the seed. */
+function order(seed: number, epoch: number): number[] {
+  const keys = tf.tidy(() => tf.randomUniform([task.examples], 0, 1, 'float32', 1000 * seed + epoch).dataSync());
+  return Array.from({ length: task.examples }, (_, i) => i).sort((a, b) => keys[a]! - keys[b]!);
 }

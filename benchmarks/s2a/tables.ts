@@ -1,6 +1,9 @@
 /** The table of docs/techniques/s2a.md, from s2a/results. */
 import { existsSync } from 'node:fs';
 import { at, markdownTable, megabytes, readJson, type Table } from '../documents.ts';
+import { ratiosTo } from '../ratios.ts';
+import type { AccuracyResult } from './accuracy.ts';
+import type { TimeResult } from './time.ts';
 
 interface Result {
   readonly batch: number;
@@ -19,23 +22,11 @@ interface PyTorch {
   readonly rows: readonly { readonly model: string; readonly keptBytes: number; readonly peakAboveWeights: number }[];
 }
 
-interface Accuracy {
-  readonly data: string;
-  readonly parameters: number;
-  readonly rows: readonly {
-    readonly what: string;
-    readonly trainable: number;
-    /** By seed. */
-    readonly accuracy: readonly number[];
-    readonly peakAboveWeights: number;
-    readonly secondsPerStep: number;
-  }[];
-}
-
 const models = ['encoder', 'resnet-50'] as const;
 
 export const tables: readonly Table[] = [
   { file: '../docs/techniques/s2a.md', marker: 's2a-memory', text: memoryTables },
+  { file: '../docs/techniques/s2a.md', marker: 's2a-time', text: timeTable },
   { file: '../docs/techniques/s2a.md', marker: 's2a-accuracy', text: accuracyTables },
 ];
 
@@ -67,22 +58,65 @@ function memoryTable(model: string, { batch, parameters, rows }: Result, torch: 
   return markdownTable([`${model}, batch ${batch}`, 'trained', 'kept for backward', 'peak above weights', 'of S2A'], [...ours, ...theirs]);
 }
 
+/** The step with codes to that without, by what trains. */
+function timeTable(): string {
+  const rows = models.flatMap((model) =>
+    ['tensorflow', 'webgpu']
+      .map((backend) => `s2a/results/time-${model}-${backend}.json`)
+      .filter((file) => existsSync(at(file)))
+      .map((file) => {
+        const { batch, backend, clock, milliseconds } = readJson<TimeResult>(file);
+        const ratio = (what: string) => `×${ratiosTo(what, milliseconds)[`${what}, 4 bits`]!.toFixed(2)}`;
+        return [`${model}, batch ${batch}`, backend, clock, ratio('biases'), ratio('full')];
+      }),
+  );
+  return markdownTable(['4 bits, of the same step without', 'backend', 'clock', 'biases train', 'all trains'], rows);
+}
+
 function accuracyTables(): string {
   return ['minilm', 'resnet-50']
     .filter((model) => existsSync(at(`s2a/results/accuracy-${model}.json`)))
-    .map((model) => accuracyTable(model, readJson<Accuracy>(`s2a/results/accuracy-${model}.json`)))
+    .map((model) => readJson<AccuracyResult>(`s2a/results/accuracy-${model}.json`))
+    .flatMap((result) => [
+      ...(result.search.length > 0 ? [searchTable(result)] : []),
+      ...(result.rows.length > 0 ? [accuracyTable(result)] : []),
+    ])
     .join('\n\n');
 }
 
-function accuracyTable(model: string, { data, parameters, rows }: Accuracy): string {
-  const percent = (share: number) => `${(100 * share).toFixed(1)}`;
-  const full = rows.find(({ what }) => what === 'full')!;
-  const cells = rows.map(({ what, trainable, accuracy, peakAboveWeights, secondsPerStep }) => [
+const mean = (list: readonly number[]): number => list.reduce((sum, x) => sum + x, 0) / list.length;
+const percent = (share: number): string => (100 * share).toFixed(1);
+
+/** What each rate gets right of the held-out examples, by mode. */
+function searchTable({ model, data, search }: AccuracyResult): string {
+  const rates = [...new Set(search.map(({ rate }) => rate))].sort((a, b) => a - b);
+  const rows = [...new Set(search.map(({ what }) => what))].map((what) => {
+    const right = rates.map((rate) => search.find((run) => run.what === what && run.rate === rate)?.validation);
+    const best = Math.max(...right.map((share) => share ?? 0));
+    return [what, ...right.map((share) => (share === undefined ? '' : share === best ? `**${percent(share)}**` : percent(share)))];
+  });
+  return markdownTable([`${model}, ${data}: % of what is held out, by rate`, ...rates.map((rate) => `${rate}`)], rows);
+}
+
+/** Differences are means over the seeds that both have, with their standard errors. */
+function accuracyTable({ model, data, parameters, rows }: AccuracyResult): string {
+  const full = rows.find(({ what }) => what === 'full')!.accuracy;
+  const toFull = (accuracy: readonly number[]) => {
+    const apart = accuracy.slice(0, full.length).map((share, seed) => share - full[seed]!);
+    const [by, n] = [mean(apart), apart.length];
+    const error = Math.sqrt(mean(apart.map((x) => (x - by) ** 2)) / (n - 1));
+    return `${by < 0 ? '−' : '+'}${percent(Math.abs(by))}${n > 1 ? ` ± ${percent(error)}` : ''}`;
+  };
+  const cells = rows.map(({ what, trainable, rate, accuracy, keptBytes, peakAboveWeights }) => [
     what,
     `${Number(((100 * trainable) / parameters).toPrecision(3))} %`,
-    `${percent(accuracy.reduce((sum, x) => sum + x, 0) / accuracy.length)} % (${percent(Math.min(...accuracy))} to ${percent(Math.max(...accuracy))})`,
+    `${rate}`,
+    `${percent(mean(accuracy))} %`,
+    what === 'full' ? '' : toFull(accuracy),
+    `${accuracy.length}`,
+    megabytes(keptBytes),
     megabytes(peakAboveWeights),
-    `×${(secondsPerStep / full.secondsPerStep).toFixed(2)}`,
   ]);
-  return markdownTable([`${model}, ${data}`, 'trained', 'accuracy', 'peak above weights, MB', 'time of a step'], cells);
+  const head = [`${model}, ${data}`, 'trained', 'rate', 'test', 'to full, points', 'seeds', 'kept', 'peak above weights'];
+  return markdownTable(head, cells);
 }

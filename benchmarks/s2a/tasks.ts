@@ -1,124 +1,156 @@
-/** What accuracy.ts trains on: a pretrained model with a head, its examples, and the share of test examples that it gets right. */
+/** What accuracy.ts trains on: a pretrained model with a new head, examples to train, to choose rates and to test, and how many it gets right. */
 import { cifar10, cookingQuestions, miniLMCheckpoint, resnet50, resnet50Input, type TextSet } from '@leantune/assets';
-import { fromPretrained, loadTokenizer, type TextTokenizer } from '@leantune/transformers';
+import { fromPretrained, loadTokenizer } from '@leantune/transformers';
 import * as tf from '@tensorflow/tfjs';
+
+export type Split = 'train' | 'validation' | 'test';
 
 export interface Task {
   readonly data: string;
   readonly model: tf.LayersModel;
-  /** The layers that train in every mode. */
-  readonly head: RegExp;
   readonly examples: number;
   readonly epochs: number;
-  /** Gives the head its first weights of a run. */
+  /** The head gets the weights it learns on frozen features: what every mode starts from. */
   restart(seed: number): void;
-  /** Mean cross-entropy of some examples. */
+  /** Mean cross-entropy of some of the examples that train. */
   loss(indices: readonly number[]): tf.Scalar;
-  /** Share of right answers on the test set. */
-  accuracy(): number;
-  /** What another program needs to train on the same: the checkpoint's folder, and examples by Hugging Face's names. */
-  exported?(): { readonly checkpoint: string; readonly classes: number; readonly train: object; readonly test: object };
+  /** Share of right answers. Where there are enough examples, each seed has its own to test. */
+  accuracy(split: Split, seed: number): number;
 }
+
+/** Examples of one split, as the model takes them. */
+interface Examples {
+  readonly labels: readonly number[];
+  inputs(indices: readonly number[]): tf.Tensor | tf.Tensor[];
+}
+
+interface Parts {
+  readonly data: string;
+  /** To features [n, d]. */
+  readonly backbone: tf.LayersModel;
+  readonly classes: number;
+  readonly epochs: number;
+  readonly splits: { readonly [split in Split]: Examples };
+  /** Which examples a seed tests on. @default all */
+  readonly tested?: (seed: number) => readonly number[];
+}
+
+/** The layer that trains in every mode. */
+export const HEAD = 'head';
 
 export const tasks: { readonly [model: string]: () => Promise<Task> } = { minilm, 'resnet-50': resNet };
 
-/** Share of the labels that `logits` of the examples gets right, some at a time. */
-function shareRight(labels: readonly number[], atOnce: number, logits: (indices: readonly number[]) => tf.Tensor): number {
-  const guesses = stretches(labels.length, atOnce).flatMap((indices) => [...tf.tidy(() => tf.argMax(logits(indices), -1).dataSync())]);
-  return guesses.filter((guess, i) => guess === labels[i]).length / labels.length;
+function taskOf({ data, backbone, classes, epochs, splits, tested }: Parts): Task {
+  const head = tf.layers.dense({ units: classes, name: HEAD });
+  const model = tf.model({ inputs: backbone.inputs, outputs: head.apply(backbone.outputs[0]!) as tf.SymbolicTensor });
+  const { train } = splits;
+  const all = ({ labels }: Examples) => labels.map((_, i) => i);
+  const wanted = (indices: readonly number[]) =>
+    tf.oneHot(
+      indices.map((i) => train.labels[i]!),
+      classes,
+    );
+  const outputs = (of: tf.LayersModel, examples: Examples, indices: readonly number[]) =>
+    tf.tidy(() => tf.concat(stretches(indices, 40).map((some) => tf.tidy(() => of.apply(examples.inputs(some)) as tf.Tensor))));
+  const known = outputs(backbone, train, all(train));
+  return {
+    data,
+    model,
+    examples: train.labels.length,
+    epochs,
+    restart(seed) {
+      tf.tidy(() => head.setWeights([tf.randomNormal([known.shape[1]!, classes], 0, 0.01, 'float32', seed), tf.zeros([classes])]));
+      const optimizer = tf.train.adam(1e-3);
+      const weights = head.trainableWeights.map((w) => w.read() as tf.Variable);
+      const loss = () => tf.losses.softmaxCrossEntropy(wanted(all(train)), head.apply(known) as tf.Tensor) as tf.Scalar;
+      for (let step = 0; step < 200; step++) optimizer.minimize(loss, false, weights);
+      optimizer.dispose();
+    },
+    loss: (indices) => tf.tidy(() => tf.losses.softmaxCrossEntropy(wanted(indices), model.apply(train.inputs(indices)) as tf.Tensor)),
+    accuracy(split, seed) {
+      const examples = splits[split];
+      const indices = (split === 'test' && tested?.(seed)) || all(examples);
+      const guesses = tf.tidy(() => tf.argMax(outputs(model, examples, indices), -1).dataSync());
+      return indices.filter((i, k) => guesses[k] === examples.labels[i]).length / indices.length;
+    },
+  };
 }
-const stretches = (n: number, size: number): number[][] =>
-  Array.from({ length: Math.ceil(n / size) }, (_, k) => Array.from({ length: Math.min(size, n - k * size) }, (_, i) => k * size + i));
 
-/** Token ids and mask, [n, 32] each. */
+function stretches<T>(items: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, k) => items.slice(k * size, (k + 1) * size));
+}
+
+/** Four topics, as many as have enough questions for a large test set. */
+async function minilm(): Promise<Task> {
+  const [trained, chosen, tested] = [320, 400, 1800];
+  const checkpoint = await miniLMCheckpoint();
+  const [tokenizer, sentences, questions] = await Promise.all([
+    loadTokenizer(checkpoint),
+    fromPretrained(checkpoint, { task: 'sentence-embedding', variant: 'fp16' }), // unit vectors
+    cookingQuestions({ topics: ['baking', 'food-safety', 'substitutions', 'equipment'], train: trained + chosen, test: tested }),
+  ]);
+  const width = sentences.outputs[0]!.shape[1]!;
+  const scaled = tf.layers.rescaling({ scale: Math.sqrt(width), name: 'scaled' }).apply(sentences.outputs[0]!) as tf.SymbolicTensor;
+  const examples = ({ texts, labels }: TextSet, from: number, to: number): Examples => {
+    const rows = texts
+      .slice(from, to)
+      .map((text, i) => ({ ids: tokenizer.encode(text), label: labels[from + i]! }))
+      .sort((a, b) => a.ids.length - b.ids.length); // little padding where they are taken in order
+    return {
+      labels: rows.map(({ label }) => label),
+      inputs: (indices) =>
+        padded(
+          indices.map((i) => rows[i]!.ids),
+          tokenizer.padding,
+        ),
+    };
+  };
+  return taskOf({
+    data: `cooking questions, ${trained} train, ${tested} test`,
+    backbone: tf.model({ inputs: sentences.inputs, outputs: scaled }),
+    classes: questions.topics.length,
+    epochs: 4,
+    splits: {
+      train: examples(questions.train, 0, trained),
+      validation: examples(questions.train, trained, trained + chosen),
+      test: examples(questions.test, 0, tested),
+    },
+  });
+}
+
+/** Token ids and mask, [n, length of the longest] each. */
 function padded(rows: readonly (readonly number[])[], padding: number): tf.Tensor[] {
+  const longest = Math.max(...rows.map((row) => row.length));
   const matrix = (value: (row: readonly number[], at: number) => number) =>
     tf.tensor2d(
-      rows.map((row) => Array.from({ length: 32 }, (_, at) => value(row, at))),
+      rows.map((row) => Array.from({ length: longest }, (_, at) => value(row, at))),
       undefined,
       'int32',
     );
   return [matrix((row, at) => row[at] ?? padding), matrix((row, at) => Number(at < row.length))];
 }
 
-function examplesOf({ texts, labels }: TextSet, tokenizer: TextTokenizer): object {
-  const tokens = padded(
-    texts.map((text) => tokenizer.encode(text)),
-    tokenizer.padding,
-  );
-  const [input_ids, attention_mask] = tokens.map((matrix) => matrix.arraySync());
-  tf.dispose(tokens);
-  return { input_ids, attention_mask, labels };
-}
-
-async function minilm(): Promise<Task> {
-  const { train, test, topics } = await cookingQuestions({ train: 480, test: 300 });
-  const checkpoint = await miniLMCheckpoint();
-  const tokenizer = await loadTokenizer(checkpoint);
-  const model = await fromPretrained(checkpoint, { task: 'sequence-classification', labels: topics.length, variant: 'fp16' });
-  const logits = ({ texts }: TextSet, indices: readonly number[], training: boolean): tf.Tensor =>
-    model.apply(
-      padded(
-        indices.map((i) => tokenizer.encode(texts[i]!)),
-        tokenizer.padding,
-      ),
-      { training },
-    ) as tf.Tensor;
-  return {
-    data: 'cooking questions, 480 train, 300 test',
-    model,
-    head: /pooler|classifier/,
-    examples: train.texts.length,
-    epochs: 2,
-    restart(seed) {
-      const layer = model.layers.find(({ name }) => /classifier/.test(name))!;
-      tf.tidy(() =>
-        layer.setWeights(
-          layer.getWeights().map((w, i) => (i === 0 ? tf.randomNormal(w.shape, 0, 0.02, 'float32', seed) : tf.zerosLike(w))),
-        ),
-      );
-    },
-    loss: (indices) =>
-      tf.tidy(() => {
-        const wanted = tf.oneHot(
-          indices.map((i) => train.labels[i]!),
-          topics.length,
-        );
-        return tf.losses.softmaxCrossEntropy(wanted, logits(train, indices, true));
-      }),
-    accuracy: () => shareRight(test.labels, 20, (indices) => logits(test, indices, false)),
-    exported: () => ({ checkpoint, classes: topics.length, train: examplesOf(train, tokenizer), test: examplesOf(test, tokenizer) }),
-  };
-}
-
 async function resNet(): Promise<Task> {
-  const { train, test, classes } = await cifar10({ train: 600, test: 400, size: 64 });
-  const whole = await resnet50({ size: 64 });
-  const features = whole.layers.at(-2)!.output as tf.SymbolicTensor;
-  const backbone = tf.model({ inputs: whole.inputs, outputs: features });
-  const head = tf.layers.dense({ units: classes.length, name: 'head' });
-  const model = tf.model({ inputs: whole.inputs, outputs: head.apply(features) as tf.SymbolicTensor });
-  const images = { train: resnet50Input(train.images), test: resnet50Input(test.images) };
-  const of = (set: tf.Tensor, indices: readonly number[]) => tf.gather(set, tf.tensor1d(indices as number[], 'int32'));
-  const known = backbone.predict(images.train, { batchSize: 50 }) as tf.Tensor2D;
-  const labels = [...tf.tidy(() => tf.argMax(test.labels, -1).dataSync())];
-  return {
-    data: 'CIFAR-10 at 64 px, 600 train, 400 test',
-    model,
-    head: /^head$/,
-    examples: train.images.shape[0],
-    epochs: 2,
-    /** On the frozen features, as is usual before a backbone is touched. */
-    restart(seed) {
-      tf.tidy(() => head.setWeights([tf.randomNormal([2048, classes.length], 0, 0.01, 'float32', seed), tf.zeros([classes.length])]));
-      const optimizer = tf.train.adam(1e-3);
-      const weights = head.trainableWeights.map((w) => w.read() as tf.Variable);
-      for (let step = 0; step < 100; step++)
-        optimizer.minimize(() => tf.losses.softmaxCrossEntropy(train.labels, head.apply(known) as tf.Tensor) as tf.Scalar, false, weights);
-      optimizer.dispose();
-    },
-    loss: (indices) =>
-      tf.tidy(() => tf.losses.softmaxCrossEntropy(of(train.labels, indices), model.apply(of(images.train, indices)) as tf.Tensor)),
-    accuracy: () => shareRight(labels, 50, (indices) => model.apply(of(images.test, indices)) as tf.Tensor),
+  const [trained, chosen, tested, size] = [400, 400, 1000, 48];
+  const { train, test, classes } = await cifar10({ train: trained + chosen, test: 3 * tested, size });
+  const whole = await resnet50({ size });
+  const examples = ({ images, labels }: typeof train, from: number, to: number): Examples => {
+    const photos = tf.keep(resnet50Input(tf.slice(images, [from, 0, 0, 0], [to - from, -1, -1, -1])));
+    return {
+      labels: [...tf.tidy(() => tf.argMax(tf.slice(labels, [from, 0], [to - from, -1]), -1).dataSync())],
+      inputs: (indices) => tf.gather(photos, tf.tensor1d(indices as number[], 'int32')),
+    };
   };
+  return taskOf({
+    data: `CIFAR-10 at ${size} px, ${trained} train, ${tested} test a seed`,
+    backbone: tf.model({ inputs: whole.inputs, outputs: whole.layers.at(-2)!.output as tf.SymbolicTensor }),
+    classes: classes.length,
+    epochs: 4,
+    splits: {
+      train: examples(train, 0, trained),
+      validation: examples(train, trained, trained + chosen),
+      test: examples(test, 0, 3 * tested),
+    },
+    tested: (seed) => Array.from({ length: tested }, (_, i) => ((seed - 1) % 3) * tested + i),
+  });
 }

@@ -1,7 +1,7 @@
 /** Fine-tunes a pretrained model on a task from the same start, and says what it reached and what a step held. */
 import { adamW, finetune, measure, type SiteFilter, type Technique, warmupCosine } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
-import type { Task } from '../s2a/tasks.ts';
+import type { Task } from '../compare/questions.ts';
 
 export interface Mode {
   /** The highest learning rate. */

@@ -3,7 +3,7 @@ import { finetune, measure } from '@leantune/core';
 import { available } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { type FourBitOptions, fourBit } from '../src/index.ts';
+import { biasTuning, type FourBitOptions, fourBit } from '../src/index.ts';
 
 let start = 0;
 afterEach(() => expect(tf.memory().numTensors, 'tensors left behind').toBe(start));
@@ -121,6 +121,29 @@ describe.each(await available(['cpu', 'wasm', 'tensorflow', 'webgpu']))('on %s',
     const { kept, off } = compare((x) => tf.maxPool(image(x) as tf.Tensor4D, 3, 2, 'same'), [294]);
     expect(kept['MaxPool']).toBe(words(2 * 4 * 4 * 3, 4));
     expect(off).toBeLessThan(1e-6); // windows overlap, and sum in another order
+  });
+
+  test('what dropout multiplies with waits as one bit a value, and its gradient is exact', () => {
+    const [rows, width] = [17, 59]; // N values
+    const layers = [tf.layers.dense({ inputShape: [3], units: width }), tf.layers.dropout({ rate: 0.25, seed: 3 })];
+    const model = tf.sequential({ layers });
+    const [x, direction] = [tf.ones([rows, 3]), tf.randomNormal([rows, width], 0, 1, 'float32', 5)];
+    const loss = () => tf.tidy(() => tf.sum(tf.mul(model.apply(x, { training: true }) as tf.Tensor, direction)) as tf.Scalar);
+    const [exact, ours] = [[biasTuning()], [biasTuning(), fourBit()]].map((techniques) => {
+      const tuned = finetune(model, techniques);
+      const { result, memory } = measure(() => tuned.valueAndGrads(loss));
+      const [gradient] = Object.values(result.grads);
+      const values = Array.from(gradient!.dataSync());
+      tf.dispose([result.value, result.grads]);
+      tuned.dispose();
+      return { values, kept: memory.kept.filter(({ kernel, layer }) => kernel === 'Multiply' && layer !== '') };
+    });
+    expect(ours!.values).toEqual(exact!.values);
+    expect(exact!.values.some((v) => v !== 0)).toBe(true);
+    expect(exact!.kept.map(({ bytes }) => bytes)).toEqual([4 * N]);
+    expect(ours!.kept.map(({ bytes }) => bytes)).toEqual([words(N, 1)]);
+    model.dispose();
+    tf.dispose([x, direction]);
   });
 
   test('softmax waits in rows, and is the operand of the product behind it at no cost', () => {
