@@ -49,6 +49,8 @@ export interface Side extends Bytes {
 export interface Equality {
   /** The largest difference of any gradient, in units of the largest gradient. */
   readonly maxRelativeDifference: number;
+  /** tensorflow: as much as stock's own gradients move if every number of the batch grows by its last bit. A deep network of norms spreads a rounding. */
+  readonly rounding?: number;
   readonly gradientsBitEqual: boolean;
   /** All weights and moving statistics after two steps, and both losses. */
   readonly stepsBitEqual: boolean;

@@ -10,6 +10,8 @@
  *
  * What it downloads and compiles is kept in $LEANTUNE_CACHE, by default ~/.cache/leantune, so a second clone is ready in seconds.
  */
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { loads, target } from './tfjs-node/addon.mjs';
 import { say, Unsuitable } from './tfjs-node/cache.mjs';
@@ -39,8 +41,14 @@ if (values.only && !ways[values.only]) {
 
 const addon = target(values.gpu);
 const already = values.force ? undefined : loads(addon);
-if (already?.ok && !values.tensorflow) say(`${addon.name} loads: TensorFlow ${already.version}. Nothing to do.`);
+if (already?.ok && !values.tensorflow) say(`${addon.name} loads: TensorFlow ${already.version}. ${advice(addon)}`);
 else process.exitCode = (await firstThatWorks()) ? 0 : 1;
+
+/** Addons of ours that a newer clone has and this installation has not. */
+function advice({ binding, gpu }) {
+  if (existsSync(join(dirname(binding), 'leantune_ops.node'))) return 'Nothing to do.';
+  return `Ops of our own are not there. Run: npm run setup:tfjs-node -- --force --only wheel${gpu ? ' --gpu' : ''}`;
+}
 
 async function firstThatWorks() {
   for (const [name, [what, run]] of Object.entries(ways)) {

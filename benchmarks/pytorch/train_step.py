@@ -1,23 +1,16 @@
-"""One training step of the benchmarks' models in PyTorch eager on the CPU: milliseconds, to set beside benchmarks/results/*-tensorflow.json.
+"""A training step of the benchmarks' models in PyTorch eager on the CPU, whenever a line comes in: what side-by-side.ts runs beside LeanTune.
 
-    python benchmarks/pytorch/train_step.py [experiment…] [--threads 2] [--write]
-
-Reads size, batch and number of steps from benchmarks/experiments. The models are those of benchmarks/models, with PyTorch's own layers:
-SGD at 1e-4, cross-entropy, all weights trained, as many threads as asked. The figures are lower quartiles, as there: of the time that passed,
-and of that of the processor, which other programs hardly change. --write leaves rows of experiments that were not asked for.
+The models are those of benchmarks/models, with PyTorch's own layers: SGD at 1e-4, cross-entropy, all weights trained.
 """
 
 import argparse
 import json
-import pathlib
 import platform
+import sys
 import time
 
 import torch
 from torch import nn
-
-here = pathlib.Path(__file__).parent
-
 
 def conv_bn(c_in, c_out, size, stride, groups=1, bias=False):
     conv = nn.Conv2d(c_in, c_out, size, stride, padding=size // 2, groups=groups, bias=bias)
@@ -88,47 +81,74 @@ class Encoder(nn.Module):
 def subject(spec, batch):
     spec = dict(spec)
     name = spec.pop("name")
-    if name == "encoder":
-        return Encoder(**spec), torch.randint(spec["vocabulary"], (batch, spec["tokens"]))
+    if name in ("encoder", "bert"):
+        return (Encoder if name == "encoder" else bert)(**spec), torch.randint(spec["vocabulary"], (batch, spec["tokens"]))
     model = {"mobilenet-v2": mobilenet_v2, "resnet-50": resnet_50}[name](spec["classes"])
     return model, torch.rand(batch, 3, spec["size"], spec["size"])
 
 
-def milliseconds(model, x, y, steps):
-    optimizer, times = torch.optim.SGD(model.parameters(), lr=1e-4), []
-    now = lambda: torch.tensor([time.perf_counter(), time.process_time()], dtype=torch.float64)
-    for i in range(-(-steps // 2) + steps):
-        start = now()
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(x), y).backward()
-        optimizer.step()
-        times.append(1e3 * (now() - start))
-    return torch.stack(times[-steps:]).quantile(0.25, dim=0).tolist()
+def bert(layers, width, heads, inner, vocabulary, tokens, classes):
+    """The classifier of Hugging Face transformers, without dropout, with attention as it chooses (PyTorch's fused one)."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    config = BertConfig(
+        num_hidden_layers=layers,
+        hidden_size=width,
+        num_attention_heads=heads,
+        intermediate_size=inner,
+        vocab_size=vocabulary,
+        max_position_embeddings=tokens,
+        num_labels=classes,
+        hidden_dropout_prob=0,
+        attention_probs_dropout_prob=0,
+    )
+    return BertForSequenceClassification(config).train()
+
+
+def loss_of(model, x, y):
+    if hasattr(model, "config"):
+        return model(input_ids=x, attention_mask=torch.ones_like(x), labels=y).loss
+    return nn.functional.cross_entropy(model(x), y)
+
+
+def kept_bytes(model, x, y):
+    """Bytes of all distinct storages that autograd saves, without those of parameters, buffers and the batch."""
+    own = {t.untyped_storage().data_ptr() for t in [*model.parameters(), *model.buffers(), x, y]}
+    saved = {}
+
+    def pack(t):
+        storage = t.untyped_storage()
+        if storage.data_ptr() not in own:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        loss = loss_of(model, x, y)
+    kept = sum(saved.values())
+    loss.backward()
+    return kept
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("experiments", nargs="*", default=["mobilenet-v2-tensorflow", "resnet-50-tensorflow", "encoder-tensorflow"])
+    parser.add_argument("--serve", required=True, help="model and batch, as side-by-side.ts gives them")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    rows = []
-    for name in args.experiments:
-        experiment = json.loads((here / f"../experiments/{name}.json").read_text())
-        torch.manual_seed(17)
-        model, x = subject(experiment["model"], experiment["batch"])
-        y = torch.randint(experiment["model"]["classes"], (experiment["batch"],))
-        size = sum(p.numel() for p in model.parameters())
-        passed, processor = (round(ms, 1) for ms in milliseconds(model, x, y, experiment["steps"]))
-        rows.append({"experiment": name, "parameters": size, "millisecondsPerStep": passed, "processorMillisecondsPerStep": processor})
-        print(rows[-1], flush=True)
-    if args.write:
-        path, asked = here / "results.json", {row["experiment"] for row in rows}
-        before = json.loads(path.read_text())["rows"] if path.exists() else []
-        rows = [row for row in before if row["experiment"] not in asked] + rows
-        result = {"torch": torch.__version__, "python": platform.python_version(), "threads": args.threads, "rows": rows}
-        path.write_text(json.dumps(result, indent=2) + "\n")
+    torch.manual_seed(17)
+    experiment = json.loads(args.serve)
+    model, x = subject(experiment["model"], experiment["batch"])
+    y = torch.randint(experiment["model"]["classes"], (experiment["batch"],))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+    versions = {"torch": torch.__version__, "python": platform.python_version()}
+    print(json.dumps({"keptBytes": kept_bytes(model, x, y), **versions}), flush=True)
+    for _ in sys.stdin:
+        start = time.perf_counter(), time.process_time()
+        optimizer.zero_grad()
+        loss_of(model, x, y).backward()
+        optimizer.step()
+        passed, processor = (1e3 * (now - then) for now, then in zip((time.perf_counter(), time.process_time()), start))
+        print(json.dumps({"milliseconds": passed, "processorMilliseconds": processor}), flush=True)
 
 
 if __name__ == "__main__":

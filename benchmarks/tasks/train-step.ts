@@ -6,7 +6,7 @@ import { allocatorStats, resetPeak } from '@leantune/backends/tensorflow';
 import { type MemoryReport, measure } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Bytes, Equality, Experiment, Lever, Row, Side } from '../experiment.ts';
-import { makeSubject, type Subject } from '../models/subject.ts';
+import { type ModelSpec, makeSubject, type Subject } from '../models/subject.ts';
 import { GradientRecorder } from './gradient-recorder.ts';
 import { lowerQuartile } from './lower-quartile.ts';
 import { leanTrainer, selectedWeights, stockTrainer, type Trainer } from './trainers.ts';
@@ -47,18 +47,37 @@ export async function trainStep({ model, batch, steps }: Experiment, lever: Leve
       peak: round(lean.bytes.peakAboveWeights / stock.bytes.peakAboveWeights),
       time: round(leanTime / stockTime),
     },
-    equality: compare(stock, lean),
+    equality: {
+      ...compare(stock, lean),
+      ...(tf.getBackend() === 'tensorflow' && { rounding: await rounding(model, batch, lever, stock) }),
+    },
   };
   for (const subject of subjects) subject.dispose();
   return row;
 }
 
-/** Gradients first, then two real steps; the second is measured, when the optimizer has made what it makes. */
-async function run(subject: Subject, trainer: Trainer): Promise<Run> {
+/** How far stock's own gradients move, in the units of {@link compare}, if every number of the batch grows by its last bit. */
+async function rounding(model: ModelSpec, batch: number, lever: Lever, { gradients }: Run): Promise<number> {
+  const subject = makeSubject(model, batch, SEED);
+  if (subject.kind !== 'layers') return 0; // its batch are tokens
+  const x = tf.mul(subject.x, 1 + 2 ** -23);
+  const moved = await gradientsOf(subject, stockTrainer({ ...subject, x }, lever));
+  x.dispose();
+  subject.dispose();
+  return relativeDifference(gradients, moved);
+}
+
+/** By name of the weight. */
+async function gradientsOf(subject: Subject, trainer: Trainer): Promise<ReadonlyMap<string, Float32Array>> {
   const recorder = new GradientRecorder();
   await trainer.step(recorder);
   const names = new Map(subject.weights.map(({ name, variable }) => [variable.name, name]));
-  const gradients = new Map([...recorder.gradients].map(([name, values]) => [names.get(name) as string, values]));
+  return new Map([...recorder.gradients].map(([name, values]) => [names.get(name) as string, values]));
+}
+
+/** Gradients first, then two real steps; the second is measured, when the optimizer has made what it makes. */
+async function run(subject: Subject, trainer: Trainer): Promise<Run> {
+  const gradients = await gradientsOf(subject, trainer);
   const optimizer = tf.train.sgd(LEARNING_RATE);
   const first = await trainer.step(optimizer);
   const { result: second, memory } = await measure(() => trainer.step(optimizer));

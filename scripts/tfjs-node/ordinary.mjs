@@ -19,5 +19,5 @@ export async function ordinary({ gpu, folder }) {
   });
   if (status !== 0) throw new Unsuitable(`scripts/install.js ended with status ${status}`);
   if (gpu) return 'It needs CUDA 11.2 and cuDNN 8.1. For a newer CUDA: npm run setup:tfjs-node -- --gpu --only wheel';
-  return 'allocatorStats(), and the tests that use it, need an addon of ours as well: npm run setup:tfjs-node -- --force --only wheel';
+  return 'Ops of our own and allocatorStats() need addons of ours as well: npm run setup:tfjs-node -- --force --only wheel';
 }

@@ -3,27 +3,6 @@
 // head of keys (Ainslie et al. 2023, arXiv 2305.13245).
 //
 //     P = exp(q kᵀ scale - lse)     dv = Pᵀ do     dS = P (do vᵀ - Σ do o) scale     dq = dS k     dk = dSᵀ q
-#pragma once
-
-#include <cmath>
-
-#include "product.h"
-
-namespace leantune {
-
-struct Attention {
-  int64_t queries, keys, heads, kvHeads, size;  // of one sequence; `size` of a head
-  float scale;
-  bool causal;
-  int64_t window;       // with causal: a query sees so many keys, itself included; 0: all
-  const int32_t* mask;  // [keys]: 0 for padding, else the document; null: one document
-
-  // The key at a query: the last query is at the last key.
-  int64_t At(int64_t query) const { return keys - queries + query; }
-};
-
-constexpr int64_t BLOCK = 48;            // queries at a time
-constexpr float HIDDEN = -1e9f;          // e to this power is 0, and unlike infinity it leaves a number where all keys are hidden
 
 struct Block {
   int64_t start, rows, from, count;  // queries, and the keys that any of them sees
@@ -33,6 +12,14 @@ INLINE Block BlockAt(const Attention& of, int64_t start) {
   const int64_t rows = of.queries - start < BLOCK ? of.queries - start : BLOCK, first = of.At(start);
   const int64_t oldest = of.causal && of.window > 0 ? first - of.window + 1 : 0, from = oldest > 0 ? oldest : 0;
   return {start, rows, from, (of.causal ? first + rows : of.keys) - from};
+}
+
+// Hides padding and keys of other documents; a query that is padding sees every document, as nobody reads it.
+INLINE void Hide(float* __restrict row, const int32_t* __restrict documents, int32_t own, int32_t all, int64_t n) {
+  for (int64_t key = 0; key < n; key++) {
+    const int32_t seen = (documents[key] != 0) & (all | (documents[key] == own));
+    row[key] += seen ? 0 : HIDDEN;
+  }
 }
 
 // Scores of a block: s [rows, count] from its queries and the keys transposed, kt [size, keys].
@@ -48,20 +35,23 @@ INLINE void Scores(const Attention& of, const Block& block, const float* q, int6
         for (int64_t key = 0; key < at - of.window + 1 - block.from; key++) row[key] += HIDDEN;
     }
     if (!of.mask) continue;
-    const int32_t own = of.mask[at], *documents = of.mask + block.from;
-    for (int64_t key = 0; key < block.count; key++)
-      if (documents[key] == 0 || (own != 0 && documents[key] != own)) row[key] += HIDDEN;
+    const int32_t own = of.mask[at];
+    Hide(row, of.mask + block.from, own, own == 0, block.count);
   }
 }
 
 INLINE float MaxOf(const float* x, int64_t n) {
+  F highest = Splat(x[0]);
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES) highest = Load(x + i) > highest ? Load(x + i) : highest;
   float most = x[0];
-  for (int64_t i = 1; i < n; i++) most = x[i] > most ? x[i] : most;
+  for (int lane = 0; lane < LANES; lane++) most = highest[lane] > most ? highest[lane] : most;
+  for (; i < n; i++) most = x[i] > most ? x[i] : most;
   return most;
 }
 
 // One query head: o [queries, size] in rows `ld` apart, lse [queries]. Scratch: kt [size, keys], s [BLOCK, keys].
-MULTIVERSION void Attend(const Attention& of, const float* q, int64_t ld, const float* k, const float* v, int64_t ldk, float* o, float* lse,
+static void Attend(const Attention& of, const float* q, int64_t ld, const float* k, const float* v, int64_t ldk, float* o, float* lse,
                          float* kt, float* s) {
   Transpose(k, ldk, of.keys, of.size, kt);
   for (int64_t start = 0; start < of.queries; start += BLOCK) {
@@ -81,7 +71,7 @@ MULTIVERSION void Attend(const Attention& of, const float* q, int64_t ld, const 
 }
 
 // One query head: writes dq, adds to dk and dv. Scratch: kt and vt [size, keys], p and ds [BLOCK, keys].
-MULTIVERSION void AttendGrad(const Attention& of, const float* q, const float* o, const float* lse, const float* d, int64_t ld, const float* k,
+static void AttendGrad(const Attention& of, const float* q, const float* o, const float* lse, const float* d, int64_t ld, const float* k,
                              const float* v, int64_t ldk, float* dq, float* dk, float* dv, float* kt, float* vt, float* p, float* ds) {
   Transpose(k, ldk, of.keys, of.size, kt);
   Transpose(v, ldk, of.keys, of.size, vt);
@@ -106,5 +96,3 @@ MULTIVERSION void AttendGrad(const Attention& of, const float* q, const float* o
     Product(n, of.size, block.rows, {ds, 1, n}, q + start * ld, ld, dk + keys, ldk, true);
   }
 }
-
-}  // namespace leantune

@@ -5,10 +5,7 @@
 // exports nothing: loading it registers the ops.
 #include <node_api.h>
 
-#include "attention.h"
-#include "gelu.h"
-#include "masks.h"
-#include "rows.h"
+#include "kernels.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/util/work_sharder.h"
@@ -29,6 +26,8 @@ void Parallel(OpKernelContext* context, int64_t units, int64_t cost, F f) {
   tensorflow::Shard(threads->num_threads, threads->workers, units, cost, f);
 }
 
+const Kernels& run = Chosen();
+
 const float* Floats(OpKernelContext* context, int i) { return context->input(i).flat<float>().data(); }
 
 // Null if there is no memory for it, which the context then says.
@@ -42,13 +41,13 @@ T* Output(OpKernelContext* context, int i, const TensorShape& shape) {
 }
 
 // An op whose inputs have the shape of the first, and whose one output has it too.
-template <typename T, typename Run>
-void Elementwise(OpKernelContext* context, int64_t cost, Run run) {
+template <typename T, typename Each>
+void Elementwise(OpKernelContext* context, int64_t cost, Each each) {
   const TensorShape& shape = context->input(0).shape();
   for (int i = 1; i < context->num_inputs(); i++)
     OP_REQUIRES(context, context->input(i).shape() == shape, tensorflow::errors::InvalidArgument("inputs of two shapes"));
   T* out = Output<T>(context, 0, shape);
-  if (out) Parallel(context, shape.num_elements(), cost, [&](int64_t begin, int64_t end) { run(out + begin, begin, end - begin); });
+  if (out) Parallel(context, shape.num_elements(), cost, [&](int64_t begin, int64_t end) { each(out + begin, begin, end - begin); });
 }
 
 REGISTER_OP("LeantuneGelu").Input("x: float").Output("y: float").Attr("approximate: bool");
@@ -59,7 +58,7 @@ struct GeluOp : OpKernel {
   explicit GeluOp(OpKernelConstruction* c) : OpKernel(c) { OP_REQUIRES_OK(c, c->GetAttr("approximate", &approximate)); }
   void Compute(OpKernelContext* c) override {
     const float* x = Floats(c, 0);
-    Elementwise<float>(c, 8, [&](float* y, int64_t at, int64_t n) { Gelu(x + at, y, n, approximate); });
+    Elementwise<float>(c, 8, [&](float* y, int64_t at, int64_t n) { run.gelu(x + at, y, n, approximate); });
   }
 };
 
@@ -67,7 +66,7 @@ struct GeluGradOp : GeluOp {
   using GeluOp::GeluOp;
   void Compute(OpKernelContext* c) override {
     const float *x = Floats(c, 0), *dy = Floats(c, 1);
-    Elementwise<float>(c, 12, [&](float* dx, int64_t at, int64_t n) { GeluGrad(x + at, dy + at, dx, n, approximate); });
+    Elementwise<float>(c, 12, [&](float* dx, int64_t at, int64_t n) { run.geluGrad(x + at, dy + at, dx, n, approximate); });
   }
 };
 
@@ -79,7 +78,7 @@ struct Relu6MaskOp : OpKernel {
   using OpKernel::OpKernel;
   void Compute(OpKernelContext* c) override {
     const float* x = Floats(c, 0);
-    Elementwise<bool>(c, 1, [&](bool* mask, int64_t at, int64_t n) { Relu6Mask(x + at, reinterpret_cast<uint8_t*>(mask), n); });
+    Elementwise<bool>(c, 1, [&](bool* mask, int64_t at, int64_t n) { run.relu6Mask(x + at, reinterpret_cast<uint8_t*>(mask), n); });
   }
 };
 
@@ -91,7 +90,7 @@ struct InRangeOp : OpKernel {
   }
   void Compute(OpKernelContext* c) override {
     const float* x = Floats(c, 0);
-    Elementwise<bool>(c, 1, [&](bool* mask, int64_t at, int64_t n) { InRange(x + at, reinterpret_cast<uint8_t*>(mask), n, low, high); });
+    Elementwise<bool>(c, 1, [&](bool* mask, int64_t at, int64_t n) { run.inRange(x + at, reinterpret_cast<uint8_t*>(mask), n, low, high); });
   }
 };
 
@@ -100,7 +99,7 @@ struct MaskedOp : OpKernel {
   void Compute(OpKernelContext* c) override {
     const float* dy = Floats(c, 0);
     const uint8_t* mask = reinterpret_cast<const uint8_t*>(c->input(1).flat<bool>().data());
-    Elementwise<float>(c, 2, [&](float* dx, int64_t at, int64_t n) { Masked(dy + at, mask + at, dx, n); });
+    Elementwise<float>(c, 2, [&](float* dx, int64_t at, int64_t n) { run.masked(dy + at, mask + at, dx, n); });
   }
 };
 
@@ -116,7 +115,7 @@ struct SoftmaxGradOp : OpKernel {
     float* dx = Output(c, 0, shape);
     if (!dx || shape.num_elements() == 0) return;
     Parallel(c, shape.num_elements() / n, 2 * n, [=](int64_t begin, int64_t end) {
-      SoftmaxGrad(dy + begin * n, y + begin * n, dx + begin * n, end - begin, n);
+      run.softmaxGrad(dy + begin * n, y + begin * n, dx + begin * n, end - begin, n);
     });
   }
 };
@@ -151,7 +150,7 @@ struct LayerNormOp : OpKernel {
     const float *x = Floats(c, 0), *w = Floats(c, 1), *b = Floats(c, 2), eps = epsilon;
     float* y = Output(c, 0, c->input(0).shape());
     if (y) Parallel(c, c->input(0).NumElements() / n, 3 * n, [=](int64_t begin, int64_t end) {
-      LayerNorm(x + begin * n, w, b, y + begin * n, end - begin, n, eps);
+      run.layerNorm(x + begin * n, w, b, y + begin * n, end - begin, n, eps);
     });
   }
 };
@@ -175,7 +174,7 @@ struct LayerNormGradOp : LayerNormOp {
       for (; begin < end; begin++) {
         const int64_t from = rows * begin / parts, to = rows * (begin + 1) / parts;
         float* own = part + 2 * begin * n;
-        LayerNormGrad(x + from * n, w, dy + from * n, dx + from * n, own, own + n, to - from, n, eps);
+        run.layerNormGrad(x + from * n, w, dy + from * n, dx + from * n, own, own + n, to - from, n, eps);
       }
     });
     for (int64_t i = 0; i < n; i++) {
@@ -268,7 +267,7 @@ struct AttentionOp : OpKernel {
       for (; scratch && begin < end; begin++) {
         const int64_t n = begin / of.heads, head = begin % of.heads, shared = head / (of.heads / of.kvHeads);
         const int64_t own = n * of.queries * ld + head * of.size, their = n * of.keys * ldk + shared * of.size;
-        Attend(Sequence(c, of, n), q + own, ld, k + their, v + their, ldk, y + own, lse + begin * of.queries, scratch,
+        run.attend(Sequence(c, of, n), q + own, ld, k + their, v + their, ldk, y + own, lse + begin * of.queries, scratch,
                scratch + of.size * of.keys);
       }
     });
@@ -299,7 +298,7 @@ struct AttentionGradOp : AttentionOp {
         const int64_t n = begin / of.kvHeads, shared = begin % of.kvHeads, their = n * keys * ldk + shared * of.size;
         for (int64_t head = shared * group; head < (shared + 1) * group; head++) {
           const int64_t own = n * of.queries * ld + head * of.size;
-          AttendGrad(Sequence(c, of, n), q + own, y + own, lse + (n * of.heads + head) * of.queries, dy + own, ld, k + their, v + their, ldk,
+          run.attendGrad(Sequence(c, of, n), q + own, y + own, lse + (n * of.heads + head) * of.queries, dy + own, ld, k + their, v + their, ldk,
                      dq + own, dk + their, dv + their, scratch, scratch + of.size * keys, scratch + 2 * of.size * keys,
                      scratch + (2 * of.size + BLOCK) * keys);
         }

@@ -1,9 +1,4 @@
 // C = A B, or C += A B, for the small matrices of attention: rows of A and columns of B in registers, B's rows straight from memory.
-#pragma once
-
-#include "vector.h"
-
-namespace leantune {
 
 // A matrix of any strides; of B and C the columns lie side by side.
 struct Matrix {
@@ -54,5 +49,3 @@ INLINE void Transpose(const float* x, int64_t stride, int64_t m, int64_t n, floa
   for (int64_t i = 0; i < m; i++)
     for (int64_t j = 0; j < n; j++) out[j * m + i] = x[i * stride + j];
 }
-
-}  // namespace leantune

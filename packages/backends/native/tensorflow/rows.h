@@ -1,12 +1,5 @@
 // Kernels by rows of n values: layer norm (Ba et al. 2016, arXiv 1607.06450) with its gradient, and the gradient of softmax. A row is
 // read from memory once and again from cache.
-#pragma once
-
-#include <cmath>
-
-#include "vector.h"
-
-namespace leantune {
 
 INLINE float SumOf(const float* x, int64_t n) {
   F sum = {};
@@ -36,7 +29,7 @@ INLINE Moments MomentsOf(const float* x, int64_t n, float epsilon) {
 }
 
 // y = w (x - mean) r + b
-MULTIVERSION void LayerNorm(const float* x, const float* w, const float* b, float* y, int64_t rows, int64_t n, float epsilon) {
+static void LayerNorm(const float* x, const float* w, const float* b, float* y, int64_t rows, int64_t n, float epsilon) {
   for (int64_t row = 0; row < rows; row++, x += n, y += n) {
     const auto [mean, r] = MomentsOf(x, n, epsilon);
     Sixteens(n, [&](auto load, auto store) { store(y, (load(x) - mean) * r * load(w) + load(b)); });
@@ -44,7 +37,7 @@ MULTIVERSION void LayerNorm(const float* x, const float* w, const float* b, floa
 }
 
 // With x̂ = (x - mean) r and g = w dy: dx = r (g - mean(g) - x̂ mean(g x̂)). Adds Σ dy x̂ to dw and Σ dy to db.
-MULTIVERSION void LayerNormGrad(const float* x, const float* w, const float* dy, float* dx, float* dw, float* db, int64_t rows, int64_t n,
+static void LayerNormGrad(const float* x, const float* w, const float* dy, float* dx, float* dw, float* db, int64_t rows, int64_t n,
                                 float epsilon) {
   for (int64_t row = 0; row < rows; row++, x += n, dy += n, dx += n) {
     const auto [mean, r] = MomentsOf(x, n, epsilon);
@@ -64,11 +57,9 @@ MULTIVERSION void LayerNormGrad(const float* x, const float* w, const float* dy,
 }
 
 // dx = y (dy - Σ dy y)
-MULTIVERSION void SoftmaxGrad(const float* dy, const float* y, float* dx, int64_t rows, int64_t n) {
+static void SoftmaxGrad(const float* dy, const float* y, float* dx, int64_t rows, int64_t n) {
   for (int64_t row = 0; row < rows; row++, dy += n, y += n, dx += n) {
     const float along = SumOfProducts(dy, y, n);
     Sixteens(n, [&](auto load, auto store) { store(dx, load(y) * (load(dy) - along)); });
   }
 }
-
-}  // namespace leantune

@@ -1,22 +1,8 @@
-// Sixteen floats at a time in the compiler's vector extension, and what the kernels of this folder are made of. A function marked
-// MULTIVERSION is compiled for AVX-512, for AVX2 and for what every processor has, with all it calls inside; the loader picks.
+// Sixteen floats at a time in the compiler's vector extension, and what the kernels of this folder are made of.
 //
 //     exp(x) = 2^n exp(r), |r| <= ln(2) / 2      tanh(x) = 1 - 2 / (exp(2x) + 1)      erf(x) = 1 - exp(-q(x))
 //
 // The polynomials are those of ../exponential.c: within 1.5 units in the last place, infinities have their limits, NaN stays.
-#pragma once
-
-#include <cstdint>
-#include <cstring>
-
-#define INLINE static inline __attribute__((always_inline))
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define MULTIVERSION __attribute__((flatten, target_clones("arch=skylake-avx512", "arch=haswell", "default")))
-#else
-#define MULTIVERSION __attribute__((flatten))
-#endif
-
-namespace leantune {
 
 typedef float F __attribute__((vector_size(64)));
 typedef int32_t I __attribute__((vector_size(64)));
@@ -89,5 +75,3 @@ INLINE F Erf(F x) {
                    2.49778768e-05f);
   return WithSign(x, a < 0.9f ? a + a * p : 1 - Exp(-q));
 }
-
-}  // namespace leantune

@@ -17,6 +17,7 @@ import { pools } from './pool.ts';
 import { poolCodes } from './pool-codes.ts';
 import { rounds } from './round.ts';
 import { rowCodes } from './row-codes.ts';
+import { descents } from './sgd.ts';
 import { steps } from './step.ts';
 import { stepCodes } from './step-codes.ts';
 import { productSums, rowSums } from './sum-rows.ts';
@@ -51,6 +52,7 @@ export function registerTensorflowKernels(): void {
       batchNormGradients,
       batchNormTraining,
       optimizers,
+      descents,
       productSums,
       halfKernels,
       halfStorage,

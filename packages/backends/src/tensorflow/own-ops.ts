@@ -62,8 +62,8 @@ const kernels: { readonly [kernel: string]: OwnKernel } = {
 
 /** The kernels, if the addon is there and TensorFlow computes on the CPU. */
 export function ownOps(): { readonly [kernel: string]: OwnKernel } {
-  const backend = tf.findBackend('tensorflow') as TensorflowBackend;
-  if (backend.isUsingGpuDevice) return {};
+  const backend = tf.findBackend('tensorflow') as TensorflowBackend | null;
+  if (!backend || backend.isUsingGpuDevice) return {};
   try {
     loadAddon(backend, 'leantune_ops');
     return kernels;

@@ -13,6 +13,7 @@
  * | `FusedBatchNormGrad` | dy, and what the gradient reads of x, mean, variance, scale, offset | of (an input's name), shape (its), varianceEpsilon | the gradient of that input; all but x have one value a channel |
  * | `SumOfProducts` | a, b, of one shape | shape | Σ a b over all axes but the last, in that shape |
  * | `AddTo` | sum, x, of one shape | | none: x is added to sum in place |
+ * | `SgdUpdate` | variable, gradient | rate | none: the variable changes in place |
  * | `AdamWUpdate` | variable, m, v, gradient, and finite where there is one | beta1, beta2, correction, epsilon, shrink, rate | none: the first three change in place, where finite holds (a bool of one element, see optimizers/move-if.ts) |
  */
 import * as tf from '@tensorflow/tfjs-core';

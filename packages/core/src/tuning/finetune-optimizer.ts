@@ -13,6 +13,7 @@ import { clipByGlobalNorm, clipUnread } from '../optimizers/clip.ts';
 import { moveIf } from '../optimizers/move-if.ts';
 import { checkRanges, count, positive } from '../optimizers/ranges.ts';
 import { type Schedule, setLearningRate } from '../optimizers/schedules.ts';
+import { descend } from '../optimizers/sgd.ts';
 import { type FiniteLoss, readsOnTheSide } from './finite-loss.ts';
 import type { Pass } from './pass.ts';
 
@@ -98,7 +99,8 @@ export class FinetuneOptimizer extends tf.Optimizer {
 
   override applyGradients(gradients: Parameters<tf.Optimizer['applyGradients']>[0]): void {
     if (this.#options.schedule) setLearningRate(this.inner, this.#options.schedule(this.iterations));
-    moveIf(this.#stepper.finite.condition, () => this.inner.applyGradients(gradients));
+    const list = Array.isArray(gradients) ? gradients : Object.entries(gradients).map(([name, tensor]) => ({ name, tensor }));
+    moveIf(this.#stepper.finite.condition, () => this.inner.applyGradients([...descend(this.inner, list)]));
     markState(slotsOf(this.inner));
     this.#stepper.moved(this.iterations);
   }
