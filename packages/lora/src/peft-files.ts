@@ -22,6 +22,7 @@ export interface PeftFiles {
   readonly weights: Uint8Array;
 }
 
+/** Options of {@link exportPeft}. */
 export interface ExportOptions {
   /** Which of `adaptersOf(model)`. @default 'default' */
   readonly adapter?: string;

@@ -13,6 +13,7 @@ import type { KernelMap } from '../kernels.ts';
 import { DType, type Handle, type TensorflowBackend } from './binding.ts';
 import { type Attr, bool, currentBackend, type Operand, type Ops, shape, text, type, withOps } from './raw.ts';
 
+/** The numbers of a step, the same for all variables. */
 export interface AdamWStep {
   /** α: the learning rate times √(1 - β₂ᵗ) / (1 - β₁ᵗ). */
   readonly alpha: number;

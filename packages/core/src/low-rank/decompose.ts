@@ -8,6 +8,7 @@ import { asMatrix, denseSites, type LowRankSite, lowRankSites, matrixShape } fro
 import { matrixFrom } from './matrix.ts';
 import { type SvdOptions, type TruncatedSvd, truncatedSvd } from './truncated-svd.ts';
 
+/** Options of {@link decompose}. */
 export interface DecomposeOptions extends SvdOptions {
   /** How many singular values and vectors of each kernel, at most min(dIn, dOut). */
   readonly rank: number;

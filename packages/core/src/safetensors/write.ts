@@ -1,11 +1,13 @@
 /** Writes the safetensors format. */
 import { encodeFloats, type FloatDtype } from './dtypes.ts';
 
+/** A tensor that is to be written. */
 export interface TensorValues {
   readonly shape: readonly number[];
   readonly values: Float32Array;
 }
 
+/** What writing a safetensors file can be told. */
 export interface WriteOptions {
   /** How values are stored; F16 and BF16 round to nearest. @default 'F32' */
   readonly dtype?: FloatDtype;

@@ -14,6 +14,7 @@ import { type Schedule, setLearningRate } from '../optimizers/schedules.ts';
 import { type FiniteLoss, readsOnTheSide } from './finite-loss.ts';
 import type { Pass } from './pass.ts';
 
+/** What happens around the steps of an optimizer. */
 export interface StepOptions {
   /** Scales all gradients down together so that their norm is at most this. @default no clipping */
   readonly clipNorm?: number;

@@ -11,6 +11,7 @@ import { addRow, bestScales, layoutOf, type Rounding, type RowLayout, writeRow }
 /** Bits of what is added to finer rows. */
 const FINER_BITS = 4;
 
+/** A table of weights in few bits a value. */
 export interface PackedTable {
   /** [rows, words] int32. */
   readonly packed: tf.Tensor;
