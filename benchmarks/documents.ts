@@ -1,15 +1,16 @@
 /**
- * Tables of documents that are written from result files, between `<!-- marker:start -->` and `<!-- marker:end -->`.
+ * Documents that are written from result files: whole, or tables between `<!-- marker:start -->` and `<!-- marker:end -->`.
  *
  * A technique has its own in `<technique>/tables.ts`; `tables.ts` knows all of them.
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 
 export interface Table {
   /** The document, relative to this folder. */
   readonly file: string;
-  readonly marker: string;
-  /** What stands between the markers: Markdown, from results/ alone. */
+  /** @default the whole document is written */
+  readonly marker?: string;
+  /** What stands between the markers, or in the document: from results/ alone. */
   text(): string;
 }
 
@@ -26,7 +27,7 @@ export const readJson = <T>(path: string): T => JSON.parse(readFileSync(at(path)
 export function staleDocuments(tables: readonly Table[]): readonly Document[] {
   const files = [...new Set(tables.map(({ file }) => file))];
   return files.flatMap((file) => {
-    const before = readFileSync(at(file), 'utf8');
+    const before = existsSync(at(file)) ? readFileSync(at(file), 'utf8') : '';
     const text = tables.filter((table) => table.file === file).reduce(fill, before);
     return text === before ? [] : [{ file, text }];
   });
@@ -34,6 +35,7 @@ export function staleDocuments(tables: readonly Table[]): readonly Document[] {
 
 /** `document` with `table` between its markers. */
 function fill(document: string, { file, marker, text }: Table): string {
+  if (marker === undefined) return text();
   const [start, end] = [`<!-- ${marker}:start -->`, `<!-- ${marker}:end -->`];
   const [from, to] = [document.indexOf(start), document.indexOf(end)];
   if (from < 0 || to < from) throw new Error(`[tables] ${file} has no ${start} … ${end}. Put both where the table belongs.`);

@@ -2,7 +2,7 @@
  * Writes the tables of all documents from result files, between their markers. `--check` writes nothing and fails if a table is not
  * what the results say.
  */
-import { readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { tables as convbn } from './convbn/tables.ts';
 import { at, line, megabytes, readJson, staleDocuments, type Table } from './documents.ts';
@@ -11,11 +11,13 @@ import { tables as gpu } from './gpu/tables.ts';
 import { tables as lowrank } from './lowrank/tables.ts';
 import { tables as mixedPrecision } from './mixed-precision/tables.ts';
 import { tables as reliability } from './reliability/tables.ts';
+import { tables as report } from './report/tables.ts';
 import { tables as s2a } from './s2a/tables.ts';
+import { tables as transformers } from './transformers/tables.ts';
 
 /** Of this folder, and of each technique that has its own. */
 export const allTables: readonly Table[] = [
-  { file: '../README.md', marker: 'levers', text: () => leverTable(readResults()) },
+  { file: 'README.md', marker: 'what-trains', text: () => leverTable(readResults()) },
   { file: 'README.md', marker: 'results', text: () => resultsTable(readResults()) },
   ...convbn,
   ...gpu,
@@ -23,9 +25,11 @@ export const allTables: readonly Table[] = [
   ...mixedPrecision,
   ...s2a,
   ...reliability,
+  ...transformers,
+  ...report,
 ];
 
-/** The models of the README's table, in order; all on the embedded default backend. */
+/** The models of the table of what trains, in order; all on the embedded default backend. */
 const shown = ['mlp', 'mobilenet-v2', 'resnet-50', 'encoder'];
 
 /** All results, by name of the experiment. */
@@ -114,6 +118,9 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     console.error(`[tables] ${stale.map(({ file }) => file).join(', ')}: not what the results say. Run: npm run tables -w benchmarks`);
     process.exitCode = 1;
   } else {
-    for (const { file, text } of stale) writeFileSync(at(file), text);
+    for (const { file, text } of stale) {
+      mkdirSync(new URL('.', at(file)), { recursive: true });
+      writeFileSync(at(file), text);
+    }
   }
 }

@@ -27,13 +27,13 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
       'the autograd alone; 1.2 kB of it for variables that a loss assigns, gradients that nest, kernels that are differentiated as one, and kernels of backends that do a gradient in one pass',
   },
   '@leantune/core { finetune }': {
-    bytes: 21_000,
+    bytes: 21_400,
     because:
-      'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md; 3 kB of it for patterns of kernels, rows that freeze, another kernel at a site, and steps that move nothing where a device learns late that the loss is not finite',
+      'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md; 3 kB of it for patterns of kernels, rows that freeze, another kernel at a site, kernels that are held packed, and steps that move nothing where a device learns late that the loss is not finite',
   },
   '@leantune/core { measure }': { bytes: 5_500, because: 'the tracker with its table and its page' },
   '@leantune/backends': {
-    bytes: 105_500,
+    bytes: 106_000,
     because:
       'every backend at once, 5 kB of it casts to halves, a fifth codes values that wait; a page loads the part of the one it uses, on demand',
   },
@@ -57,9 +57,9 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
       'two native modules, with and without SIMD, of which a page loads one; a quarter of them codes values that wait in few bits, 3 kB casts to halves',
   },
   '@leantune/backends/webgpu': {
-    bytes: 23_000,
+    bytes: 23_600,
     because:
-      'dispatch, the pool, and the WGSL of the kernels, a kilobyte of it elementwise, half of one casts to halves, three code values that wait, two multiply halves; the device is brought up by useBackend',
+      'dispatch, the pool, and the WGSL of the kernels, a kilobyte of it elementwise, half of one casts to halves, three code values that wait, two multiply halves, half of one reads frozen tables in few bits; the device is brought up by useBackend',
   },
   '@leantune/backends/webgl': {
     bytes: 5_000,
@@ -67,7 +67,7 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
   },
   leantune: { bytes: 6_000, because: 'a program for Node, which no page loads; it is here so that it stays small' },
   '@leantune/core/low-rank': {
-    bytes: 22_000,
+    bytes: 22_400,
     because: 'bundled by itself, as here, two thirds are the readers of models and the recording, which a page has from core',
   },
   '@leantune/lamda': { bytes: 4_800, because: 'the path, its freezing, the allocation of ranks and the page that shows it' },

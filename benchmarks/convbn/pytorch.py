@@ -2,7 +2,7 @@
 
     python benchmarks/convbn/pytorch.py [--size 96] [--batch 16] [--write]
 
-Bytes of all distinct storages that autograd saves (saved_tensors_hooks), without those of parameters and buffers and of the images.
+Kept is that of benchmarks/compare/peers/memory.py.
 "Tune" runs PyTorch's own function of two modules (torch/_inductor/fx_passes/efficient_conv_bn_eval.py) without the compiler; "Tune,
 compiled" is the compiler's pass over the plain model, torch._inductor.config.efficient_conv_bn_eval_fx_passes, which says how many
 pairs it found. The compiler needs a C++ compiler, and minutes. The model is that of benchmarks/models/resnet-50.ts: stride in the
@@ -12,12 +12,16 @@ first convolution of a block, biases everywhere.
 import argparse
 import json
 import pathlib
+import sys
 
 import torch
 from torch import nn
 from torch._dynamo.utils import counters
 from torch._inductor import config
 from torch._inductor.fx_passes.efficient_conv_bn_eval import efficient_conv_bn_eval
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "compare" / "peers"))
+from memory import kept_bytes  # noqa: E402
 
 
 class ConvBn(nn.Module):
@@ -56,23 +60,6 @@ def resnet50(classes, tune):
     return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(c_in, classes))
 
 
-def kept_bytes(model, x, y):
-    own = {t.untyped_storage().data_ptr() for t in [*model.parameters(), *model.buffers(), x, y]}
-    saved = {}
-
-    def pack(t):
-        storage = t.untyped_storage()
-        if storage.data_ptr() not in own:
-            saved[storage.data_ptr()] = storage.nbytes()
-        return t
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        loss = nn.functional.cross_entropy(model(x), y)
-    kept = sum(saved.values())
-    loss.backward()
-    return kept, loss.item()
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--size", type=int, default=96)
@@ -91,8 +78,15 @@ def main():
             counters.clear()
             config.efficient_conv_bn_eval_fx_passes = tune
             model = torch.compile(model)
-        kept, loss = kept_bytes(model, x, y)
-        row = {"mode": mode, "keptBytes": kept, "loss": loss}
+        losses = []
+
+        def step():
+            loss = nn.functional.cross_entropy(model(x), y)
+            loss.backward()
+            losses.append(loss.item())
+
+        kept = kept_bytes(step, [*model.parameters(), *model.buffers(), x, y])
+        row = {"mode": mode, "keptBytes": kept, "loss": losses[0]}
         if compiled:
             row["pairs"] = counters["inductor"]["efficient_conv_bn_eval"]
         rows.append(row)

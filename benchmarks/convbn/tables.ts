@@ -1,9 +1,9 @@
 /** The tables of docs/techniques/convbn.md, from convbn/results. */
 import { existsSync } from 'node:fs';
 import { at, markdownTable, megabytes, readJson, type Table } from '../documents.ts';
+import { ratiosTo } from '../ratios.ts';
 import type { AccuracyResult } from './accuracy.ts';
 import type { ModesResult } from './modes.ts';
-import { ratiosToEval } from './ratios.ts';
 import type { StabilityResult } from './stability.ts';
 import type { TimeResult } from './time.ts';
 
@@ -55,8 +55,8 @@ function axesTable(): string {
   const time = times().map(({ backend, model, milliseconds }) => [
     `time of a step, ResNet-50, ${model.size} px, ${backend}`,
     '1',
-    ratiosToEval(milliseconds)['tuneMode']!.toFixed(2),
-    `×${ratiosToEval(milliseconds)['tuneMode']!.toFixed(2)}`,
+    ratiosTo('evalMode', milliseconds)['tuneMode']!.toFixed(2),
+    `×${ratiosTo('evalMode', milliseconds)['tuneMode']!.toFixed(2)}`,
   ]);
   const { settings, seeds } = accuracy();
   const [even, tune] = [mean(seeds.map((s) => s.evalMode)), mean(seeds.map((s) => s.tuneMode))];
@@ -93,7 +93,7 @@ function bytesTable(): string {
 function timeTable(): string {
   const rows = times().map(({ backend, model, batch, machine, milliseconds, clock }) => [
     `${backend}, ${model.size} px, batch ${batch}`,
-    ...['evalMode', 'tuneMode', 'deployMode'].map((mode) => ratiosToEval(milliseconds)[mode]!.toFixed(2)),
+    ...['evalMode', 'tuneMode', 'deployMode'].map((mode) => ratiosTo('evalMode', milliseconds)[mode]!.toFixed(2)),
     String(milliseconds['evalMode']!.length),
     clock,
     `${machine.cores} cores of ${machine.cpu}`,

@@ -16,7 +16,7 @@ import { deployMode, evalMode, tuneMode } from '@leantune/convbn';
 import { finetune, type Technique } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { makeSubject } from '../models/subject.ts';
-import { ratiosToEval } from './ratios.ts';
+import { ratiosTo } from '../ratios.ts';
 
 const { values } = parseArgs({
   options: {
@@ -50,7 +50,7 @@ for (let round = 0; round <= rounds; round++)
     const ms = await run.step();
     if (round > 0) run.milliseconds.push(ms);
   }
-console.log(backend, ratiosToEval(Object.fromEntries(runs.map((run) => [run.mode, run.milliseconds]))));
+console.log(backend, ratiosTo('evalMode', Object.fromEntries(runs.map((run) => [run.mode, run.milliseconds]))));
 if (values.write) {
   const machine = { cpu: cpus()[0]!.model, cores: cpus().length };
   const milliseconds = Object.fromEntries(runs.map((run) => [run.mode, run.milliseconds.map(Math.round)]));

@@ -2,18 +2,21 @@
 
     python3 benchmarks/lowrank/pytorch.py [--rank 8] [--write]
 
-Kept: all distinct storages that autograd saves (saved_tensors_hooks), without those of parameters, buffers and inputs. Peak: the
-largest sum of what the CPU allocator hands out and takes back during forward and backward (torch.profiler), so without the weights.
+Kept and peak are those of benchmarks/compare/peers/memory.py, of forward and backward.
 Models have the checkpoints' shapes and random weights, on which bytes do not depend. Attention is PyTorch's default (sdpa), dropout is 0.
 """
 
 import argparse
 import json
 import pathlib
+import sys
 
 import peft
 import torch
 from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "compare" / "peers"))
+from memory import kept_bytes, peak_bytes  # noqa: E402
 
 
 def minilm():
@@ -30,35 +33,6 @@ def stories():
     return model, {"input_ids": ids, "labels": ids}, r".*layers\.\d+\..*_proj"
 
 
-def kept_bytes(model, batch):
-    own = {t.untyped_storage().data_ptr() for t in [*model.parameters(), *model.buffers(), *batch.values()]}
-    saved = {}
-
-    def pack(t):
-        storage = t.untyped_storage()
-        if storage.data_ptr() not in own:
-            saved[storage.data_ptr()] = storage.nbytes()
-        return t
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        loss = model(**batch).loss
-    total = sum(saved.values())
-    loss.backward()
-    model.zero_grad(set_to_none=True)
-    return total
-
-
-def peak_bytes(model, batch):
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
-        model(**batch).loss.backward()
-    model.zero_grad(set_to_none=True)
-    now = peak = 0
-    for event in sorted((e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"), key=lambda e: e.start_ns()):
-        now += event.nbytes()
-        peak = max(peak, now)
-    return peak
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--rank", type=int, default=8)
@@ -69,8 +43,13 @@ if __name__ == "__main__":
         model, batch, targets = make()
         tuned = peft.get_peft_model(model, peft.LoraConfig(r=options.rank, lora_alpha=options.rank, target_modules=targets))
         tuned.train()
-        kept = kept_bytes(tuned, batch)
-        rows.append({"model": name, "trainable": sum(p.numel() for p in tuned.parameters() if p.requires_grad), "keptBytes": kept, "peakAboveWeights": peak_bytes(tuned, batch)})
+
+        def step():
+            tuned(**batch).loss.backward()
+            tuned.zero_grad(set_to_none=True)
+
+        kept = kept_bytes(step, [*tuned.parameters(), *tuned.buffers(), *batch.values()])
+        rows.append({"model": name, "trainable": sum(p.numel() for p in tuned.parameters() if p.requires_grad), "keptBytes": kept, "peakAboveWeights": peak_bytes(step)})
         print(rows[-1])
     if options.write:
         result = {"torch": torch.__version__, "peft": peft.__version__, "rank": options.rank, "rows": rows}

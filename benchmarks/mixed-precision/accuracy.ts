@@ -1,10 +1,11 @@
 /**
  * Test accuracy after fine-tuning in float32 and in mixed precision, over seeds, and the processor time that a step took.
  *
- *   npx tsx --conditions=@leantune/source benchmarks/mixed-precision/accuracy.ts --task image|text --seed 1 [--write | --quick]
+ *   npx tsx --conditions=@leantune/source benchmarks/mixed-precision/accuracy.ts --task image|text --seed 1 [--precision NAME] [--write | --quick]
  *
  * image: MobileNetV2 with ImageNet weights, ten classes of CIFAR-10, all weights. text: all-MiniLM-L6-v2 on questions about cooking, the
- * head and the last two layers. A seed draws the head and the order of the examples, the same for each precision.
+ * head and the last two layers. A seed draws the head and the order of the examples, the same for each precision. The result file is
+ * written after each, and holds one entry a seed; its settings must be those of the entries that are there already.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -17,12 +18,13 @@ import { fromPretrained, loadTokenizer } from '@leantune/transformers';
 import * as tf from '@tensorflow/tfjs';
 
 const settings = {
-  image: { size: 96, train: 1000, test: 2000, batch: 16, epochs: 2, rate: 3e-4 },
-  text: { size: 32, train: 600, test: 1000, batch: 8, epochs: 2, rate: 3e-4 },
+  image: { size: 96, train: 2000, test: 5000, batch: 16, epochs: 2, rate: 3e-4 },
+  text: { size: 32, train: 600, test: 1242, batch: 8, epochs: 2, rate: 3e-4 },
 } as const;
 const precisions: { readonly [name: string]: () => Technique[] } = {
   float32: () => [],
   mixed_float16: () => [mixedPrecision()],
+  mixed_bfloat16: () => [mixedPrecision({ policy: 'mixed_bfloat16' })],
 };
 
 export interface AccuracyRun {
@@ -45,6 +47,7 @@ const { values } = parseArgs({
   options: {
     task: { type: 'string', default: 'image' },
     seed: { type: 'string', default: '1' },
+    precision: { type: 'string' },
     write: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },
   },
@@ -95,20 +98,33 @@ const tasks: { readonly [name: string]: () => Promise<Task> } = {
   },
 };
 
-const accuracy: { [precision: string]: number } = {};
-const secondsPerStep: { [precision: string]: number } = {};
-for (const [precision, techniques] of Object.entries(precisions)) {
+const file = new URL(`results/${name}.json`, import.meta.url);
+const chosen = values.precision ? { [values.precision]: precisions[values.precision]! } : precisions;
+for (const [precision, techniques] of Object.entries(chosen)) {
   const { share, seconds } = await run(await tasks[name]!(), techniques());
-  accuracy[precision] = Number(share.toFixed(4));
-  secondsPerStep[precision] = Number(seconds.toFixed(4));
+  const [accuracy, secondsPerStep] = [Number(share.toFixed(4)), Number(seconds.toFixed(4))];
+  console.log(name, seed, precision, accuracy, `${secondsPerStep} s/step`);
+  if (values.write && !values.quick) save(precision, accuracy, secondsPerStep);
 }
-const result: AccuracyRun = { seed, accuracy, secondsPerStep };
-console.log(name, result);
-if (values.write && !values.quick) {
-  const file = new URL(`results/${name}.json`, import.meta.url);
-  const before: readonly AccuracyRun[] = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).seeds : [];
-  const seeds = [...before.filter((one) => one.seed !== seed), result].sort((a, b) => a.seed - b.seed);
+
+/** Into this seed's entry. */
+function save(precision: string, accuracy: number, secondsPerStep: number): void {
+  const before = existsSync(file) ? readSeeds() : [];
+  const own = before.find((one) => one.seed === seed);
+  const entry: AccuracyRun = {
+    seed,
+    accuracy: { ...own?.accuracy, [precision]: accuracy },
+    secondsPerStep: { ...own?.secondsPerStep, [precision]: secondsPerStep },
+  };
+  const seeds = [...before.filter((one) => one !== own), entry].sort((a, b) => a.seed - b.seed);
   writeFileSync(file, `${JSON.stringify({ settings: settings[name], backend, date: new Date().toISOString(), seeds }, null, 2)}\n`);
+}
+
+function readSeeds(): readonly AccuracyRun[] {
+  const { settings: theirs, seeds } = JSON.parse(readFileSync(file, 'utf8'));
+  if (JSON.stringify(theirs) !== JSON.stringify(settings[name]))
+    throw new Error(`[accuracy] results/${name}.json was made with other settings. Delete it first.`);
+  return seeds;
 }
 
 async function run(task: Task, precision: readonly Technique[]): Promise<{ share: number; seconds: number }> {

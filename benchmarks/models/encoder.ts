@@ -5,7 +5,7 @@
  * Devlin et al. 2018, arXiv 1810.04805; Wang et al. 2020, arXiv 2002.10957 (6 layers of 384).
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { uniform } from './random.ts';
+import { attend, gelu, get, layerNorm, linear, type Parameters, type RunBlock, seededParameters, splitHeads } from './transformer-ops.ts';
 
 export interface EncoderOptions {
   readonly layers: number;
@@ -18,11 +18,6 @@ export interface EncoderOptions {
   readonly classes: number;
 }
 
-export type Parameters = { readonly [name: string]: tf.Variable };
-
-/** Runs one block of a model on its input: as it is, in a tidy, in a checkpoint. */
-export type RunBlock = (block: (x: tf.Tensor) => tf.Tensor, x: tf.Tensor) => tf.Tensor;
-
 /** Ids int32 [batch, tokens] and mask [batch, tokens] to logits [batch, classes]: embeddings, layers and classifier, each run by `run`. */
 export function encode(p: Parameters, options: EncoderOptions, ids: tf.Tensor, mask: tf.Tensor2D, run: RunBlock): tf.Tensor {
   let x = run((value) => embed(p, value), ids);
@@ -32,20 +27,8 @@ export function encode(p: Parameters, options: EncoderOptions, ids: tf.Tensor, m
   return run((value) => classify(p, value, mask), x);
 }
 
-/** Seeded parameters: BERT's standard deviation of 0.02 as a uniform distribution, ones and zeros for norms and biases. */
-export function encoderParameters(options: EncoderOptions, next: () => number): Parameters {
-  const parameters: { [name: string]: tf.Variable } = {};
-  for (const [name, shape] of parameterShapes(options)) {
-    const size = shape.reduce((a, b) => a * b, 1);
-    const values = name.endsWith('LayerNorm.weight')
-      ? new Float32Array(size).fill(1)
-      : uniform(size, shape.length === 2 ? 0.02 * Math.sqrt(3) : 0, next);
-    const initial = tf.tensor(values, shape, 'float32');
-    parameters[name] = tf.variable(initial);
-    initial.dispose();
-  }
-  return parameters;
-}
+export const encoderParameters = (options: EncoderOptions, next: () => number): Parameters =>
+  seededParameters(parameterShapes(options), next);
 
 function* parameterShapes({ layers, width, inner, vocabulary, tokens, classes }: EncoderOptions): Generator<[string, number[]]> {
   const linear = function* (name: string, dIn: number, dOut: number): Generator<[string, number[]]> {
@@ -85,44 +68,14 @@ function layer(p: Parameters, name: string, options: EncoderOptions, x: tf.Tenso
   return layerNorm(p, `${name}.output.LayerNorm`, tf.add(y, linear(p, `${name}.output.dense`, hidden)));
 }
 
-function attention(p: Parameters, name: string, { heads, width }: EncoderOptions, x: tf.Tensor, mask: tf.Tensor2D): tf.Tensor {
-  const [batch, tokens] = x.shape as [number, number, number];
-  const split = (part: string): tf.Tensor4D =>
-    tf.transpose(tf.reshape(linear(p, `${name}.${part}`, x), [batch, tokens, heads, width / heads]), [0, 2, 1, 3]); // [batch, heads, tokens, width/heads]
-  const [query, key, value] = [split('query'), split('key'), split('value')];
-  const scores = tf.mul(tf.matMul(query, key, false, true), 1 / Math.sqrt(width / heads)); // [batch, heads, tokens, tokens]
-  const hide = tf.reshape(tf.mul(tf.sub(1, mask), -1e9), [batch, 1, 1, tokens]);
-  const context = tf.matMul(tf.softmax(tf.add(scores, hide)), value); // [batch, heads, tokens, width/heads]
-  return tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [batch, tokens, width]);
+function attention(p: Parameters, name: string, { heads }: EncoderOptions, x: tf.Tensor, mask: tf.Tensor2D): tf.Tensor {
+  const [batch, tokens] = mask.shape;
+  const [query, key, value] = ['query', 'key', 'value'].map((part) => splitHeads(linear(p, `${name}.${part}`, x), heads));
+  return attend(query!, key!, value!, tf.reshape(tf.mul(tf.sub(1, mask), -1e9), [batch, 1, 1, tokens]));
 }
 
 function classify(p: Parameters, x: tf.Tensor, mask: tf.Tensor2D): tf.Tensor {
   const weights = tf.expandDims(mask, 2); // [batch, tokens, 1]
   const mean = tf.div(tf.sum(tf.mul(x, weights), 1), tf.sum(weights, 1)); // [batch, width]
   return tf.add(tf.matMul(mean as tf.Tensor2D, get(p, 'classifier.weight') as tf.Tensor2D), get(p, 'classifier.bias'));
-}
-
-/** x·W + b on [batch, tokens, dIn], as one matrix product over all tokens. */
-function linear(p: Parameters, name: string, x: tf.Tensor): tf.Tensor {
-  const [batch, tokens, dIn] = x.shape as [number, number, number];
-  const y = tf.matMul(tf.reshape(x, [batch * tokens, dIn]), get(p, `${name}.weight`) as tf.Tensor2D);
-  return tf.reshape(tf.add(y, get(p, `${name}.bias`)), [batch, tokens, -1]);
-}
-
-/** (x - mean) / sqrt(variance + 1e-12) · gamma + beta over the last axis. */
-function layerNorm(p: Parameters, name: string, x: tf.Tensor): tf.Tensor {
-  const { mean, variance } = tf.moments(x, -1, true);
-  const normal = tf.mul(tf.sub(x, mean), tf.rsqrt(tf.add(variance, 1e-12)));
-  return tf.add(tf.mul(normal, get(p, `${name}.weight`)), get(p, `${name}.bias`));
-}
-
-/** x · (1 + erf(x / √2)) / 2: Hendrycks and Gimpel 2016, arXiv 1606.08415. */
-function gelu(x: tf.Tensor): tf.Tensor {
-  return tf.mul(tf.mul(x, 0.5), tf.add(1, tf.erf(tf.div(x, Math.SQRT2))));
-}
-
-function get(p: Parameters, name: string): tf.Variable {
-  const variable = p[name];
-  if (variable === undefined) throw new Error(`[encoder] no parameter "${name}"`);
-  return variable;
 }

@@ -10,9 +10,9 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { type BackendName, useBackend } from '@leantune/backends';
-import { adamW, finetune, measure, type SiteFilter, type Technique, warmupCosine } from '@leantune/core';
 import { biasTuning, fourBit, liteSideBranch, lowRankPrompt } from '@leantune/s2a';
 import * as tf from '@tensorflow/tfjs';
+import { BATCH, fineTune, type Mode } from '../tasks/fine-tune.ts';
 import { tasks } from './tasks.ts';
 
 const { values } = parseArgs({
@@ -23,13 +23,6 @@ const { values } = parseArgs({
     write: { type: 'boolean', default: false },
   },
 });
-const batch = 16;
-
-interface Mode {
-  readonly rate: number;
-  readonly make: (seed: number) => readonly Technique[];
-}
-
 const modes: { readonly [what: string]: Mode } = {
   full: { rate: 1e-4, make: () => [] },
   'S2A: biases, 4 bits': { rate: 2e-3, make: () => [biasTuning(), fourBit()] },
@@ -44,7 +37,7 @@ const first = task.model.getWeights().map((weight) => weight.clone());
 const seeds = Array.from({ length: Number(values.seeds) }, (_, i) => i + 1);
 const rows = [];
 for (const [what, mode] of Object.entries(modes)) {
-  const runs = seeds.map((seed) => train(mode, what === 'full' ? {} : { trainable: task.head }, seed));
+  const runs = seeds.map((seed) => fineTune(task, first, mode, what === 'full' ? undefined : task.head, seed));
   const { trainable, keptBytes, peakAboveWeights } = runs[0]!;
   const mean = (list: readonly number[]) => list.reduce((sum, x) => sum + x, 0) / list.length;
   rows.push({
@@ -55,37 +48,6 @@ for (const [what, mode] of Object.entries(modes)) {
   if (values.write)
     writeFileSync(
       new URL(`results/accuracy-${values.model}.json`, import.meta.url),
-      `${JSON.stringify({ model: values.model, data: task.data, batch, epochs: task.epochs, backend: tf.getBackend(), parameters: task.model.countParams(), rows }, undefined, 2)}\n`,
+      `${JSON.stringify({ model: values.model, data: task.data, batch: BATCH, epochs: task.epochs, backend: tf.getBackend(), parameters: task.model.countParams(), rows }, undefined, 2)}\n`,
     );
-}
-
-function train({ rate, make }: Mode, options: { readonly trainable?: SiteFilter }, seed: number) {
-  task.model.setWeights(first);
-  task.restart(seed);
-  const tuned = finetune(task.model, make(seed), options);
-  const { trainable } = tuned.summary();
-  const steps = task.epochs * Math.floor(task.examples / batch);
-  const schedule = warmupCosine({ peak: rate, warmupSteps: Math.ceil(steps / 10), steps });
-  const optimizer = tuned.optimizer(adamW({ weightDecay: 0.01 }), { schedule, clipNorm: 1 });
-  const indices = (step: number) => Array.from({ length: batch }, (_, i) => shuffled(step * batch + i, task.examples, seed));
-  const { memory } = measure(() => tf.dispose(tuned.valueAndGrads(() => task.loss(indices(0)))), { model: task.model });
-  const started = performance.now();
-  for (let step = 0; step < steps; step++) {
-    const cost = tuned.minimize(() => task.loss(indices(step)), optimizer);
-    cost.dataSync();
-    cost.dispose();
-  }
-  const secondsPerStep = (performance.now() - started) / 1000 / steps;
-  const accuracy = task.accuracy();
-  optimizer.dispose();
-  tuned.dispose();
-  console.log(`  seed ${seed}: ${(100 * accuracy).toFixed(2)} %, ${secondsPerStep.toFixed(2)} s a step`);
-  return { trainable, accuracy, secondsPerStep, keptBytes: memory.keptBytes, peakAboveWeights: memory.peakAboveWeights };
-}
-
-/** The index of the n-th example of a run: every epoch in an order of its own. */
-function shuffled(n: number, count: number, seed: number): number {
-  const strides = [7, 11, 13, 17, 19, 23, 29, 31]; // primes that do not divide the number of examples
-  const usable = strides.filter((stride) => count % stride !== 0);
-  return ((n % count) * usable[(Math.floor(n / count) + seed) % usable.length]! + 101 * seed) % count;
 }

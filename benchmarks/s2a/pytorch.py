@@ -2,8 +2,7 @@
 
     python benchmarks/s2a/pytorch.py [--batch 16] [--write]
 
-kept: bytes of all distinct storages that autograd saves (saved_tensors_hooks), without those of parameters, buffers and the batch.
-peak: the most bytes that the CPU allocator held at once above those there before the step (torch.profiler), gradients included.
+Kept and peak are those of benchmarks/compare/peers/memory.py, of forward and backward, gradients included.
 The encoder is that of benchmarks/models/encoder.ts, without dropout, with attention written out (eager) and as PyTorch fuses it (sdpa).
 """
 
@@ -11,15 +10,17 @@ import argparse
 import importlib.util
 import json
 import pathlib
+import sys
 
 import torch
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
 
 HERE = pathlib.Path(__file__).parent
 SPEC = importlib.util.spec_from_file_location("convbn", HERE.parent / "convbn" / "pytorch.py")
 CONVBN = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(CONVBN)
+sys.path.insert(0, str(HERE.parent / "compare" / "peers"))
+from memory import kept_bytes, peak_bytes  # noqa: E402
 
 
 class Layer(nn.Module):
@@ -54,17 +55,6 @@ class Encoder(nn.Module):
         return self.classifier(self.layers(self.norm(self.words(ids) + self.positions)).mean(1))
 
 
-def peak_bytes(model, x, y):
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        nn.functional.cross_entropy(model(x), y).backward()
-    now = most = 0
-    events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        now += event.nbytes()
-        most = max(most, now)
-    return most
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--batch", type=int, default=16)
@@ -79,9 +69,14 @@ def main():
     }
     rows = []
     for name, (model, (x, y)) in subjects.items():
-        kept, _ = CONVBN.kept_bytes(model, x, y)
+
+        def step():
+            model.zero_grad(set_to_none=True)
+            nn.functional.cross_entropy(model(x), y).backward()
+
+        kept = kept_bytes(step, [*model.parameters(), *model.buffers(), x, y])
         model.zero_grad(set_to_none=True)
-        rows.append({"model": name, "keptBytes": kept, "peakAboveWeights": peak_bytes(model, x, y)})
+        rows.append({"model": name, "keptBytes": kept, "peakAboveWeights": peak_bytes(step)})
         print(rows[-1])
     result = {"batch": args.batch, "torch": torch.__version__, "rows": rows}
     if args.write:

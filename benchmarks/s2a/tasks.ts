@@ -1,6 +1,6 @@
 /** What accuracy.ts trains on: a pretrained model with a head, its examples, and the share of test examples that it gets right. */
 import { cifar10, cookingQuestions, miniLMCheckpoint, resnet50, resnet50Input, type TextSet } from '@leantune/assets';
-import { fromPretrained, loadTokenizer } from '@leantune/transformers';
+import { fromPretrained, loadTokenizer, type TextTokenizer } from '@leantune/transformers';
 import * as tf from '@tensorflow/tfjs';
 
 export interface Task {
@@ -16,6 +16,8 @@ export interface Task {
   loss(indices: readonly number[]): tf.Scalar;
   /** Share of right answers on the test set. */
   accuracy(): number;
+  /** What another program needs to train on the same: the checkpoint's folder, and examples by Hugging Face's names. */
+  exported?(): { readonly checkpoint: string; readonly classes: number; readonly train: object; readonly test: object };
 }
 
 export const tasks: { readonly [model: string]: () => Promise<Task> } = { minilm, 'resnet-50': resNet };
@@ -37,6 +39,16 @@ function padded(rows: readonly (readonly number[])[], padding: number): tf.Tenso
       'int32',
     );
   return [matrix((row, at) => row[at] ?? padding), matrix((row, at) => Number(at < row.length))];
+}
+
+function examplesOf({ texts, labels }: TextSet, tokenizer: TextTokenizer): object {
+  const tokens = padded(
+    texts.map((text) => tokenizer.encode(text)),
+    tokenizer.padding,
+  );
+  const [input_ids, attention_mask] = tokens.map((matrix) => matrix.arraySync());
+  tf.dispose(tokens);
+  return { input_ids, attention_mask, labels };
 }
 
 async function minilm(): Promise<Task> {
@@ -75,6 +87,7 @@ async function minilm(): Promise<Task> {
         return tf.losses.softmaxCrossEntropy(wanted, logits(train, indices, true));
       }),
     accuracy: () => shareRight(test.labels, 20, (indices) => logits(test, indices, false)),
+    exported: () => ({ checkpoint, classes: topics.length, train: examplesOf(train, tokenizer), test: examplesOf(test, tokenizer) }),
   };
 }
 

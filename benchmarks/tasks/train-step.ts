@@ -8,6 +8,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Bytes, Equality, Experiment, Lever, Row, Side } from '../experiment.ts';
 import { makeSubject, type Subject } from '../models/subject.ts';
 import { GradientRecorder } from './gradient-recorder.ts';
+import { lowerQuartile } from './lower-quartile.ts';
 import { leanTrainer, selectedWeights, stockTrainer, type Trainer } from './trainers.ts';
 
 const SEED = 17;
@@ -124,14 +125,6 @@ function sameBits(a: Float32Array, b: Float32Array | undefined): boolean {
 
 function side({ bytes, losses, allocatorPeak }: Run, milliseconds: number): Side {
   return { ...bytes, millisecondsPerStep: round(milliseconds), losses, ...(allocatorPeak !== undefined && { allocatorPeak }) };
-}
-
-/** Linear between the two nearest. */
-function lowerQuartile(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = (sorted.length - 1) / 4;
-  const [below, above] = [sorted[Math.floor(at)] as number, sorted[Math.ceil(at)] as number];
-  return below + (above - below) * (at % 1);
 }
 
 const round = (value: number): number => Number(value.toPrecision(4));

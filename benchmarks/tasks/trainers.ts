@@ -54,12 +54,12 @@ function freeze(layer: layers.Layer, names: ReadonlySet<string>): void {
   layer.call = (inputs, kwargs) => call.call(layer, inputs, { ...kwargs, training: false });
 }
 
-async function fitStep({ model, x, y }: Subject & { readonly kind: 'layers' }, optimizer: tf.Optimizer): Promise<number> {
+export async function fitStep({ model, x, y }: Subject & { readonly kind: 'layers' }, optimizer: tf.Optimizer): Promise<number> {
   if (model.optimizer !== optimizer) model.compile({ optimizer, loss: 'categoricalCrossentropy' });
   return (await model.trainOnBatch(x, y)) as number;
 }
 
-function read(loss: tf.Scalar | null): number {
+export function read(loss: tf.Scalar | null): number {
   const [value] = (loss as tf.Scalar).dataSync();
   (loss as tf.Scalar).dispose();
   return value as number;

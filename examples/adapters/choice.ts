@@ -12,15 +12,17 @@ export function commandLine(): CommandLine {
   const { values } = parseArgs({
     options: {
       quick: { type: 'boolean', default: false },
+      search: { type: 'boolean', default: false },
       write: { type: 'boolean', default: false },
       seeds: { type: 'string', default: '1,2,3' },
       methods: { type: 'string' },
       backend: { type: 'string', default: 'wasm' },
     },
   });
-  const { quick, write, seeds, methods, backend } = values;
+  const { quick, search, write, seeds, methods, backend } = values;
   return {
     quick,
+    search,
     write: write && !quick,
     seeds: quick ? [1] : seeds.split(',').map(Number),
     methods: methods?.split(';'),

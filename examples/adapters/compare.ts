@@ -1,10 +1,10 @@
 /** Trains one model with LoRA, LaMDA and LaMDA++ in turn, from the same start on the same batches, and says what each costs and reaches. */
 import { adamW, finetune, measure, type SiteFilter, type Technique, warmupCosine } from '@leantune/core';
-import { type Decomposition, decompose } from '@leantune/core/low-rank';
-import { explainRanks, type LamdaOptions, lamda, lamdaPlusPlus } from '@leantune/lamda';
-import { lora } from '@leantune/lora';
+import { decompose } from '@leantune/core/low-rank';
+import { explainRanks } from '@leantune/lamda';
 import * as tf from '@tensorflow/tfjs';
-import { type Run, record, type Settings } from './results.ts';
+import { type Method, methodsOf, RANK } from './methods.ts';
+import { type Run, readResults, recordRun, recordTrial, type Settings } from './results.ts';
 
 export interface Task {
   /** What `finetune` takes. */
@@ -14,70 +14,78 @@ export interface Task {
   /** What trains whole beside them: a new head. */
   readonly trainable?: SiteFilter;
   readonly settings: Settings;
+  /** Puts the model where all methods start from with a seed. */
+  start?(seed: number): void;
   /** Of a step's batch. */
   loss(step: number, seed: number): tf.Scalar;
   /** Mean loss on what was not learnt from. */
-  validate(): number;
+  evaluate(on: 'validation' | 'test'): number;
   /** Called after training, while the adapter is on. */
   show?(method: string): Promise<string>;
 }
 
 export interface Choice {
   readonly seeds: readonly number[];
-  /** Of those below; `undefined` is the first three. */
+  /** Of `methodsOf`; `undefined` is the first three. */
   readonly methods?: readonly string[] | undefined;
+  /** Tries every learning rate of each method with a seed of its own, in place of the runs. */
+  readonly search: boolean;
   /** Writes each run into the result file. */
   readonly write: boolean;
 }
 
-const RANK = 8;
+/** Of the search for learning rates. */
+const TRIAL_SEED = 0;
 
-interface Method {
-  readonly make: (seed: number) => Technique;
-  readonly rate: number;
-}
-
-/**
- * S learns slowly at LoRA's rate, so LaMDA has five times as much. B trains for 15 % of the run, where the default is 30 %: on models this
- * narrow that is what it takes to move 17.7 times fewer numbers than LoRA.
- */
-function methodsOf({ targets, settings: { steps } }: Task, svd: Decomposition): { readonly [method: string]: Method } {
-  const shared = { targets, svd, steps, freezeFraction: 0.15 };
-  const narrow = (more: LamdaOptions = {}): Method => ({ make: () => lamda({ rank: RANK, ...shared, ...more }), rate: 1e-2 });
-  return {
-    LoRA: { make: (seed) => lora({ r: RANK, lora_alpha: 2 * RANK, targets, seed }), rate: 2e-3 },
-    LaMDA: narrow(),
-    'LaMDA++': { make: () => lamdaPlusPlus({ averageRank: RANK, ...shared }), rate: 1e-2 },
-    'LaMDA, η = 0.3': narrow({ freezeFraction: 0.3 }),
-    "LaMDA, 'principal'": narrow({ init: 'principal' }),
-  };
-}
-
-export async function compare(task: Task, { seeds, methods: names, write }: Choice): Promise<void> {
+export async function compare(task: Task, { seeds, methods: names = ['LoRA', 'LaMDA', 'LaMDA++'], search, write }: Choice): Promise<void> {
   const svd = await decompose(task.model, { rank: 2 * RANK, targets: task.targets });
   console.log(`\n${explainRanks(svd, { averageRank: RANK })}\n`);
   const methods = methodsOf(task, svd);
   const runs: Run[] = [];
-  for (const method of names ?? ['LoRA', 'LaMDA', 'LaMDA++']) {
-    const { make, rate } = methods[method]!;
-    for (const seed of seeds) {
-      const run = { method, seed, rate, ...(await train(task, make(seed), rate, seed, method)) };
-      runs.push(run);
-      if (write) record(task.settings, run);
-    }
+  for (const name of names) {
+    const method = methods[name]!;
+    if (search) await tryRates(task, name, method, write);
+    else for (const seed of seeds) runs.push(await run(task, name, method, seed, write));
   }
-  print(runs);
+  if (!search) print(runs);
 }
 
-async function train(
-  task: Task,
-  technique: Technique,
-  rate: number,
-  seed: number,
-  method: string,
-): Promise<Omit<Run, 'method' | 'seed' | 'rate'>> {
-  const { model, trainable, settings, loss, validate, show } = task;
+async function tryRates(task: Task, name: string, { make, rates, ratesOf = name }: Method, write: boolean): Promise<void> {
+  if (ratesOf !== name) return;
+  for (const rate of rates) {
+    const { result } = await train(task, make(TRIAL_SEED), rate, TRIAL_SEED, () => task.evaluate('validation'));
+    console.log(`${name.padEnd(8)} rate ${rate}: validation loss ${result.toFixed(3)}`);
+    if (write) recordTrial(task.settings, { method: name, rate, loss: result });
+  }
+}
+
+async function run(task: Task, name: string, method: Method, seed: number, write: boolean): Promise<Run> {
+  const rate = bestRate(task, name, method);
+  task.start?.(seed);
+  const before = task.evaluate('test');
+  const { result, updates, keptBytes } = await train(task, method.make(seed), rate, seed, async () => {
+    const loss = task.evaluate('test');
+    const sample = await task.show?.(name);
+    return { loss, ...(sample !== undefined && { sample }) };
+  });
+  const one = { method: name, seed, rate, before, updates, keptBytes, ...result };
+  console.log(`${name.padEnd(8)} seed ${seed}: test loss ${before.toFixed(3)} -> ${one.loss.toFixed(3)}`);
+  if (write) recordRun(task.settings, one);
+  return one;
+}
+
+/** The rate that the search found best; without a search the first one. */
+function bestRate({ settings }: Task, name: string, { rates, ratesOf = name }: Method): number {
+  const tried = readResults(settings)?.trials.filter(({ method }) => method === ratesOf) ?? [];
+  const [best] = tried.sort((a, b) => a.loss - b.loss);
+  return best?.rate ?? rates[0]!;
+}
+
+/** One run; `finish` looks at the trained model, which then is as it was. */
+async function train<T>(task: Task, technique: Technique, rate: number, seed: number, finish: () => T | Promise<T>) {
+  const { model, trainable, settings, loss } = task;
   const { steps } = settings;
+  task.start?.(seed);
   const before = model.getWeights().map((w) => w.clone());
   const tuned = finetune(model, technique, trainable === undefined ? {} : { trainable });
   const optimizer = tuned.optimizer(
@@ -92,25 +100,22 @@ async function train(
       await tf.nextFrame();
     }
   });
-  const reached = validate();
-  const sample = await show?.(method);
+  const result = await finish();
   optimizer.dispose();
   tuned.detach();
   model.setWeights(before); // the head, which trained whole
   tf.dispose(before);
-  return { loss: reached, updates, keptBytes: memory.keptBytes, ...(sample !== undefined && { sample }) };
+  return { result, updates, keptBytes: memory.keptBytes };
 }
 
 function print(runs: readonly Run[]): void {
   const mean = (losses: readonly number[]) => losses.reduce((sum, x) => sum + x, 0) / losses.length;
   const most = Math.max(...runs.map(({ updates }) => updates));
-  for (const method of new Set(runs.map((run) => run.method))) {
-    const own = runs.filter((run) => run.method === method);
-    const losses = own.map(({ loss }) => loss);
+  for (const method of new Set(runs.map((one) => one.method))) {
+    const own = runs.filter((one) => one.method === method);
     const [{ updates, keptBytes }] = own as [Run];
-    const each = losses.length > 1 ? ` (${losses.map((x) => x.toFixed(3)).join(', ')})` : '';
     console.log(
-      `${method.padEnd(8)} validation loss ${mean(losses).toFixed(3)}${each}  updates ${updates.toLocaleString('en')} (1/${(most / updates).toFixed(1)})  kept ${(keptBytes / 1e6).toFixed(1)} MB`,
+      `${method.padEnd(8)} test loss ${mean(own.map(({ loss }) => loss)).toFixed(3)}  updates ${updates.toLocaleString('en')} (1/${(most / updates).toFixed(1)})  kept ${(keptBytes / 1e6).toFixed(1)} MB`,
     );
   }
 }

@@ -1,29 +1,34 @@
 /**
- * A teller of children's stories learns to write as Shakespeare: stories15M, a Llama of 15 million weights, with LoRA, LaMDA and LaMDA++
- * in turn, on sonnets. Samples before and after.
+ * A teller of small children's stories learns to write as Lewis Carroll: stories15M, a Llama of 15 million weights, with LoRA, LaMDA and
+ * LaMDA++ in turn, on "Alice in Wonderland". Samples before and after.
  *
- *   npm start --workspace examples/adapters              some ten minutes on 2 cores, and 120 MB to fetch the first time
- *   npm start --workspace examples/adapters -- --quick   one seed, fewer steps
+ *   npm start --workspace examples/adapters               some ten minutes on 2 cores, and 117 MB to fetch the first time
+ *   npm start --workspace examples/adapters -- --quick    one seed, fewer steps
+ *   npm start --workspace examples/adapters -- --search   tries learning rates
  */
-import { sonnets, storiesCheckpoint } from '@leantune/assets';
+import { aliceInWonderland, storiesCheckpoint } from '@leantune/assets';
 import { useBackend } from '@leantune/backends';
 import { fromPretrained, generate, loadTokenizer, lossModel, meanLoss } from '@leantune/transformers';
 import * as tf from '@tensorflow/tfjs';
 import { commandLine } from './choice.ts';
 import { compare, type Task } from './compare.ts';
+import { FREEZE_FRACTION, RANK } from './methods.ts';
+import { shuffled } from './order.ts';
 
 const choice = commandLine();
-const [batchSize, length] = [4, 96];
+const [batchSize, length] = [4, 48];
 
 await useBackend(choice.backend);
 const checkpoint = await storiesCheckpoint();
 const tokenizer = await loadTokenizer(checkpoint);
 const model = await fromPretrained(checkpoint);
 const trainer = lossModel(model); // the same layers, ending in losses
-const tokens = tokenizer.encode(await sonnets());
+const tokens = tokenizer.encode(await aliceInWonderland());
 const rows = Array.from({ length: Math.floor(tokens.length / length) }, (_, i) => tokens.slice(i * length, (i + 1) * length));
-const [test, train] = [rows.filter((_, i) => i % 8 === 0), rows.filter((_, i) => i % 8 !== 0)];
-console.log(`${train.length} rows of ${length} tokens to learn from, ${test.length} to judge by`);
+const pick = (...rests: number[]) => rows.filter((_, i) => rests.includes(i % 8));
+const sets = { train: pick(1, 2, 3, 5, 6, 7), validation: pick(4), test: pick(0) };
+const { train } = sets;
+console.log(`${train.length} rows of ${length} tokens to learn from, ${sets.test.length} to judge by`);
 
 await say('before');
 const task: Task = {
@@ -32,27 +37,25 @@ const task: Task = {
   settings: {
     task: 'stories15M',
     backend: choice.backend,
-    steps: choice.quick ? 16 : 120,
+    rank: RANK,
+    freezeFraction: FREEZE_FRACTION,
+    steps: choice.quick ? 16 : 100,
     batch: batchSize,
     tokens: length,
     train: train.length,
-    test: test.length,
-    before: validate(),
+    validation: sets.validation.length,
+    test: sets.test.length,
   },
-  loss: (step, seed) =>
-    lossOf(Array.from({ length: batchSize }, (_, i) => train[(7 * (step * batchSize + i) + 31 * seed) % train.length]!)),
-  validate,
+  loss: (step, seed) => lossOf(Array.from({ length: batchSize }, (_, i) => train[shuffled(step * batchSize + i, train.length, seed)]!)),
+  evaluate(on) {
+    const losses = Array.from({ length: Math.floor(sets[on].length / 8) }, (_, k) =>
+      tf.tidy(() => lossOf(sets[on].slice(8 * k, 8 * k + 8)).dataSync()[0]!),
+    );
+    return losses.reduce((sum, x) => sum + x, 0) / losses.length;
+  },
   show: say,
 };
-console.log(`before: validation loss ${task.settings.before!.toFixed(3)}`);
 await compare(task, choice);
-
-function validate(): number {
-  const losses = Array.from({ length: Math.floor(test.length / 4) }, (_, k) =>
-    tf.tidy(() => lossOf(test.slice(4 * k, 4 * k + 4)).dataSync()[0]!),
-  );
-  return losses.reduce((sum, x) => sum + x, 0) / losses.length;
-}
 
 function lossOf(batch: readonly number[][]): tf.Scalar {
   return tf.tidy(() => {
@@ -62,7 +65,7 @@ function lossOf(batch: readonly number[][]): tf.Scalar {
 }
 
 async function say(when: string): Promise<string> {
-  const prompt = tokenizer.encode('When I');
+  const prompt = tokenizer.encode('Alice');
   const text = tokenizer.decode([...prompt, ...(await generate(model, prompt, { maxTokens: 40, temperature: 0.7, topP: 0.9, seed: 1 }))]);
   console.log(`${when}: ${text.replaceAll('\n', ' / ')}`);
   return text;

@@ -1,26 +1,40 @@
-/** What the runs reached: `results/<task>.json`, one entry a method and seed; the tables of the documents are made of them. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+/** What the runs reached: `results/<task>.json`; the tables of the documents are made of them. */
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 
 /** Of all runs in a file. */
 export interface Settings {
   readonly task: string;
   readonly backend: string;
+  readonly rank: number;
+  /** η of LaMDA. */
+  readonly freezeFraction: number;
   readonly steps: number;
   readonly batch: number;
   readonly tokens: number;
   readonly train: number;
+  /** What learning rates are chosen by. */
+  readonly validation: number;
+  /** What the runs are judged by, at their end. */
   readonly test: number;
-  /** Validation loss of the base, where it has one. */
-  readonly before?: number;
+}
+
+/** A run to choose a learning rate by. */
+export interface Trial {
+  readonly method: string;
+  /** The highest learning rate. */
+  readonly rate: number;
+  /** On the validation set. */
+  readonly loss: number;
 }
 
 export interface Run {
   readonly method: string;
   readonly seed: number;
-  /** The highest learning rate. */
   readonly rate: number;
-  /** Validation loss. */
+  /** On the test set. */
   readonly loss: number;
+  /** On the test set before, with the same seed. */
+  readonly before: number;
   /** Numbers moved by the adapter over the run. */
   readonly updates: number;
   /** Bytes kept for backward at most. */
@@ -31,17 +45,38 @@ export interface Run {
 
 export interface Results {
   readonly settings: Settings;
+  readonly trials: readonly Trial[];
   readonly runs: readonly Run[];
 }
 
-/** Adds a run to the file of its task, in place of an earlier one of the same method and seed. */
-export function record(settings: Settings, run: Run): void {
-  const folder = new URL('results/', import.meta.url);
-  const file = new URL(`${settings.task}.json`, folder);
-  mkdirSync(folder, { recursive: true });
-  const before = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Results) : { settings, runs: [] };
-  if (JSON.stringify(before.settings) !== JSON.stringify(settings))
-    throw new Error(`[results] ${settings.task}.json was made with other settings. Delete it first.`);
-  const others = before.runs.filter(({ method, seed }) => method !== run.method || seed !== run.seed);
-  writeFileSync(file, `${JSON.stringify({ settings, runs: [...others, run] }, null, 2)}\n`);
+const fileOf = (task: string): URL => new URL(`results/${task}.json`, import.meta.url);
+
+/** What a task's file holds; undefined if it was made with other settings. */
+export function readResults(settings: Settings): Results | undefined {
+  const file = fileOf(settings.task);
+  if (!existsSync(file)) return { settings, trials: [], runs: [] };
+  const results = JSON.parse(readFileSync(file, 'utf8')) as Results;
+  return JSON.stringify(results.settings) === JSON.stringify(settings) ? results : undefined;
+}
+
+/** Adds a trial, in place of an earlier one of the same method and rate. */
+export function recordTrial(settings: Settings, trial: Trial): void {
+  change(settings, ({ trials }) => ({
+    trials: [...trials.filter(({ method, rate }) => method !== trial.method || rate !== trial.rate), trial],
+  }));
+}
+
+/** Adds a run, in place of an earlier one of the same method and seed. */
+export function recordRun(settings: Settings, run: Run): void {
+  change(settings, ({ runs }) => ({ runs: [...runs.filter(({ method, seed }) => method !== run.method || seed !== run.seed), run] }));
+}
+
+function change(settings: Settings, part: (before: Results) => Partial<Results>): void {
+  const before = readResults(settings);
+  if (!before) throw new Error(`[results] ${settings.task}.json was made with other settings. Delete it first.`);
+  const file = fileOf(settings.task);
+  mkdirSync(new URL('.', file), { recursive: true });
+  const fresh = new URL(`${file.href}.tmp`);
+  writeFileSync(fresh, `${JSON.stringify({ ...before, ...part(before) }, null, 2)}\n`);
+  renameSync(fresh, file);
 }

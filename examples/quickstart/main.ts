@@ -1,88 +1,107 @@
 /**
- * Fine-tunes a pretrained MobileNetV2 end to end on sketches that people drew, and shows what memory a step takes.
+ * Fine-tunes a pretrained MobileNetV2 end to end on sketches that people drew, three times: with stock tfjs, with LeanTune, and with two of
+ * its techniques; and sets side by side what each took and reached.
  *
- *   npm run quickstart              about a minute on 2 cores, and 16 MB to fetch the first time
- *   npm run quickstart -- --quick   some 15 seconds, with fewer and smaller sketches
- *
- * Validation accuracy goes from 64.3 % with the head alone to 76.3 % (quick: from 48.8 % to 60.0 %). The peak of a step is
- * 50.18 MB where tfjs takes 362.34 MB (quick: 25.25 and 165.15), and the weights after it are the same, bit for bit.
+ *   npm run quickstart              some two minutes on 2 cores, and 16 MB to fetch the first time
+ *   npm run quickstart -- --quick   some 30 seconds, with fewer and smaller sketches
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { mobilenetV2, progressBar, quickDraw } from '@leantune/assets';
+import { mobilenetV2, quickDraw } from '@leantune/assets';
 import { useBackend } from '@leantune/backends';
-import { finetune, restore, type SiteFilter, warmupCosine } from '@leantune/core';
+import { tuneMode } from '@leantune/convbn';
+import { restore, type SiteFilter, warmupCosine } from '@leantune/core';
+import { fourBit } from '@leantune/s2a';
 import * as tf from '@tensorflow/tfjs';
-import { difference, printMemory, trainingStep } from './compare.ts';
+import { type Outcome, svgBars, textBars } from './bars.ts';
+import { difference, measuredStep, type Plan, train, ways } from './ways.ts';
 
 const quick = process.argv.includes('--quick');
 const started = performance.now();
 const classes = ['butterfly', 'cat', 'dog', 'duck', 'elephant', 'fish', 'giraffe', 'lion', 'owl', 'rabbit'];
 const size = quick ? 64 : 96; // pixels
-const batchSize = 16;
 const output = new URL('output/', import.meta.url);
 
 const { name: backend } = await useBackend('wasm');
-const { train, test } = await quickDraw({ classes, size, train: quick ? 200 : 700, test: quick ? 80 : 300 });
+const { train: sketches, test } = await quickDraw({ classes, size, train: quick ? 200 : 700, test: quick ? 80 : 300 });
 
 // Every convolution and the head train. BatchNorm does not, and so runs as in inference: batches are small.
 const trainable: SiteFilter = (site) => site.kind !== 'batchNorm';
+const [batchSize, epochs] = [16, quick ? 3 : 6];
+const steps = epochs * Math.ceil(sketches.images.shape[0] / batchSize);
+const plan: Plan = { trainable, batchSize, epochs, schedule: warmupCosine({ peak: 3e-4, warmupSteps: Math.ceil(steps / 8), steps }) };
 
-// One and the same training step, by tfjs and by LeanTune.
-const batch = { images: train.images.slice(0, batchSize), labels: train.labels.slice(0, batchSize) };
-const stock = trainingStep('tfjs', (await classifier()).model, batch, trainable);
-const lean = trainingStep('LeanTune', (await classifier()).model, batch, trainable);
-printMemory(lean.memory, stock.memory);
-console.log(`The weights after it differ by at most ${difference(lean.weights, stock.weights)}.\n`);
+const learned: { head?: tf.Sequential } = {};
 
-// A head learns, as usual, from the features of the pretrained backbone.
-const { backbone, head, model } = await classifier();
-const features = backbone.predict(train.images, { batchSize }) as tf.Tensor;
+// A head learns, as usual, from the features of the pretrained backbone. All start from there.
+const { backbone, head, model: before } = await classifier();
+const features = backbone.predict(sketches.images, { batchSize }) as tf.Tensor;
 head.compile({ optimizer: tf.train.adam(3e-3), loss: 'categoricalCrossentropy' });
-await head.fit(features, train.labels, { epochs: 10, batchSize, shuffle: false, verbose: 0 });
-const before = accuracy();
+await head.fit(features, sketches.labels, { epochs: 10, batchSize, shuffle: false, verbose: 0 });
+console.log(`MobileNetV2 on ${backend}, ${sketches.images.shape[0]} sketches. With the head alone: ${percent(accuracy(before))}.\n`);
 
-// Then all of it trains: two lines more than tfjs.
-const tuned = finetune(model, [], { trainable });
-console.log(`${tuned.summary()} on ${backend}`);
-const epochs = quick ? 6 : 8;
-const steps = Math.ceil(train.images.shape[0] / batchSize);
-const schedule = warmupCosine({ peak: 3e-4, warmupSteps: steps, steps: epochs * steps });
-model.compile({ optimizer: tuned.optimizer(tf.train.adam(), { schedule }), loss: 'categoricalCrossentropy' });
-const mirrored = tf.image.flipLeftRight(train.images);
-for (let epoch = 1; epoch <= epochs; epoch++) {
-  const bar = progressBar(`Epoch ${epoch} of ${epochs}`, steps);
-  const onBatchEnd = (batch: number, logs?: tf.Logs): void => bar.update(batch + 1, `loss ${logs?.['loss']?.toFixed(3)}`);
-  await model.fit(epoch % 2 ? train.images : mirrored, train.labels, { batchSize, shuffle: false, verbose: 0, callbacks: { onBatchEnd } });
-  bar.stop();
-}
-console.log(`Validation accuracy: ${before} with the head alone, ${accuracy()} after fine-tuning.\n`);
+// One and the same training step by each: its memory, and the weights after it.
+const batch = { images: sketches.images.slice(0, batchSize), labels: sketches.labels.slice(0, batchSize) };
+const measured = [];
+for (const way of ways) measured.push(measuredStep(way, (await classifier()).model, batch, trainable));
+const [stock, lean, stacked] = measured as [(typeof measured)[0], (typeof measured)[0], (typeof measured)[0]];
+console.log(String(stacked.memory));
+console.log(
+  `\nAfter a step the weights of LeanTune differ from those of stock tfjs by at most ${difference(lean.weights, stock.weights)}.\n`,
+);
 
-// What was trained is saved, and loaded into the model as it came.
-await mkdir(output, { recursive: true });
+// Then all of it trains, by each.
+const outcomes: Outcome[] = [];
 const adapter = `file://${fileURLToPath(new URL('adapter', output))}`;
-await tuned.save(adapter);
-const { model: fresh } = await classifier();
-await restore(fresh, adapter);
-const outputs = [model, fresh].map((each) => [each.predict(test.images, { batchSize }) as tf.Tensor]);
-console.log(`Saved and loaded into a fresh model: outputs differ by at most ${difference(outputs[0]!, outputs[1]!)}.\nAdapter: ${adapter}`);
+await mkdir(output, { recursive: true });
+for (const [i, way] of ways.entries()) {
+  const { model } = await classifier();
+  const { tuned, seconds } = await train(way, model, sketches, plan);
+  outcomes.push({ name: way.name, peak: measured[i]!.memory.peakAboveWeights, accuracy: accuracy(model), seconds });
+  if (i === 2) await saveAndLoad(model, () => tuned!.save(adapter));
+  tuned?.dispose();
+  model.dispose();
+}
+console.log(`\n${textBars(outcomes)}\n`);
 
-const page = fileURLToPath(new URL('quickstart-memory.html', output));
-await writeFile(page, lean.memory.toHTML({ title: 'A training step of MobileNetV2', compare: stock.memory, labels: ['LeanTune', 'tfjs'] }));
-console.log(`Memory of the step, drawn: ${page}\nDone in ${((performance.now() - started) / 1000).toFixed(0)} s.`);
+const [bars, page] = ['quickstart.svg', 'quickstart-memory.html'].map((name) => fileURLToPath(new URL(name, output))) as [string, string];
+await writeFile(bars, svgBars(outcomes));
+await writeFile(
+  page,
+  stacked.memory.toHTML({ title: 'A training step of MobileNetV2', compare: stock.memory, labels: [ways[2].name, ways[0].name] }),
+);
+console.log(
+  `The same as a picture: ${bars}\nMemory over the step:  ${page}\nDone in ${((performance.now() - started) / 1000).toFixed(0)} s.`,
+);
 
-/** Images [n, size, size, 3] -> features [n, 1280] -> probabilities [n, classes]; the same weights each time. */
+/** What was trained is saved, and loaded into the model as it came. */
+async function saveAndLoad(model: tf.LayersModel, save: () => Promise<unknown>): Promise<void> {
+  await save();
+  const { model: fresh } = await classifier();
+  await restore(fresh, adapter, { tuneMode, fourBit });
+  const outputs = [model, fresh].map((each) => [each.predict(test.images, { batchSize }) as tf.Tensor]);
+  console.log(
+    `Saved and loaded into a fresh model: outputs differ by at most ${difference(outputs[0]!, outputs[1]!)}. Adapter: ${adapter}`,
+  );
+}
+
+/** Images [n, size, size, 3] -> features [n, 1280] -> probabilities [n, classes]; the same weights each time, with the head as it is now. */
 async function classifier(): Promise<{ backbone: tf.LayersModel; head: tf.Sequential; model: tf.Sequential }> {
-  const backbone = await mobilenetV2({ size });
+  const net = await mobilenetV2({ size });
   const kernelInitializer = tf.initializers.glorotUniform({ seed: 1 });
   const dense = tf.layers.dense({ name: 'sketches', inputShape: [1280], units: classes.length, activation: 'softmax', kernelInitializer });
-  const head = tf.sequential({ name: 'head', layers: [dense] });
-  return { backbone, head, model: tf.sequential({ layers: [backbone, head] }) };
+  const top = tf.sequential({ name: 'head', layers: [dense] });
+  if (learned.head) top.setWeights(learned.head.getWeights());
+  learned.head ??= top;
+  return { backbone: net, head: top, model: tf.sequential({ layers: [net, top] }) };
 }
 
-function accuracy(): string {
-  const right = tf.tidy(
+function accuracy(model: tf.LayersModel): number {
+  return tf.tidy(
     () => (model.predict(test.images, { batchSize }) as tf.Tensor).argMax(1).equal(test.labels.argMax(1)).mean().dataSync()[0]!,
   );
-  return `${(100 * right).toFixed(1)} %`;
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
 }

@@ -1,4 +1,4 @@
-/** Compiles tfjs-node's addon and ours (packages/backends/native/tensorflow-memory.cc) once per TensorFlow, package and compiler flags. */
+/** Compiles tfjs-node's addon and ours (packages/backends/native) once per TensorFlow, package and compiler flags. */
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -7,10 +7,19 @@ import { promisify } from 'node:util';
 import { cached, digest, say, Unsuitable } from './cache.mjs';
 
 const run = promisify(execFile);
-const own = join(import.meta.dirname, '../../packages/backends/native/tensorflow-memory.cc');
+const native = join(import.meta.dirname, '../../packages/backends/native');
+/** Ours, by name: the allocator's figures, and the ops of our own with their headers. They need more than the C API. */
+const own = {
+  leantune_memory: [join(native, 'tensorflow-memory.cc')],
+  leantune_ops: ['ops.cc', ...readdirSync(join(native, 'tensorflow')).filter((name) => name.endsWith('.h'))].map((name) =>
+    join(native, 'tensorflow', name),
+  ),
+};
 const flags = [
   '-w',
-  '-O2',
+  '-O3',
+  '-fno-math-errno',
+  '-fno-trapping-math',
   '-fPIC',
   '-shared',
   '-std=c++17',
@@ -24,7 +33,14 @@ export async function compile({ folder, version }, { include, lib, main, framewo
   const node = nodeHeaders();
   const sources = ['tfjs_backend.cc', 'tfjs_binding.cc'].map((name) => join(folder, 'binding', name));
   const { CXX: compiler = 'g++' } = process.env;
-  const key = digest(version, ...[...sources, own].map((file) => readFileSync(file)), apiVersion(include), main, compiler, ...flags);
+  const key = digest(
+    version,
+    ...[sources, ...Object.values(own)].flat().map((file) => readFileSync(file)),
+    apiVersion(include),
+    main,
+    compiler,
+    ...flags,
+  );
   const build = (output, files) => {
     const libraries = ['-L', lib, `-l:${main}`, `-l:${framework}`];
     return run(compiler, [...flags, '-I', node, '-I', include, ...files, '-o', output, ...libraries]).catch((error) => {
@@ -36,8 +52,9 @@ export async function compile({ folder, version }, { include, lib, main, framewo
   const cache = await cached(`addons/${version}-${process.arch}-${key}`, async (partial) => {
     say('compiling');
     const all = [build(join(partial, 'tfjs_binding.node'), sources)];
-    if (existsSync(join(include, 'tensorflow/core/framework/device.h'))) all.push(build(join(partial, 'leantune_memory.node'), [own]));
-    else say('these headers have no allocators: allocatorStats() will not be available');
+    if (existsSync(join(include, 'tensorflow/core/framework/op_kernel.h')))
+      for (const [name, [source]] of Object.entries(own)) all.push(build(join(partial, `${name}.node`), [source]));
+    else say('these headers are those of the C API alone: allocatorStats() and the ops of our own will not be available');
     await Promise.all(all);
   });
   return Object.fromEntries(readdirSync(cache).map((name) => [name, join(cache, name)]));

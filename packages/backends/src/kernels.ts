@@ -17,7 +17,7 @@ const ours = new WeakSet<tf.KernelFunc>();
  */
 export function registerKernels<B, Result extends tf.TensorInfo | tf.TensorInfo[]>(
   name: string,
-  alone: readonly KernelMap<B, Result>[],
+  alone: readonly KernelMap<B>[],
   beside: readonly ((stock: StockKernel<B, Result>) => KernelMap<B, Result>)[],
 ): void {
   const stockOf = new Map((tf.getKernelsForBackend(name) ?? []).map((config) => [config.kernelName, config]));
@@ -30,7 +30,7 @@ export function registerKernels<B, Result extends tf.TensorInfo | tf.TensorInfo[
       );
     return (inputs, attrs, backend) => config.kernelFunc({ inputs, attrs: attrs as tf.NamedAttrMap, backend: backend as object }) as Result;
   };
-  const kernels: KernelMap<B, Result> = Object.assign({}, ...alone, ...beside.map((make) => make(stock)));
+  const kernels: KernelMap<B> = Object.assign({}, ...alone, ...beside.map((make) => make(stock)));
   for (const [kernelName, kernel] of Object.entries(kernels)) {
     const { setupFunc, disposeFunc } = stockOf.get(kernelName) ?? {};
     const kernelFunc: tf.KernelFunc = ({ inputs, attrs, backend }) => kernel(inputs, (attrs ?? {}) as Attrs, backend as B);

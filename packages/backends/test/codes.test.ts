@@ -56,6 +56,26 @@ describe('steps', () => {
     });
   });
 
+  it.each([4, 8])('of %d bits whose borders are where the upper half of a float32 changes are told by that half', async (bits) => {
+    const before = (value: number) => {
+      const [at] = new Int32Array(Float32Array.of(value).buffer) as unknown as [number];
+      return new Float32Array(Int32Array.of(at - 1).buffer)[0]!;
+    };
+    // A border itself lies below: of those above zero it is the last float32 before a bfloat16.
+    const borders = Array.from({ length: 2 ** bits - 1 }, (_, i) => (i - 2 ** (bits - 1)) / 32 || 2 ** -100).map((v) =>
+      v < 0 ? v : before(v),
+    );
+    const codes = [...borders.keys(), borders.length].reverse();
+    const data = [...borders, ...borders.map(before), ...borders.map((v) => v + 2 ** -30), ...random([99], bits).data, 0, -0, 1e38, -1e38];
+    const code = (value: number) => codes[borders.filter((border) => Math.fround(value) > border).length]!;
+    for (const backend of backends) {
+      const packed = await runOn(backend, 'EncodeSteps', { x: { shape: [data.length], data } }, { borders, codes, bits });
+      const bytes = new Uint8Array(Int32Array.from(packed.data).buffer);
+      const read = data.map((_, i) => (bits === 8 ? bytes[i]! : (bytes[i >> 1]! >> (4 * (i % 2))) & 15));
+      expect(read).toEqual(data.map(code));
+    }
+  });
+
   it.each([...backends.map((backend) => [backend, 1.2e-38] as const), ...subnormal.map((backend) => [backend, 1e-45] as const)])(
     'on %s a border itself lies below and %d above it, so that ReLU has slope 0 at 0',
     async (backend, least) => {

@@ -235,8 +235,12 @@ export interface Site {
   readonly kind: SiteKind;
   /** Class name or op, e.g. `'Dense'`, `'_FusedConv2D'`. */
   readonly type: string;
-  /** [dIn, dOut], [h, w, cIn, cOut] or [vocabulary, d]; undefined where there is none. */
+  /** [dIn, dOut], [h, w, cIn, cOut] or [vocabulary, d]; undefined where there is none, or where it is held packed. */
   readonly kernel?: tf.Tensor | undefined;
+  /** The kernel's shape, however it is held; undefined where there is none. */
+  readonly kernelShape?: readonly number[] | undefined;
+  /** The kernel's values, unpacked where it is held packed: a new tensor. */
+  readKernel(): tf.Tensor;
   readonly bias?: tf.Tensor | undefined;
   /** The weights that `trainable` may select here, by name. Non-trainable state (moving statistics) is not among them. */
   readonly weights: readonly SiteWeight[];
@@ -246,7 +250,7 @@ export interface Site {
   readonly replaced: boolean;
   /** Runs `forward` instead. Two on one site nest like middleware: the last one is outermost. */
   replace(forward: Replacement): Undo;
-  /** Adds `delta`, of the kernel's shape, into the kernel (borrows it). */
+  /** Adds `delta`, of the kernel's shape, into the kernel (borrows it). One that is held packed is not added to. */
   addToKernel(delta: tf.Tensor): void;
 }
 

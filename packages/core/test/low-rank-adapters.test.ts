@@ -1,6 +1,6 @@
 /** Named adapters on one base, and another kernel at a site of any kind. */
 import { finetune, type Technique } from '@leantune/core';
-import { adaptersOf, type Factors, join, type LowRankSite, lowRankSites, type SiteAdapter } from '@leantune/core/low-rank';
+import { adaptersOf, type Factors, join, type LowRankSite, lowRankSites, matrixShape, type SiteAdapter } from '@leantune/core/low-rank';
 import { tinyModels } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -14,8 +14,8 @@ const random = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 0.5,
 const close = { rel: 1e-5, because: 'sums in another order' };
 
 function factorsFor(site: LowRankSite, seed: number, rank = 2): Factors {
-  const dOut = site.kernel.shape.at(-1)!;
-  return { down: random([site.kernel.size / dOut, rank], seed), up: random([rank, dOut], seed + 1) };
+  const [dIn, dOut] = matrixShape(site);
+  return { down: random([dIn, rank], seed), up: random([rank, dOut], seed + 1) };
 }
 
 /** A technique with fixed factors at its targets, and a gain that trains so that there is something to. */
@@ -26,7 +26,7 @@ function fixed(name: string, targets: string[], seed: number): Technique {
     attach(model) {
       const sites = lowRankSites(model, targets, name);
       const adapters = new Map<LowRankSite, SiteAdapter>(
-        sites.map((site, i) => [site, new FactorAdapter(factorsFor(site, seed + 10 * i), site.kernel)]),
+        sites.map((site, i) => [site, new FactorAdapter(factorsFor(site, seed + 10 * i), site)]),
       );
       const member = join(model, name, adapters, name);
       const gain = tf.tidy(() => tf.variable(tf.scalar(1)));

@@ -16,7 +16,7 @@ export function attachLamda(model: ModelView, who: string, { ranks, notes }: Sit
     get variables() {
       return member.active ? state.variables : [];
     },
-    options: { ...options, ranks: Object.fromEntries([...ranks].map(([site, r]) => [site.name, r])) } satisfies Json,
+    options: { ...options, ranks: Object.fromEntries([...ranks].map(([site, r]) => [site.name, r])), svd: 'saved' } satisfies Json,
     notes: [
       ...notes,
       `${ranks.size} sites with ${describe([...ranks.values()])}; B freezes row by row over the first ${Math.ceil(freezeFraction * steps)} of ${steps} steps`,

@@ -33,7 +33,7 @@ export function initialFactors(init: Init, { u, v, sigma }: TruncatedSvd, site: 
     const left = matrix(firstColumns(u, rank)); // [dIn, r]
     const b = tf.transpose(matrix(firstColumns(v, rank))) as tf.Tensor2D; // [r, dOut]
     const values = tf.tensor1d(Float32Array.from(sigma.subarray(0, rank)));
-    const kernel = (a: tf.Tensor) => tf.clone(likeKernel(a, site.kernel));
+    const kernel = (a: tf.Tensor) => tf.clone(likeKernel(a, site));
     if (init === 'zero') return { a: kernel(left), s: tf.zeros<tf.Rank.R2>([rank, rank]), b };
     if (init === 'lora-xs')
       return { a: kernel(tf.mul(left, values)), s: tf.randomNormal<tf.Rank.R2>([rank, rank], 0, 1e-5, 'float32', 1), b };

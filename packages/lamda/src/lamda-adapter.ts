@@ -1,11 +1,13 @@
 /**
  * LaMDA at one site.
  *
- *   T = A∗x  [n, r]        y = W∗x + T·(c·S)·B
+ *   T = A∗x  [n, r]
+ *   while B trains   M = (c·S)·B        y = W∗x + T·M           dM = Tᵀ·dy        dS = c·dM·Bᵀ            dB = (c·S)ᵀ·dM, rows that train alone
+ *   then             y = W∗x + (T·(c·S))·B                     dP = dy·Bᵀ        dS = c·Tᵀ·dP
+ *   in either case   dx = Wᵀ∗dy + Aᵀ∗(dy·Mᵀ), with dy·Mᵀ = dP·(c·S)ᵀ
  *
- *   dS = c·Tᵀ·(dy·Bᵀ)      dB = (c·T·S)ᵀ·dy, rows that train alone      dx = Wᵀ∗dy + Aᵀ∗((dy·Bᵀ)·(c·S)ᵀ)
- *
- * So T waits for backward, and of T·c·S the columns of rows of B that train; never x. Ordinary ops, which the tape differentiates.
+ * So T waits for backward, and M [r, dOut] while B trains; never x, and nothing else that has n rows. M takes one product with n rows less
+ * than T·(c·S) would as long as B needs a gradient, and one more once it needs none. Ordinary ops, which the tape differentiates.
  */
 import { dropped, type Factors, type LowRankSite, narrow, ownVariable, type SiteAdapter, widen } from '@leantune/core/low-rank';
 import * as tf from '@tensorflow/tfjs-core';
@@ -30,7 +32,7 @@ export class LamdaAdapter implements SiteAdapter {
   /** Takes the factors over. @param name of the variables, without the last part */
   constructor(site: LowRankSite, { a, s, b, minus }: InitialFactors, scale: LamdaScale, frozen: number, name: string) {
     this.rank = s.shape[0];
-    this.#kernelShape = site.kernel.shape;
+    this.#kernelShape = site.kernelShape;
     this.#scale = scale;
     this.#a = ownVariable(a, `${name}/A`, false);
     this.#minus = minus && ownVariable(minus, `${name}/minus`, false);
@@ -44,10 +46,10 @@ export class LamdaAdapter implements SiteAdapter {
     const s = (scale === 1 ? this.s : tf.mul(this.s, scale)) as tf.Tensor2D;
     const path = dropped(t, dropout);
     const { frozen, trained } = this.b;
-    const at = frozen?.shape[0] ?? 0;
-    let sum = y;
-    if (frozen) sum = tf.add(sum, widen(tf.matMul(path, trained ? tf.slice2d(s, [0, 0], [-1, at]) : s), frozen, y));
-    if (trained) sum = tf.add(sum, widen(tf.matMul(path, frozen ? tf.slice2d(s, [0, at], [-1, -1]) : s), trained, y));
+    const added = trained
+      ? widen(path, tf.matMul(s, frozen ? tf.concat([frozen, trained]) : trained), y)
+      : widen(tf.matMul(path, s), frozen!, y);
+    const sum = tf.add(y, added);
     return this.#minus ? tf.sub(sum, widen(t, this.#minus, y)) : sum;
   }
 

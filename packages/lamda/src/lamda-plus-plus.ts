@@ -3,7 +3,7 @@
  *
  * Azizi, Kundu & Pedram 2024, arXiv 2406.12832; the rule is in `allocate.ts`.
  */
-import type { ModelView, Technique } from '@leantune/core';
+import { FinetuneError, type ModelView, type Technique } from '@leantune/core';
 import { type Decomposition, type LowRankSite, matrixShape, svdOf, type TruncatedSvd } from '@leantune/core/low-rank';
 import { allocateRanks, type Budget, candidateRanks, type Spectrum } from './allocate.ts';
 import { attachLamda } from './attach-lamda.ts';
@@ -43,6 +43,8 @@ interface ChosenRanks extends SiteRanks {
 
 function chosenRanks(model: ModelView, options: LamdaPlusPlusOptions, who: string): ChosenRanks {
   const { averageRank = 8 } = options;
+  if (options.svd === 'saved')
+    throw new FinetuneError('bad-option', who, "got svd 'saved' without ranks; expected both, as a file has them. Leave svd out.");
   const { sites, notes } = candidates(model, { ...options, rank: candidateRanks(averageRank)[0]! }, who);
   const svd = new Map(sites.map((site) => [site.name, svdOf(site, widest(site, averageRank), options.svd)]));
   const ranks = allocateRanks(
@@ -52,8 +54,7 @@ function chosenRanks(model: ModelView, options: LamdaPlusPlusOptions, who: strin
   return { ranks: new Map(sites.map((site) => [site, ranks[site.name]!])), notes, svd };
 }
 
-const widest = (site: LowRankSite, averageRank: number): number =>
-  Math.min(candidateRanks(averageRank).at(-1)!, ...matrixShape(site.kernel));
+const widest = (site: LowRankSite, averageRank: number): number => Math.min(candidateRanks(averageRank).at(-1)!, ...matrixShape(site));
 
 const spectrum = (site: string, { u, v, sigma, energy }: TruncatedSvd): Spectrum => ({ site, dIn: u.rows, dOut: v.rows, sigma, energy });
 

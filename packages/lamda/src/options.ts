@@ -1,6 +1,6 @@
 /** What LaMDA and LaMDA++ can be told, and what it comes to. */
 import { FinetuneError, type SiteFilter } from '@leantune/core';
-import { checkRanges, count, type Decomposition, fraction, positive } from '@leantune/core/low-rank';
+import { checkRanges, count, fraction, type KnownSvds, positive } from '@leantune/core/low-rank';
 import type { FreezingOptions } from './freezing.ts';
 import type { Init } from './initial-factors.ts';
 
@@ -17,8 +17,8 @@ export interface LamdaOptions extends FreezingOptions {
   readonly init?: Init;
   /** Of A∗x, in training. [0, 1). @default 0 */
   readonly dropout?: number;
-  /** SVDs that are known already, from `decompose`. @default computed when attached */
-  readonly svd?: Decomposition;
+  /** SVDs that are known already, from `decompose`; 'saved', as files have it: none, what is loaded next holds A, S and B. @default computed when attached */
+  readonly svd?: KnownSvds;
   /** The adapter's name in `adaptersOf(model)`. @default 'default' */
   readonly adapter?: string;
 }

@@ -11,7 +11,7 @@ export interface SiteRanks {
   readonly notes: readonly string[];
 }
 
-const most = (site: LowRankSite): number => Math.min(...matrixShape(site.kernel));
+const most = (site: LowRankSite): number => Math.min(...matrixShape(site));
 const exactly = (name: string): RegExp => new RegExp(`^${name.replace(/[$()*+.?[\\\]^{|}]/g, '\\$&')}$`);
 
 /** One rank for all, or those that options name. @throws FinetuneError `no-match`, `bad-option` */

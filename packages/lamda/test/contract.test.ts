@@ -5,8 +5,8 @@ import * as tf from '@tensorflow/tfjs';
 import { lamda } from '../src/index.ts';
 
 const [DEPTH, WIDTH, BATCH, RANK] = [12, 64, 256, 2];
-/** Bytes of a row of r numbers for every example. */
-const NARROW = 4 * BATCH * RANK;
+/** Bytes of a row of r numbers for every example, and of S·B. */
+const [NARROW, PRODUCT] = [4 * BATCH * RANK, 4 * RANK * WIDTH];
 
 /** DEPTH linear layers; the loss is the sum, which keeps nothing. Trained as they are, each keeps its input of WIDTH. */
 function linearNet(seed = 1): TinyModel {
@@ -68,10 +68,10 @@ testTechnique(
     learns,
     saves: {
       model: linearNet,
-      kept: DEPTH * 2 * NARROW,
+      kept: DEPTH * NARROW + (DEPTH - 1) * PRODUCT,
       peak: 0.5,
       because:
-        'of each site A∗x waits and, while B trains, A∗x·S: r numbers an example each, where the tape alone keeps x. Four maps are in flight',
+        'of each site A∗x waits, r numbers an example, where the tape alone keeps x; and while B trains S·B, but at the first, whose x needs no gradient. Four maps are in flight',
     },
     faults,
   },

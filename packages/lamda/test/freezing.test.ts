@@ -1,5 +1,6 @@
 /** Frozen rows are frozen: under momentum and weight decay, in files, and in what optimizers hold. */
 import { adamW, finetune, restore } from '@leantune/core';
+import { safetensorsFiles } from '@leantune/core/safetensors';
 import { memoryFile } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -134,6 +135,24 @@ test('an adapter of which some rows are frozen is restored, merged, and taken ba
   expect(copy.loss().dataSync()[0]).toBeCloseTo(trained, 5);
   tuned.dispose();
 });
+
+test.each(['zero', 'principal', 'lora-xs'] as const)(
+  "an adapter that began as '%s' is restored without an SVD, from safetensors too",
+  async (init) => {
+    const { model, loss } = subject();
+    const tuned = finetune(model, lamda({ rank: RANK, ...schedule, init }));
+    const optimizer = tuned.optimizer(tf.train.adam(0.05));
+    for (let i = 0; i < 4; i++) tuned.minimize(loss, optimizer).dispose();
+    const file = safetensorsFiles();
+    await tuned.save(file);
+    const copy = subject();
+    const weights = copy.model.getWeights().map((w) => w.clone());
+    copy.model.setWeights(weights.map((w) => tf.fill(w.shape, Number.NaN))); // of which there is no SVD
+    await restore(copy.model, file, { lamda });
+    copy.model.setWeights(weights);
+    expect(copy.loss().dataSync()).toEqual(loss().dataSync());
+  },
+);
 
 // tfjs's momentum leaves its rate behind when it is disposed.
 test.each(Object.entries(optimizers).filter(([name]) => name !== 'momentum'))('freezing leaks nothing with %s', (_, make) => {

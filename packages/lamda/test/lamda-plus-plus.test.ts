@@ -87,6 +87,9 @@ describe('on a model', () => {
     expect(restored.summary().trainable).toBe(plan.trainable.start);
     tuned.dispose();
     restored.dispose();
+    expect(() => finetune(model, lamdaPlusPlus({ averageRank: 4, svd: 'saved' }))).toThrow(
+      "[lamdaPlusPlus] got svd 'saved' without ranks; expected both, as a file has them. Leave svd out.",
+    );
   });
 });
 

@@ -46,7 +46,7 @@ export function attachLora(model: ModelView, config: Settled, options: LoraOptio
     get variables() {
       return member.active ? [...[...adapters.values()].flatMap(({ variables }) => variables), ...weights] : [];
     },
-    options: { ...config, target_modules: names.join('|') } as Json,
+    options: { ...config, target_modules: names.join('|'), ...(isPrincipal(config) && { svd: 'saved' }) } as Json,
     notes: [`${adapters.size} sites with rank ${[...new Set([...adapters.values()].map(({ path }) => path.rank))].join(', ')}`],
     saved: stateOf(adapters, saved),
     merge: () => member.merge(),
@@ -72,18 +72,20 @@ function savedModules(model: ModelView, names: readonly string[]): readonly Save
 /** r of a site. */
 export const rankOf = (site: LowRankSite, { r, rank_pattern }: Settled): number => patternOf(rank_pattern, moduleOf(site)) ?? r;
 
+const isPrincipal = ({ init_lora_weights: init }: Settled): boolean => String(init).startsWith('pissa');
+
 function makeAdapters(sites: readonly LowRankSite[], config: Settled, { svd }: LoraOptions): Map<LowRankSite, LoraAdapter> {
   const { lora_alpha, alpha_pattern, use_rslora, use_dora, lora_dropout, init_lora_weights, seed, adapter } = config;
-  const principal = String(init_lora_weights).startsWith('pissa');
+  const principal = isPrincipal(config);
   const prefix = adapter === 'default' ? '' : `${adapter}/`;
   const plans = sites.map((site) => {
     const rank = rankOf(site, config);
     const alpha = patternOf(alpha_pattern, moduleOf(site)) ?? lora_alpha;
     return { site, rank, scale: alpha / (use_rslora ? Math.sqrt(rank) : rank) };
   });
-  const faults = plans.filter(({ site, rank }) => principal && rank > Math.min(...matrixShape(site.kernel)));
+  const faults = plans.filter(({ site, rank }) => principal && rank > Math.min(...matrixShape(site)));
   if (faults.length > 0) {
-    const named = faults.map(({ site, rank }) => `"${site.name}" (${rank} of ${Math.min(...matrixShape(site.kernel))})`).join(', ');
+    const named = faults.map(({ site, rank }) => `"${site.name}" (${rank} of ${Math.min(...matrixShape(site))})`).join(', ');
     throw new FinetuneError(
       'bad-option',
       'lora',

@@ -3,7 +3,7 @@
  * is refused unless it is switched off.
  */
 import { FinetuneError, type Json, type SiteFilter } from '@leantune/core';
-import { checkRanges, count, type Decomposition, fraction, positive } from '@leantune/core/low-rank';
+import { checkRanges, count, fraction, type KnownSvds, positive } from '@leantune/core/low-rank';
 
 /** The fields of peft's LoraConfig that this package serves. */
 export interface PeftConfig {
@@ -40,8 +40,8 @@ export interface LoraOptions extends PeftConfig {
   readonly targets?: SiteFilter;
   /** Of A. @default 0 */
   readonly seed?: number;
-  /** SVDs for 'pissa' that are known already, from `decompose`. @default computed when attached */
-  readonly svd?: Decomposition;
+  /** SVDs for 'pissa' that are known already, from `decompose`; 'saved', as files have it: none, what is loaded next holds A and B. @default computed when attached */
+  readonly svd?: KnownSvds;
   /** The adapter's name in `adaptersOf(model)`. @default 'default' */
   readonly adapter?: string;
 }

@@ -20,8 +20,8 @@ export interface InitialFactors {
 
 /** New tensors. */
 export function initialFactors(init: Settled['init_lora_weights'], site: LowRankSite, rank: number, seed: number): InitialFactors {
-  const [dIn, dOut] = matrixShape(site.kernel);
-  const shape = [...site.kernel.shape.slice(0, -1), rank];
+  const [dIn, dOut] = matrixShape(site);
+  const shape = [...site.kernelShape.slice(0, -1), rank];
   const bound = 1 / Math.sqrt(dIn);
   if (isEmbedding(site))
     return { a: tf.zeros(shape), b: init === false ? tf.zeros([rank, dOut]) : tf.randomNormal([rank, dOut], 0, 1, 'float32', seed) };
@@ -36,6 +36,6 @@ export function principalFactors({ u, v, sigma }: TruncatedSvd, site: LowRankSit
   return tf.tidy(() => {
     const root = tf.tensor1d(Float32Array.from(sigma.subarray(0, rank), (x) => Math.sqrt(x / scale)));
     const a = tf.mul(matrix(firstColumns(u, rank)), root);
-    return { a: tf.clone(likeKernel(a, site.kernel)), b: tf.transpose(tf.mul(matrix(firstColumns(v, rank)), root)) };
+    return { a: tf.clone(likeKernel(a, site)), b: tf.transpose(tf.mul(matrix(firstColumns(v, rank)), root)) };
   }) as { a: tf.Tensor; b: tf.Tensor };
 }

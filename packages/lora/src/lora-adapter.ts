@@ -8,9 +8,9 @@
  *   DoRA   y = m/‖W + c·A·B‖ ⊙ (W∗x + c·(A∗x)·B) + bias        the norm is that of columns, and counts as a constant
  */
 import {
-  asMatrix,
   dropped,
   type Factors,
+  kernelMatrix,
   type LowRankSite,
   narrow,
   offRecord,
@@ -85,21 +85,21 @@ export class LoraAdapter implements SiteAdapter {
   }
 
   #norms(): tf.Tensor1D {
-    return columnNorms(
-      asMatrix(this.#site.kernel),
-      tf.reshape(this.a, [-1, this.path.rank]),
-      tf.mul(this.b, this.path.scale) as tf.Tensor2D,
-    );
+    return columnNorms(kernelMatrix(this.#site), tf.reshape(this.a, [-1, this.path.rank]), tf.mul(this.b, this.path.scale) as tf.Tensor2D);
   }
 
   delta(): tf.Tensor {
     return tf.tidy(() => {
-      const kernel = asMatrix(this.#site.kernel);
       const { down, up } = this.#product();
       const added = tf.matMul(down as tf.Tensor2D, up as tf.Tensor2D);
-      const change = this.magnitude ? tf.sub(tf.mul(tf.add(kernel, added), tf.div(this.magnitude, this.#norms())), kernel) : added;
-      return tf.reshape(change, this.#site.kernel.shape);
+      const change = this.magnitude ? this.#stretch(added, this.magnitude) : added;
+      return tf.reshape(change, [...this.#site.kernelShape]);
     });
+  }
+
+  #stretch(added: tf.Tensor, magnitude: tf.Variable): tf.Tensor {
+    const kernel = kernelMatrix(this.#site);
+    return tf.sub(tf.mul(tf.add(kernel, added), tf.div(magnitude, this.#norms())), kernel);
   }
 
   /** Of DoRA there are none: it changes all of W. */

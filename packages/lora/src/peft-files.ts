@@ -5,7 +5,7 @@
  */
 import { FinetuneError, type ModelView, type Technique } from '@leantune/core';
 import { adaptersOf, type LowRankSite } from '@leantune/core/low-rank';
-import { floatsOf, readSafetensors, type TensorValues, writeSafetensors } from '@leantune/core/safetensors';
+import { type AdapterFiles, floatsOf, readSafetensors, type TensorValues, writeSafetensors } from '@leantune/core/safetensors';
 import * as tf from '@tensorflow/tfjs-core';
 import { type AttachedLora, attachedLora, attachLora, rankOf } from './attach-lora.ts';
 import { type LoraOptions, type PeftConfig, type Settled, settled } from './config.ts';
@@ -15,12 +15,7 @@ import { fromPeft, keyOf, type Part, peftShape, toPeft, wholeFromPeft, wholeKey,
 import { moduleOf, targetSites } from './target-modules.ts';
 
 /** The two files of an adapter. */
-export interface PeftFiles {
-  /** adapter_config.json */
-  readonly config: string;
-  /** adapter_model.safetensors */
-  readonly weights: Uint8Array;
-}
+export type PeftFiles = AdapterFiles;
 
 /** Options of {@link exportPeft}. */
 export interface ExportOptions {
@@ -91,7 +86,7 @@ function productFile(model: object, adapter: string): File {
     const { down, up } = factors[site.name]!;
     const rank = up.shape[0]!;
     ranks[moduleOf(site).replaceAll('.', '\\.')] = rank;
-    const a = tf.reshape(down, [...site.kernel.shape.slice(0, -1), rank]);
+    const a = tf.reshape(down, [...site.kernelShape.slice(0, -1), rank]);
     tensors[`${moduleOf(site)}.${keyOf(site, 'A')}`] = toPeft(site, 'A', a, rank);
     tensors[`${moduleOf(site)}.${keyOf(site, 'B')}`] = toPeft(site, 'B', up, rank);
   }

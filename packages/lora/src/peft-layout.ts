@@ -25,7 +25,7 @@ const outputsLast = (rank: number): number[] => [...Array.from({ length: rank - 
 
 /** The shape a part has in peft's file. */
 export function peftShape(site: LowRankSite, part: Part, rank: number): number[] {
-  const { shape } = site.kernel;
+  const { kernelShape: shape } = site;
   const dOut = shape.at(-1)!;
   const spatial = shape.slice(0, -2);
   const ones = spatial.map(() => 1);
@@ -41,7 +41,7 @@ export function toPeft(site: LowRankSite, part: Part, value: tf.Tensor, rank: nu
 
 /** A new tensor in our shape. */
 export function fromPeft(site: LowRankSite, part: Part, value: tf.Tensor): tf.Tensor {
-  const dOut = site.kernel.shape.at(-1)!;
+  const dOut = site.kernelShape.at(-1)!;
   if (part === 'A') return tf.transpose(value, outputsLast(value.rank));
   return part === 'B' ? tf.transpose(tf.reshape(value, [dOut, -1])) : tf.reshape(value, [dOut]);
 }

@@ -1,6 +1,9 @@
 /** LoRA keeps the contract of techniques. */
 import { useBackend } from '@leantune/backends';
-import { deepNet, type Subject, testTechnique } from '@leantune/testing';
+import { finetune, restore } from '@leantune/core';
+import { deepNet, memoryFile, type Subject, testTechnique } from '@leantune/testing';
+import * as tf from '@tensorflow/tfjs';
+import { expect, test } from 'vitest';
 import { lora } from '../src/index.ts';
 
 const [DEPTH, WIDTH, BATCH, RANK] = [8, 64, 256, 2];
@@ -32,6 +35,25 @@ const faults: Subject['faults'] = [
 ];
 
 await useBackend('wasm');
+
+test('what began with singular vectors is restored without an SVD', async () => {
+  const model = () =>
+    tf.sequential({
+      layers: [tf.layers.dense({ inputShape: [6], units: 5, name: 'head', kernelInitializer: tf.initializers.glorotUniform({ seed: 1 }) })],
+    });
+  const [first, second] = [model(), model()];
+  const x = tf.randomNormal([4, 6], 0, 1, 'float32', 2);
+  const tuned = finetune(first, lora({ r: 2, init_lora_weights: 'pissa' }));
+  const optimizer = tuned.optimizer(tf.train.adam(0.05));
+  for (let i = 0; i < 3; i++) tuned.minimize(() => (first.apply(x) as tf.Tensor).square().mean() as tf.Scalar, optimizer).dispose();
+  const file = memoryFile();
+  await tuned.save(file);
+  const weights = second.getWeights().map((w) => w.clone());
+  second.setWeights(weights.map((w) => tf.fill(w.shape, Number.NaN))); // of which there is none
+  await restore(second, file, { lora });
+  second.setWeights(weights);
+  expect(second.apply(x) as tf.Tensor).toBeBitEqual(first.apply(x) as tf.Tensor);
+});
 
 testTechnique(
   'lora',

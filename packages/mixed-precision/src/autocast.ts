@@ -4,13 +4,14 @@
  *   half:    y = round(Σ round(a) · round(b)), summed in float32        follow: y = round(f(…)) where what flows in is half
  *
  * tfjs has no half tensor: values that a half can hold are float32 tensors, and this remembers whose buffers they are in. So a chain of
- * such kernels rounds each value once. Products are told of it by the attribute `rounded`: webgpu gives those of float16 to the
- * units that it has for them.
+ * such kernels rounds each value once. Where the backend has a kernel of its own for that (`HalfConv2D`), it rounds what it reads and makes.
  */
 import type { ComputeRule, KernelCall } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { type HalfType, rounded, roundedInPlace } from './kernels.ts';
 import type { Precision } from './lists.ts';
+
+type Run = Parameters<ComputeRule>[1];
 
 export class Autocast {
   readonly #half: HalfType;
@@ -33,13 +34,23 @@ export class Autocast {
 
   readonly compute: ComputeRule = (call, run) => {
     const precision = this.#precisionOf(call);
-    if (precision === 'half') return this.#product(call, run);
-    const y = run(call);
+    if (precision === 'half') return this.#inHalf(call, run) ?? this.#product(call, run);
+    const y = (precision === 'follow' && this.#inHalf(call, run)) || run(call);
     if (precision === 'float32' || !(y instanceof tf.Tensor) || y.dtype !== 'float32') return y;
     if (precision === 'follow' && !this.isHalf(y)) return this.#round(y);
     this.mark(y);
     return y;
   };
+
+  /** By the backend's own kernel for halves, where it has one. */
+  #inHalf({ kernel, inputs, attrs }: KernelCall, run: Run): tf.Tensor | undefined {
+    const name = `Half${kernel}`;
+    if (!tf.getKernel(name, tf.getBackend())) return undefined;
+    const halves = Object.keys(inputs).filter((input) => inputs[input] && this.isHalf(inputs[input]));
+    const y = run({ kernel: name, inputs, attrs: { ...attrs, half: this.#half, halves } }) as tf.Tensor;
+    this.mark(y);
+    return y;
+  }
 
   #precisionOf(call: KernelCall): Precision {
     const precision = this.#precisions.get(call.kernel) ?? 'float32';
@@ -51,7 +62,7 @@ export class Autocast {
     return flows ? precision : 'float32';
   }
 
-  #product(call: KernelCall, run: Parameters<ComputeRule>[1]): tf.Tensor | tf.Tensor[] {
+  #product(call: KernelCall, run: Run): tf.Tensor | tf.Tensor[] {
     const made: tf.Tensor[] = [];
     const inputs = mapOperands(call, (x) => {
       if (x.dtype !== 'float32' || this.isHalf(x)) return x;
@@ -60,7 +71,7 @@ export class Autocast {
       return near;
     });
     try {
-      const y = run({ ...call, inputs, attrs: { ...call.attrs, rounded: this.#half } });
+      const y = run({ ...call, inputs });
       return y instanceof tf.Tensor && y.dtype === 'float32' ? this.#round(y) : y;
     } finally {
       tf.dispose(made);

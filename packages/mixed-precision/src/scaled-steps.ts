@@ -25,13 +25,7 @@ export class ScaledSteps implements StepHook, SavedState {
   }
 
   onGradients(gradients: NamedGradients): NamedGradients | 'skip' {
-    if (!allFinite(Object.values(gradients))) return 'skip';
-    const inverse = Math.fround(1 / this.scale);
-    for (const [name, gradient] of Object.entries(gradients)) {
-      gradients[name] = tf.mul(gradient, inverse);
-      gradient.dispose();
-    }
-    return gradients;
+    return unscale(gradients, Math.fround(1 / this.scale)) ? gradients : 'skip';
   }
 
   afterStep(): void {
@@ -58,7 +52,25 @@ export class ScaledSteps implements StepHook, SavedState {
   }
 }
 
-/** Reads one number back, however many gradients there are. */
+/**
+ * Multiplies gradients, replacing them, unless one is not finite: then it returns false. Reads one number back, however many there are. In
+ * one kernel, where the backend has that.
+ */
+function unscale(gradients: NamedGradients, factor: number): boolean {
+  const inPlace = tf.getKernel('Unscale', tf.getBackend()) !== undefined;
+  if (!inPlace && !allFinite(Object.values(gradients))) return false;
+  const seen = new Set<object>();
+  for (const [name, gradient] of Object.entries(gradients)) {
+    // Two handles on one buffer would be multiplied twice.
+    const shared = seen.has(gradient.dataId) || tf.backend().refCount(gradient.dataId) > 1;
+    seen.add(gradient.dataId);
+    if (inPlace && !shared) continue;
+    gradients[name] = tf.mul(gradient, inPlace ? 1 : factor);
+    gradient.dispose();
+  }
+  return !inPlace || tf.tidy(() => tf.engine().runKernel('Unscale', gradients, { factor } as never) as tf.Tensor).dataSync()[0] === 1;
+}
+
 function allFinite(gradients: readonly tf.Tensor[]): boolean {
   return tf.tidy(() => {
     const each = gradients.map((g) => tf.tidy(() => tf.reshape(tf.all(tf.isFinite(g)), [1])));

@@ -61,7 +61,7 @@ export function liteSideBranch(options: LiteSideBranchOptions = {}): Technique {
     options: options as Json,
     attach(model): Attachment {
       const last = headOf(model, head);
-      const channels = (site: Site) => (join === 'head' ? channelsOf(site) : channelsOf(site) && site.kernel?.shape.at(-2)) ?? 0;
+      const channels = (site: Site) => (join === 'head' ? channelsOf(site) : channelsOf(site) && site.kernelShape?.at(-2)) ?? 0;
       const taps = targets === undefined ? spaced(model, last, width, channels) : model.sites(targets as SiteFilter, 'liteSideBranch');
       refuseNarrow(taps, width, channels);
       const branch = new Branch(width, seed);
@@ -79,7 +79,7 @@ export function liteSideBranch(options: LiteSideBranchOptions = {}): Technique {
 
 function headOf(model: ModelView, head: string | undefined): Site {
   const site = (head === undefined ? model.sites().filter(({ kind }) => kind === 'dense') : model.sites(head, 'liteSideBranch')).at(-1);
-  if (!site?.kernel)
+  if (!site?.kernelShape)
     throw new FinetuneError('no-match', 'liteSideBranch', 'found no dense site to join before; expected one. Name it with { head }.');
   return site;
 }
@@ -169,7 +169,7 @@ export function channelAveragePool(x: tf.Tensor, width: number, batch: number = 
 
 function ladder(branch: Branch, taps: readonly Site[], head: Site): readonly Undo[] {
   const blocks = taps.map((site) => branch.block(site));
-  const up = branch.up(head, head.kernel!.shape[0]!);
+  const up = branch.up(head, head.kernelShape![0]!);
   const seen = new Map<number, tf.Tensor>();
   const forget = () => {
     tf.dispose([...seen.values()]);

@@ -79,12 +79,12 @@ export function lowRankPrompt(options: LowRankPromptOptions = {}): Technique {
 }
 
 /** Channels of what the site computes. */
-export function channelsOf({ kind, kernel, layer }: Site): number | undefined {
+export function channelsOf({ kind, kernelShape, layer }: Site): number | undefined {
   if (!kinds.test(kind)) return undefined;
   const shape = outputShape(layer);
   if (shape) return shape.at(-1) ?? undefined;
-  if (!kernel) return undefined;
-  return kind === 'depthwiseConv2d' ? kernel.shape.at(-1)! * kernel.shape.at(-2)! : kernel.shape.at(-1)!;
+  if (!kernelShape) return undefined;
+  return kind === 'depthwiseConv2d' ? kernelShape.at(-1)! * kernelShape.at(-2)! : kernelShape.at(-1)!;
 }
 
 /** [batch, …, channels] of a layer; undefined for layers that are used in several places, and for nodes. */

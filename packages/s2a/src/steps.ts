@@ -7,7 +7,8 @@
  *   interval   q is constant on 2^bits intervals of x, as in Few-Bit Backward (arXiv 2202.00441)
  *   value      q(x) is the nearest of 2^bits values of f'. Two x with one slope share a level, so it is never worse
  * Both are optimal here, by dynamic programming over a grid of x, in order of x or of f'(x). One table serves both: borders in x, and
- * the code of each interval between them, so that forward evaluates no derivative.
+ * the code of each interval between them, so that forward evaluates no derivative. Borders are moved by up to 1/256 of
+ * themselves to bfloat16 values: a backend may look a code up by the upper half of x.
  */
 
 /** x → codes[borders below x] → levels[code]. */
@@ -47,10 +48,25 @@ export function fitSteps(derivative: (x: number) => number, bits: number, readin
   const count = 2 ** bits;
   if (reading === 'interval' && bits <= 4) {
     const { starts, means } = partition(slopes, weights, count);
-    return { borders: starts.slice(1).map((i) => -REACH + i * WIDTH), codes: means.map((_, i) => i), levels: means, bits };
+    const borders = starts.slice(1).map((i) => -REACH + i * WIDTH);
+    return onEdges({ borders, codes: means.map((_, i) => i), levels: means, bits });
   }
-  return nearest(derivative, bits > 4 ? even(slopes, count) : polish(byValue(slopes, weights, count), derivative, weight), bits);
+  return onEdges(nearest(derivative, bits > 4 ? even(slopes, count) : polish(byValue(slopes, weights, count), derivative, weight), bits));
 }
+
+/** Moves each border to where the upper half of a float32 changes, the nearest bfloat16. Of those that meet the last stays. */
+function onEdges({ borders, codes, ...rest }: Steps): Steps {
+  const edges = borders.map((border) => {
+    const bits = new Int32Array(Float32Array.of(Math.abs(border) < TINY ? TINY : border).buffer)[0]!;
+    const nearest = (bits + 0x8000) & -0x10000; // of a number above 0 the last float32 before it, as a border itself belongs below
+    return new Float32Array(Int32Array.of(nearest - Number(nearest > 0)).buffer)[0]!;
+  });
+  const stays = (i: number) => edges[i] !== edges[i + 1];
+  return { ...rest, borders: edges.filter((_, i) => stays(i)), codes: codes.filter((_, i) => i === edges.length || stays(i)) };
+}
+
+/** Stands for zero, where the two signs have halves of their own. */
+const TINY = 2 ** -100;
 
 function byValue(slopes: readonly number[], weights: readonly number[], count: number): readonly number[] {
   const order = [...slopes.keys()].sort((a, b) => slopes[a]! - slopes[b]!);

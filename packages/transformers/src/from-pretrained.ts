@@ -26,9 +26,9 @@ export interface PretrainedOptions {
    */
   readonly inputs?: readonly InputName[];
   /**
-   * How linear layers and tables of tokens are held: `'int8'` freezes them in 8 bits a value (1.04 bytes with scales), `'nf5'` in 5 (0.66;
-   * tables of tokens in 4, with a fortieth of their rows in 8), `'nf4'` in 4 (0.54), which suits a base under adapters. For language
-   * models, on backends whose tensors are in memory: cpu, wasm, tensorflow.
+   * How linear layers and tables of tokens are held: `'float16'` and `'bfloat16'` freeze them in 2 bytes a value, `'int8'` in 8 bits
+   * (1.04 bytes with scales), `'nf5'` in 5 (0.66; tables of tokens in 4, with a fortieth of their rows in 8), `'nf4'` in 4 (0.54): bases
+   * for adapters. For language models, on cpu, wasm, tensorflow and webgpu.
    * @default 'float32'
    */
   readonly storage?: Storage;

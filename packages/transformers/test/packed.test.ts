@@ -1,12 +1,13 @@
 /** Frozen tables in few bits: the levels, how calibration rounds, what is computed with them, and a whole model on them. */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { useBackend } from '@leantune/backends';
 import { measure, valueAndGrads } from '@leantune/core';
 import { available } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { Bits } from '../src/blocks/levels.ts';
-import { asInputs, finerWordsOf, packFiner, packTable, unpackRows, wordsOf } from '../src/blocks/packed-table.ts';
+import { asInputs, FINER, type Format, isHalf, layoutOf, packFiner, packTable, stepOf, unpackWords } from '../src/blocks/packed-table.ts';
+import { gatherRows, unpackRows } from '../src/blocks/unpack-table.ts';
 import { fromConfig, fromPretrained, linearCrossEntropy, lossModel, meanLoss, packedMatMul } from '../src/index.ts';
 import { type PackedWeights, tableOf as packedOf } from '../src/layers/packed-weights.ts';
 import type { Weight } from '../src/layers/stored.ts';
@@ -18,16 +19,24 @@ const random = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 1, '
 beforeAll(() => useBackend('cpu')); // looking for the others made one of them current
 
 /** A packed table and the values that it stands for. */
-function tableOf(rows: number, columns: number, seed: number, bits: Bits, finer: readonly number[] = []) {
+const wordsOf = (columns: number, format: Format) => layoutOf(columns, format).words;
+
+function tableOf(rows: number, columns: number, seed: number, format: Format, finer: readonly number[] = []) {
   const values = tf.tidy(() => random([rows, columns], seed).dataSync()) as Float32Array;
-  const words = packTable(values, columns, bits);
-  const more = packFiner(values, words, Int32Array.from(finer), columns, bits);
+  const words = packTable(values, columns, format);
   const table = {
-    packed: tf.tensor(words, [rows, wordsOf(columns, bits)!], 'int32'),
+    packed: tf.tensor(words, [rows, wordsOf(columns, format)], 'int32'),
     columns,
-    bits,
+    format,
     ...(finer.length > 0 && {
-      finer: { rows: tf.tensor1d([...finer], 'int32'), packed: tf.tensor(more, [finer.length, finerWordsOf(columns)!], 'int32') },
+      finer: {
+        rows: tf.tensor1d([...finer], 'int32'),
+        packed: tf.tensor(
+          packFiner(values, words, Int32Array.from(finer), columns, format as 'nf4'),
+          [finer.length, wordsOf(columns, FINER)],
+          'int32',
+        ),
+      },
     }),
   };
   return { values, table, plain: unpackRows(table) };
@@ -47,13 +56,14 @@ const plainError = (values: Float32Array): number =>
 const errorOf = (got: ArrayLike<number>, values: Float32Array): number => values.reduce((sum, x, i) => sum + (got[i]! - x) ** 2, 0);
 
 test('a row is its largest scale, a byte for the scale of each group, and its codes', () => {
-  expect([64, 128, 288, 768, 8, 24].map((columns) => wordsOf(columns, 4))).toEqual([10, 18, 39, 100, 3, 5]);
-  expect([32, 288, 768].map((columns) => wordsOf(columns, 5))).toEqual([7, 48, 124]);
-  expect([wordsOf(12, 4), wordsOf(48, 5), wordsOf(12, 8), wordsOf(10, 8)]).toEqual([undefined, undefined, 5, undefined]);
+  expect([64, 128, 288, 768, 8, 24].map((columns) => wordsOf(columns, 'nf4'))).toEqual([10, 18, 39, 100, 3, 5]);
+  expect([32, 288, 768].map((columns) => wordsOf(columns, 'nf5'))).toEqual([7, 48, 124]);
+  expect([wordsOf(12, 'int8'), wordsOf(12, 'float16'), wordsOf(8, 'bfloat16')]).toEqual([5, 6, 4]);
+  expect((['nf4', 'nf5', 'int8', 'float16', 'bfloat16'] as const).map(stepOf)).toEqual([8, 32, 4, 4, 4]);
 });
 
 test('every value becomes one of the 16 levels of bitsandbytes, times a scale that loses less than the largest value would', () => {
-  const { values, table, plain } = tableOf(6, 64, 1, 4);
+  const { values, table, plain } = tableOf(6, 64, 1, 'nf4');
   const got = plain.dataSync() as Float32Array;
   for (let row = 0; row < 6; row++) {
     const own = got.subarray(64 * row, 64 * (row + 1));
@@ -65,8 +75,12 @@ test('every value becomes one of the 16 levels of bitsandbytes, times a scale th
 });
 
 test('zeros stay', () => {
-  for (const bits of [4, 5, 8] as const) {
-    const zeros = { packed: tf.tensor(packTable(new Float32Array(64), 64, bits), [1, wordsOf(64, bits)!], 'int32'), columns: 64, bits };
+  for (const format of ['nf4', 'nf5', 'int8', 'float16', 'bfloat16'] as const) {
+    const zeros = {
+      packed: tf.tensor(packTable(new Float32Array(64), 64, format), [1, wordsOf(64, format)], 'int32'),
+      columns: 64,
+      format,
+    };
     const back = unpackRows(zeros);
     expect(back.dataSync().every((value: number) => Math.abs(value) === 0)).toBe(true);
     tf.dispose([back, zeros.packed]);
@@ -74,7 +88,12 @@ test('zeros stay', () => {
 });
 
 test('each bit takes three quarters of the squared error; finer rows lose next to nothing, others what they lost', () => {
-  const [four, five, eight, finer] = [tableOf(6, 64, 1, 4), tableOf(6, 64, 1, 5), tableOf(6, 64, 1, 8), tableOf(6, 64, 1, 4, [1, 4])];
+  const [four, five, eight, finer] = [
+    tableOf(6, 64, 1, 'nf4'),
+    tableOf(6, 64, 1, 'nf5'),
+    tableOf(6, 64, 1, 'int8'),
+    tableOf(6, 64, 1, 'nf4', [1, 4]),
+  ];
   const errors = [four, five, eight].map(({ plain, values }) => errorOf(plain.dataSync(), values));
   expect(errors[1]! / errors[0]!).toBeLessThan(0.35);
   expect(errors[2]! / errors[0]!).toBeLessThan(0.01);
@@ -94,15 +113,15 @@ test('rounding with a Hessian changes the output less than rounding each value',
     const x = tf.matMul(random([256, 8], 6), random([8, columns], 7)).add(random([256, columns], 8).mul(0.1)) as tf.Tensor2D;
     const hessian = Float64Array.from(tf.matMul(x, x, true).dataSync());
     const lost = (words: Int32Array) => {
-      const table = { packed: tf.tensor(words, [rows, wordsOf(columns, 4)!], 'int32'), columns, bits: 4 as const };
+      const table = { packed: tf.tensor(words, [rows, wordsOf(columns, 'nf4')], 'int32'), columns, format: 'nf4' as const };
       return errorOf(
         packedMatMul(x, table).dataSync(),
         tf.matMul(x, tf.tensor(values, [rows, columns]), false, true).dataSync() as Float32Array,
       );
     };
     const [together, alone] = [
-      lost(packTable(values, columns, 4, roundTogether(hessian, columns, 0.01))),
-      lost(packTable(values, columns, 4)),
+      lost(packTable(values, columns, 'nf4', roundTogether(hessian, columns, 0.01))),
+      lost(packTable(values, columns, 'nf4')),
     ];
     expect(together).toBeLessThan(0.5 * alone);
   });
@@ -124,13 +143,66 @@ test('the factor of an inverse: Uᵀ U H = 1', () => {
     }
 });
 
-describe.each(await available(['cpu', 'wasm', 'tensorflow']))('%s', (backend) => {
+/** Of float32 of any bits, by numpy and torch. */
+const halves: { readonly bits: number[]; readonly numpyFloat16: number[]; readonly torchBfloat16: number[] } = JSON.parse(
+  readFileSync(join(import.meta.dirname, '../../backends/test/fixtures/half.json'), 'utf8'),
+);
+const formats = ['nf4', 'nf5', 'int8', 'float16', 'bfloat16'] as const;
+
+describe.each(await available(['cpu', 'wasm', 'tensorflow', 'webgpu']))('%s', (backend) => {
   beforeAll(() => useBackend(backend));
 
-  test.each([4, 5, 8] as const)('in %i bits, products and losses are those of the unpacked table, and so are their gradients', (bits) => {
+  test.each(formats)('%s rows come as their words say: all, some, and by number', (format) => {
+    tf.tidy(() => {
+      const { table } = tableOf(11, 32, 5, format, format === 'nf4' ? [0, 7, 10] : []);
+      const words = table.packed.dataSync() as Int32Array;
+      const values = unpackWords(words, layoutOf(32, format));
+      if (table.finer) {
+        const more = unpackWords(table.finer.packed.dataSync() as Int32Array, layoutOf(32, FINER));
+        for (const [i, row] of [0, 7, 10].entries()) for (let c = 0; c < 32; c++) values[32 * row + c]! += more[32 * i + c]!;
+      }
+      const far = isHalf(format) ? 0 : 1e-6;
+      const rows = (which: number[]) => which.flatMap((row) => [...values.subarray(32 * row, 32 * (row + 1))]);
+      expect(farthest(unpackRows(table).dataSync(), values)).toBeLessThanOrEqual(far);
+      expect(farthest(unpackRows(table, 6, 3).dataSync(), rows([6, 7, 8]))).toBeLessThanOrEqual(far);
+      const ids = [10, 3, 0, 10, 7];
+      expect(farthest(gatherRows(table, tf.tensor1d(ids, 'int32')).dataSync(), rows(ids))).toBeLessThanOrEqual(far);
+    });
+  });
+
+  test.each(['float16', 'bfloat16'] as const)('%s is what numpy and torch round to, and comes back exactly', (format) => {
+    const theirs = format === 'float16' ? halves.numpyFloat16 : halves.torchBfloat16;
+    const values = new Float32Array(Uint32Array.from(halves.bits).buffer);
+    const words = packTable(values, values.length, format);
+    const isNotANumber = (half: number) => (half & 0x7fff) > (format === 'float16' ? 0x7c00 : 0x7f80);
+    const plain = (half: number) => (isNotANumber(half) ? 'NaN' : half); // of which there are many
+    expect(Array.from(new Uint16Array(words.buffer), plain)).toEqual(theirs.map(plain));
+    tf.tidy(() => {
+      const table = { packed: tf.tensor(words, [1, words.length], 'int32'), columns: values.length, format };
+      const back = packTable(unpackRows(table).dataSync() as Float32Array, values.length, format);
+      expect(Array.from(new Uint16Array(back.buffer), plain)).toEqual(theirs.map(plain));
+    });
+  });
+
+  test('a step on a packed table makes no copy of it in float32, forward or backward', async () => {
+    const [rows, columns] = [3072, 512];
+    const values = Float32Array.from({ length: rows * columns }, (_, i) => Math.sin(i));
+    const table = {
+      packed: tf.tensor(packTable(values, columns, 'int8'), [rows, layoutOf(columns, 'int8').words], 'int32'),
+      columns,
+      format: 'int8',
+    } as const;
+    const x = tf.variable(random([2, columns], 3));
+    const { result, memory } = await measure(() => valueAndGrads(() => tf.sum(packedMatMul(x, table)) as tf.Scalar, [x]));
+    // blocks of 1 MiB, of which tfjs copies some; in the kernel not even these
+    expect(memory.peakBytes - memory.atPeak.weights).toBeLessThan((backend === 'webgpu' ? 0.05 : 0.6) * 4 * values.length);
+    tf.dispose([x, table.packed, result.value, result.grads] as tf.TensorContainer);
+  });
+
+  test.each(formats)('in %s, products and losses are those of the unpacked table, and so are their gradients', (format) => {
     const before = tf.memory().numTensors;
     tf.tidy(() => {
-      const { table, plain } = tableOf(11, 32, 2, bits, bits === 4 ? [0, 10] : []);
+      const { table, plain } = tableOf(11, 32, 2, format, format === 'nf4' ? [0, 10] : []);
       const x = tf.variable(random([5, 32], 3));
       const labels = tf.tensor1d([0, 10, -100, 4, 4], 'int32');
       const dy = random([5, 11], 4);
@@ -152,16 +224,6 @@ describe.each(await available(['cpu', 'wasm', 'tensorflow']))('%s', (backend) =>
       x.dispose();
     });
     expect(tf.memory().numTensors).toBe(before);
-  });
-});
-
-describe.each(await available(['webgpu']))('%s', (backend) => {
-  test('a packed table is refused, not misread', async () => {
-    await useBackend(backend);
-    tf.tidy(() => {
-      const table = { packed: tf.zeros([2, wordsOf(32, 4)!], 'int32'), columns: 32, bits: 4 as const };
-      expect(() => packedMatMul(tf.ones([1, 32]), table)).toThrow(/packed table on webgpu; expected cpu, wasm or tensorflow/);
-    });
   });
 });
 
@@ -205,7 +267,7 @@ describe('a model', () => {
     ];
     if (name === 'llama3') {
       // its mlp has rows of 12 values
-      expect(String(packed)).toMatch(/"model.layers.0.mlp.down_proj" has rows of 12 values; 4 bits need a multiple of 8/);
+      expect(String(packed)).toMatch(/"model.layers.0.mlp.down_proj" has rows of 12 values; nf4 needs a multiple of 8/);
       plain.dispose();
       return;
     }

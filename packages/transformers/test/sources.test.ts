@@ -222,6 +222,20 @@ describe('what is not as it should be is said', () => {
     await expect(fromPretrained(inMemory({ 'config.json': new TextEncoder().encode('{') }))).rejects.toThrow(/config.json is not JSON/);
   });
 
+  test('whole numbers where a weight belongs, by their dtype', async () => {
+    const files = ['config.json', 'model.safetensors'].map(async (path) => [path, await readFile(join(fixtures, 'llama', path))] as const);
+    const { 'config.json': config, 'model.safetensors': weights } = Object.fromEntries(await Promise.all(files));
+    const length = Number(weights!.readBigUInt64LE());
+    const header = weights!.toString('latin1', 8, 8 + length).replace('"dtype":"F32"', '"dtype":"I32"');
+    weights!.write(header, 8, 'latin1');
+    const source = inMemory({ 'config.json': config!, 'model.safetensors': weights! });
+    await expect(fromPretrained(source)).rejects.toThrow(/1 tensor\(s\) do not fit: .* is I32, expected F32, F16 or BF16/);
+  });
+
+  test('a storage that the architecture has not', async () => {
+    await expect(fromPretrained(folder, { storage: 'nf4' })).rejects.toThrow(/got storage "nf4" for "bert"; expected one of float32/);
+  });
+
   test('tokens out of the vocabulary, and texts longer than the model', async () => {
     const model = await fromPretrained(join(fixtures, 'gpt2'));
     const run = (x: tf.Tensor) => tf.tidy(() => void model.predict(x));
@@ -232,6 +246,13 @@ describe('what is not as it should be is said', () => {
       expect(() => run(tf.zeros([1, 17], 'int32'))).toThrow(/got 17 tokens; expected at most 16, the positions of "transformer.wpe"/);
     });
     model.dispose();
+    const turned = await fromPretrained(join(fixtures, 'llama'));
+    tf.tidy(() => {
+      const long = tf.zeros([1, 65], 'int32');
+      const says = /got 65 tokens; expected at most 64, the positions of "model.layers.0.self_attn"/;
+      expect(() => void turned.predict(long)).toThrow(says);
+    });
+    turned.dispose();
   });
 });
 

@@ -1,5 +1,6 @@
 /** TensorFlow's own figures of memory: what its allocator holds, temporaries inside an op included, which no count of tensors sees. */
 import { BackendError } from '../errors.ts';
+import { loadAddon } from './addon.ts';
 import type { TensorflowBackend } from './binding.ts';
 
 /** Bytes on one device. */
@@ -39,24 +40,11 @@ export const resetPeak = (backend: object): void => addonOf(backend as Tensorflo
 
 const unavailable = (why: string, cause?: unknown): BackendError => new BackendError('not-available', 'allocatorStats', why, { cause });
 
-const loaded = new Map<string, MemoryAddon>();
-
-function addonOf({ isGPUPackage }: TensorflowBackend): MemoryAddon {
-  const name = `@tensorflow/tfjs-node${isGPUPackage ? '-gpu' : ''}`;
-  const known = loaded.get(name);
-  if (known) return known;
+function addonOf(backend: TensorflowBackend): MemoryAddon {
   try {
-    const node = process.getBuiltinModule('node:module');
-    const manifest = node.createRequire(import.meta.url).resolve(`${name}/package.json`);
-    const inside = node.createRequire(manifest);
-    const binding: string = inside('@mapbox/node-pre-gyp').find(manifest);
-    const addon = inside(binding.replace(/tfjs_binding\.node$/, 'leantune_memory.node')) as MemoryAddon;
-    loaded.set(name, addon);
-    return addon;
+    return loadAddon(backend, 'leantune_memory') as MemoryAddon;
   } catch (error) {
-    throw unavailable(
-      `the addon that reads the figures is not there. Run: npm run setup:tfjs-node${isGPUPackage ? ' -- --gpu' : ''}`,
-      error,
-    );
+    const gpu = backend.isGPUPackage ? ' -- --gpu' : '';
+    throw unavailable(`the addon that reads the figures is not there. Run: npm run setup:tfjs-node${gpu}`, error);
   }
 }

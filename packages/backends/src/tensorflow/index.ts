@@ -7,9 +7,11 @@ import { registerKernels } from '../kernels.ts';
 import { activationGradients } from './activation-gradients.ts';
 import { optimizers } from './adamw.ts';
 import { batchNormGradients } from './batch-norm-gradient.ts';
+import { batchNormTraining } from './batch-norm-train.ts';
 import type { TensorflowBackend } from './binding.ts';
 import { convs } from './conv.ts';
 import { halfStorage } from './half-storage.ts';
+import { ownOps } from './own-ops.ts';
 import { pools } from './pool.ts';
 import { poolCodes } from './pool-codes.ts';
 import { rounds } from './round.ts';
@@ -43,7 +45,18 @@ export { guardMemory } from './out-of-memory.ts';
 export function registerTensorflowKernels(): void {
   registerKernels<TensorflowBackend, tf.TensorInfo>(
     'tensorflow',
-    [activationGradients, batchNormGradients, optimizers, productSums, halfStorage, stepCodes, rowCodes, poolCodes],
+    [
+      activationGradients,
+      batchNormGradients,
+      batchNormTraining,
+      optimizers,
+      productSums,
+      halfStorage,
+      stepCodes,
+      rowCodes,
+      poolCodes,
+      ownOps(),
+    ],
     [zeros, rounds, steps, rowSums, convs, pools, views],
   );
 }

@@ -74,20 +74,28 @@ function atRandom(ops: Ops, scaled: Handle, bits: number, seed: readonly [number
   return binary(ops, 'Minimum', binary(ops, 'AddV2', scaled, chance), scalar(ops, 2 ** bits - 1));
 }
 
-/** Reads rows of `width` from words that begin at `from`: `read(first, count)` gives values [count, width]. */
+/** Rows as they wait: codes [count, width] as float32, and of each row [count, 1] its bounds. */
+interface Read {
+  readonly codes: Handle;
+  readonly low: Handle;
+  readonly step: Handle;
+}
+
+/** Reads rows of `width` from words that begin at `from`. */
 function reader(ops: Ops, codes: tf.TensorInfo, from: number, rows: number, width: number, bits: number) {
   const each = 1 + stepWords(width, bits);
   const flat = ops.reshape(ops.bitcast(codes, DType.int32, DType.float), DType.float, [size(codes)]);
   const words = ops.reshape(slice(ops, flat, DType.float, [from], [rows * each]), DType.float, [rows, each]);
-  return (inner: Ops, row: number, count: number): Handle => {
+  return (inner: Ops, row: number, count: number): Read => {
     const columns = (first: number, width: number): Handle => slice(inner, words, DType.float, [row, first], [count, width]);
     const halves = inner.bitcast(columns(0, 1), DType.float, DType.bfloat16); // [count, 1, 2]
     const bounds = inner.reshape(inner.cast(halves, DType.bfloat16, DType.float), DType.float, [count, 2]);
     const [step, low] = [0, 1].map((side) => slice(inner, bounds, DType.float, [0, side], [count, 1])) as [Handle, Handle];
-    const values = unpackCodes(inner, bytesOf(inner, columns(1, each - 1), DType.float), bits, width);
-    return binary(inner, 'AddV2', binary(inner, 'Mul', values, step), low);
+    return { codes: unpackCodes(inner, bytesOf(inner, columns(1, each - 1), DType.float), bits, width), low, step };
   };
 }
+
+const valuesOf = (ops: Ops, { codes, low, step }: Read): Handle => binary(ops, 'AddV2', binary(ops, 'Mul', codes, step), low);
 
 const dequantizeRows: typeof quantizeRows = (inputs, { bits, group, shape }, backend) =>
   withOps(backend, (ops) => {
@@ -96,13 +104,14 @@ const dequantizeRows: typeof quantizeRows = (inputs, { bits, group, shape }, bac
     const parts = stretches(tf.util.sizeFromShape(shape), group).map(({ rows, width }) => {
       const read = reader(ops, codes, at, rows, width, bits);
       at += rows * (1 + stepWords(width, bits));
-      return ops.reshape(filled(ops, rows, width, read), DType.float, [rows * width]);
+      const values = filled(ops, rows, width, (inner, row, count) => valuesOf(inner, read(inner, row, count)));
+      return ops.reshape(values, DType.float, [rows * width]);
     });
     return ops.leave(ops.reshape(concat(ops, parts, DType.float, 0), DType.float, shape), 'float32');
   });
 
-/** dx from the values of rows and of dy, [count, group] each. */
-type RowGradient = (ops: Ops, values: Handle, dy: Handle, from: number, count: number) => Handle;
+/** dx of some rows from what waits and from dy, [count, group]. */
+type RowGradient = (ops: Ops, rows: Read, dy: Handle, from: number, count: number) => Handle;
 
 function byRows(ops: Ops, codes: tf.TensorInfo, dy: tf.TensorInfo, group: number, bits: number, gradient: RowGradient): tf.TensorInfo {
   const rows = size(dy) / group;
@@ -116,12 +125,14 @@ function byRows(ops: Ops, codes: tf.TensorInfo, dy: tf.TensorInfo, group: number
 
 const softmaxGradRows: typeof quantizeRows = (inputs, { bits, group }, backend) =>
   withOps(backend, (ops) =>
-    byRows(ops, input(inputs, 'codes'), input(inputs, 'dy'), group, bits, (inner, y, dy) => {
+    byRows(ops, input(inputs, 'codes'), input(inputs, 'dy'), group, bits, (inner, rows, dy) => {
+      const y = valuesOf(inner, rows);
       const mean = binary(inner, 'DivNoNan', over(inner, 'Sum', binary(inner, 'Mul', y, dy)), over(inner, 'Sum', y));
       return binary(inner, 'Mul', y, binary(inner, 'Sub', dy, mean));
     }),
   );
 
+/** With z = a·code + b and m = mean(g z), dx = g / σ − code · a m / σ − (mean(g) + b m) / σ: most of it is done once a row. */
 const normGradRows: typeof quantizeRows = (inputs, { bits, group }, backend) =>
   withOps(backend, (ops) => {
     const dy = input(inputs, 'dy');
@@ -129,14 +140,20 @@ const normGradRows: typeof quantizeRows = (inputs, { bits, group }, backend) =>
     const column = (x: tf.TensorInfo): Handle => ops.reshape(x, DType.float, [rows, 1]);
     const [mean, rstd] = [inputs['mean'] && column(inputs['mean']), column(input(inputs, 'rstd'))];
     const scale = inputs['scale'] && ops.reshape(inputs['scale'], DType.float, [1, group]);
-    return byRows(ops, input(inputs, 'codes'), dy, group, bits, (inner, x, by, from, count) => {
+    return byRows(ops, input(inputs, 'codes'), dy, group, bits, (inner, { codes, low, step }, by, from, count) => {
       const here = (t: Handle): Handle => slice(inner, t, DType.float, [from, 0], [count, 1]);
+      const of =
+        (op: 'AddV2' | 'Sub' | 'Mul') =>
+        (x: Handle, y: Handle): Handle =>
+          binary(inner, op, x, y);
+      const [add, subtract, times] = [of('AddV2'), of('Sub'), of('Mul')];
       const inverse = here(rstd);
-      const z = binary(inner, 'Mul', mean ? binary(inner, 'Sub', x, here(mean)) : x, inverse);
-      const g = scale ? binary(inner, 'Mul', by, scale) : by;
-      const product = binary(inner, 'Mul', z, over(inner, 'Mean', binary(inner, 'Mul', g, z)));
-      const centered = mean ? binary(inner, 'Sub', g, over(inner, 'Mean', g)) : g;
-      return binary(inner, 'Mul', binary(inner, 'Sub', centered, product), inverse);
+      const [a, b] = [times(step, inverse), times(mean ? subtract(low, here(mean)) : low, inverse)];
+      const g = scale ? times(by, scale) : by;
+      const meanG = over(inner, 'Mean', g);
+      const m = add(times(a, over(inner, 'Mean', times(g, codes))), times(b, meanG));
+      const constant = times(mean ? add(meanG, times(b, m)) : times(b, m), inverse);
+      return subtract(subtract(times(g, inverse), times(codes, times(times(a, m), inverse))), constant);
     });
   });
 

@@ -1,6 +1,7 @@
 /**
- * Codes of steps. A code is one plus the sum of comparisons with the borders, in bytes: TensorFlow's own op for it, Bucketize, takes ten times
- * as long and makes int32. Levels come by a table of what each byte stands for. What each kernel computes: `../codes.ts`.
+ * Codes of steps. Where the upper half of a float32 tells its code, a table of those halves does; else the sum of comparisons with the
+ * borders, in bytes. TensorFlow's own op for it, Bucketize, takes longer than either and makes int32. Levels come by a table of what each
+ * byte stands for. What each kernel computes: `../codes.ts`.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { deltasOf, stepWords } from '../codes.ts';
@@ -19,13 +20,55 @@ const encodeSteps: KernelMap<TensorflowBackend, tf.TensorInfo>[string] = (inputs
     const x = input(inputs, 'x');
     const n = size(x);
     const flat = ops.reshape(x, DType.float, [n]);
+    const table = borders.length >= MANY && borders.every(isEdge) ? ops.constant(codesByUpperHalf(borders, codes)) : undefined;
     const words = inChunks(ops, n, 1, (inner, from, count) => {
       const piece = slice(inner, flat, DType.float, [from], [count]);
-      const code = countAbove(inner, piece, DType.float, borders, codes);
+      const code = table ? lookUp(inner, table, piece) : countAbove(inner, piece, DType.float, borders, codes);
       return inner.reshape(packWords(inner, inner.reshape(code, DType.uint8, [1, count]), bits), DType.float, [stepWords(count, bits)]);
     });
     return ops.leave(ops.bitcast(words, DType.float, DType.int32), 'int32');
   });
+
+/** Borders from which on looking up is faster than comparing. */
+const MANY = 8;
+
+/** Whether the next float32 above a border has another upper half. */
+function isEdge(border: number): boolean {
+  const [bits] = new Int32Array(Float32Array.of(border).buffer) as unknown as [number];
+  return border !== 0 && bits >>> 16 !== (bits + Math.sign(border)) >>> 16;
+}
+
+/** The code of all float32 with one upper half, which are on one side of an edge. Those of NaN get that of the least. */
+function codesByUpperHalf(borders: readonly number[], codes: readonly number[]): Uint8Array {
+  const first = new Float32Array(Int32Array.from({ length: 2 ** 16 }, (_, half) => half << 16).buffer); // the nearest to zero of each
+  const table = new Uint8Array(2 ** 16).fill(codes[0]!);
+  let below = 0;
+  const rise = (half: number): void => {
+    while (below < borders.length && first[half]! > Math.fround(borders[below]!)) below++;
+    table[half] = codes[below]!;
+  };
+  for (let half = 0xff80; half >= 0x8000; half--) rise(half);
+  for (let half = 0; half <= 0x7f80; half++) rise(half);
+  return table;
+}
+
+/** The entry of a table for the upper half of each of x. */
+function lookUp(ops: Ops, table: Handle, x: Handle): Handle {
+  const int32 = { T: type(DType.int32) };
+  const number = (value: number): Handle => ops.constant(Int32Array.of(value), []);
+  const signed = ops.run('RightShift', int32, [ops.bitcast(x, DType.float, DType.int32), number(16)]);
+  const half = ops.run('BitwiseAnd', int32, [signed, number(0xffff)]);
+  ops.free(signed);
+  return gather(ops, table, DType.uint8, half);
+}
+
+/** The rows of a table at int32 indices. */
+function gather(ops: Ops, table: Handle, T: number, at: Handle): Handle {
+  const attrs = { Tparams: type(T), Tindices: type(DType.int32), Taxis: type(DType.int32), batch_dims: int(0) };
+  const rows = ops.run('GatherV2', attrs, [table, at, ops.constant(Int32Array.of(0), [])]);
+  ops.free(at);
+  return rows;
+}
 
 /** codes[number of borders below each of x], as uint8. */
 export function countAbove(ops: Ops, x: Operand, T: number, borders: readonly number[], codes: readonly number[]): Handle {
@@ -72,10 +115,7 @@ const decodeSteps: typeof encodeSteps = (inputs, { levels, bits, shape }, backen
     const by = dy && ops.reshape(dy, DType.float, [n]);
     const level = (inner: Ops, from: number, count: number): Handle => {
       const piece = slice(inner, all, DType.uint8, [from / per], [Math.ceil(count / per)]);
-      const attrs = { Tparams: type(DType.float), Tindices: type(DType.int32), Taxis: type(DType.int32), batch_dims: int(0) };
-      const at = inner.cast(piece, DType.uint8, DType.int32);
-      const rows = inner.run('GatherV2', attrs, [table, at, inner.constant(Int32Array.of(0), [])]); // [bytes, per]
-      inner.free(at);
+      const rows = gather(inner, table, DType.float, inner.cast(piece, DType.uint8, DType.int32)); // [bytes, per]
       const found = inner.reshape(rows, DType.float, [rows.shape[0]! * per]);
       const exact = found.shape[0] === count ? found : slice(inner, found, DType.float, [0], [count]);
       return by ? inner.run('Mul', { T: type(DType.float) }, [slice(inner, by, DType.float, [from], [count]), exact]) : exact;

@@ -1,8 +1,10 @@
 /** Arithmetic, comparisons and masks over float32. What tfjs computes on the CPU (small tensors that are there), it still does. */
 import * as tf from '@tensorflow/tfjs-core';
+import type { HalfType } from '../half.ts';
 import { input, type Kernels, run, type Stock, viewAs, type WebGPUBackend, type WebGPUKernel, withTemporaries } from './backend.ts';
 import type { Uniform } from './dispatch.ts';
 import { areElementwise, elementwise } from './elementwise.ts';
+import { halfStorage } from './half-storage.ts';
 
 interface Op {
   readonly value: string;
@@ -63,6 +65,15 @@ const tile = (backend: WebGPUBackend, x: tf.TensorInfo, shape: readonly number[]
   return run(backend, tf.Tile, { x: viewAs(x, padded) }, { reps: shape.map((size, axis) => size / padded[axis]!) });
 };
 
+/** Of which there is a kernel that rounds what it makes: `Half` before the name, see `../half.ts`. */
+const roundable: readonly string[] = [tf.Add, tf.Sub, tf.Multiply, tf.RealDiv, tf.SquaredDifference];
+
+/** Takes x, and gives it rounded to `half`; as it is where that is not asked. */
+function nearest(x: tf.TensorInfo, half: HalfType | undefined, backend: WebGPUBackend): tf.TensorInfo {
+  if (!half) return x;
+  return withTemporaries(backend, (temporary) => halfStorage.RoundHalf({ x: temporary(x) }, { half, inPlace: true }, backend));
+}
+
 /** tfjs's own rule. */
 const onCpu = (backend: tf.KernelBackend, inputs: readonly tf.TensorInfo[]): boolean =>
   (backend as unknown as { shouldExecuteOnCPU(inputs: readonly tf.TensorInfo[]): boolean }).shouldExecuteOnCPU(inputs);
@@ -70,12 +81,12 @@ const onCpu = (backend: tf.KernelBackend, inputs: readonly tf.TensorInfo[]): boo
 export const arithmetic = (stock: Stock): Kernels => {
   const beside =
     (kernel: string, op: Op): WebGPUKernel =>
-    (inputs, attrs, backend) => {
+    (inputs, { half, ...attrs }, backend) => {
       const operands = inputs as Operands;
       const [all, shape] = [Object.values(operands), shapeOf(operands)];
       const fits = all.every((x) => x.dtype === 'float32') && areElementwise(all, shape);
-      if (!fits || onCpu(backend, all)) return stock(kernel)(inputs, attrs, backend);
-      return elementwise(backend, { key: kernel, inputs: operands, shape, ...op, uniforms: uniformsOf(op, attrs) });
+      if (!fits || onCpu(backend, all)) return nearest(stock(kernel)(inputs, attrs, backend) as tf.TensorInfo, half, backend);
+      return elementwise(backend, { key: kernel, inputs: operands, shape, ...op, uniforms: uniformsOf(op, attrs), half });
     };
   const alone =
     (key: string, op: Op): WebGPUKernel =>
@@ -99,5 +110,6 @@ export const arithmetic = (stock: Stock): Kernels => {
   };
   const family = (ops: { readonly [kernel: string]: Op }, make: (kernel: string, op: Op) => WebGPUKernel): Kernels =>
     Object.fromEntries(Object.entries(ops).map(([kernel, op]) => [kernel, make(kernel, op)]));
-  return { ...family(binary, beside), ...family(unary, beside), ...family(gradients, alone), [tf.Select]: select };
+  const inHalf = Object.fromEntries(roundable.map((kernel) => [`Half${kernel}`, beside(kernel, binary[kernel]!)]));
+  return { ...inHalf, ...family(binary, beside), ...family(unary, beside), ...family(gradients, alone), [tf.Select]: select };
 };

@@ -1,5 +1,20 @@
 /** tfjs records kernels into a batch, and submits it when it is long enough or a value is read. */
+import * as tf from '@tensorflow/tfjs-core';
 import type { WebGPUBackend } from './backend.ts';
+
+const FLAG = 'WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE';
+/** Kernels of a batch. tfjs submits after 15; a submission costs as much as several kernels, and buffers wait for none here (pool.ts). */
+const LENGTH = 64;
+let lengthened = false;
+
+/** Once, so that a length of the user's own stays. */
+export function lengthenBatches(): void {
+  if (!lengthened && tf.env().getNumber(FLAG) === 15) tf.env().set(FLAG, LENGTH);
+  lengthened = true;
+}
+
+/** Kernels after which a batch is submitted. */
+export const batchLength = (): number => tf.env().getNumber(FLAG);
 
 /** Submits the open batch, if there is one. */
 export function submit(backend: WebGPUBackend): void {

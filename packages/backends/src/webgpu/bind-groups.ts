@@ -17,16 +17,19 @@ interface Descriptor {
   readonly entries: readonly Entry[];
 }
 
+const numbers = new WeakMap<object, number>();
+let next = 0;
+
+/** A number that `x` alone has: the next, when it is first asked for. */
+export function numberOf(x: object): number {
+  const known = numbers.get(x);
+  if (known !== undefined) return known;
+  numbers.set(x, next);
+  return next++;
+}
+
 /** Lets `device` keep its bind groups. For a new device, before any pipeline is made. */
 export function keepBindGroups(device: GpuDevice): void {
-  const numbers = new WeakMap<object, number>();
-  let next = 0;
-  const numberOf = (x: object): number => {
-    const known = numbers.get(x);
-    if (known !== undefined) return known;
-    numbers.set(x, next);
-    return next++;
-  };
   const groups = new Map<string, object>();
   const create = device.createBindGroup.bind(device);
   const createPipeline = device.createComputePipeline.bind(device);

@@ -2,6 +2,7 @@
 import type { BringUp, Reason } from '../bring-up.ts';
 import { isSoftwareGpu } from '../software-gpu.ts';
 import type { WebGPUBackend } from './backend.ts';
+import { lengthenBatches } from './batch.ts';
 import { findAdapter, openDevice } from './device.ts';
 import { checkHalf } from './half-check.ts';
 import { registerWebgpuKernels } from './index.ts';
@@ -12,6 +13,7 @@ export const webgpu: BringUp = {
   options: ['maxBytes'],
   async prepare({ maxBytes }) {
     await openDevice(maxBytes);
+    lengthenBatches();
     registerWebgpuKernels();
   },
   start: (backend) => checkHalf(backend as WebGPUBackend),

@@ -9,13 +9,12 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { canActivate } from './activation.ts';
-import { type Attrs, input, type Kernels, type Stock, viewAs, type WebGPUBackend, type WebGPUKernel, withTemporaries } from './backend.ts';
+import { type Attrs, input, type Kernels, type Stock, viewAs, type WebGPUBackend } from './backend.ts';
 import type { Uniform } from './dispatch.ts';
-import { unitsFor } from './half-units.ts';
+import { alsoInHalf, type Body } from './half-products.ts';
 import { matMul } from './mat-mul.ts';
 import { enoughGroups, groupsOf, type How, planOf } from './plan.ts';
-import { multiply } from './product.ts';
-import { sumColumns } from './sum-columns.ts';
+import { multiply, multiplyInPieces } from './product.ts';
 import { convInfo2d, type Window, windowUniforms } from './window.ts';
 
 /** Convolutions that are one product of matrices: every pixel for itself. */
@@ -79,6 +78,7 @@ fn under(row: vec4i, s: u32) -> i32 {
       alpha: epilogue.leakyreluAlpha ?? 0,
     },
     planOf(backend, { m: c.batchSize * c.outHeight * c.outWidth, n: outChannels, depth: 1 }, how),
+    how.rounding,
   );
 }
 
@@ -141,6 +141,7 @@ fn pixelStart(p: vec4i) -> i32 {
       output: { shape: inShape, dtype: 'float32' },
     },
     planOf(backend, { m, n: inChannels, depth: 1 }, how),
+    how.rounding,
   );
 }
 
@@ -192,12 +193,8 @@ fn stretchOfX(s: u32, z: u32) -> vec2u {
   return vec2u(u32(max(start, 0)) * u.m, u32(u.strideWidth) * u.m);
 }`,
     uniforms: { ...windowUniforms(c), rows: ['u32', rows], each: ['u32', each] } as { readonly [name: string]: Uniform },
-    output: { shape: pieces === 1 ? shape : [pieces, ...shape], dtype: 'float32' as const },
   };
-  if (pieces === 1) return multiply(backend, product, plan);
-  return withTemporaries(backend, (temporary) =>
-    sumColumns(backend, temporary(multiply(backend, product, plan)), { outer: 1, rows: pieces, shape }),
-  );
+  return multiplyInPieces(backend, product, { pieces, shape, plan, rounding: how.rounding });
 }
 
 const rowsOf = (x: tf.TensorInfo): number => tf.util.sizeFromShape(x.shape.slice(0, -1));
@@ -205,32 +202,30 @@ const rowsOf = (x: tf.TensorInfo): number => tf.util.sizeFromShape(x.shape.slice
 const isPlain = (attrs: Attrs, ...xs: tf.TensorInfo[]): boolean =>
   attrs['dataFormat'] !== 'NCHW' && xs.every((x) => x.dtype === 'float32' && tf.util.sizeFromShape(x.shape) > 0);
 
-export const convolutions = (stock: Stock): Kernels => {
-  const forward =
-    (kernel: string): WebGPUKernel =>
-    (inputs, attrs, backend) => {
-      const [x, filter, { bias }] = [input(inputs, 'x'), input(inputs, 'filter'), inputs];
-      const perChannel = !bias || (bias.dtype === 'float32' && tf.util.sizeFromShape(bias.shape) === filter.shape[3]);
-      if (!isPlain(attrs, x, filter) || !perChannel || !canActivate(attrs['activation'])) return stock(kernel)(inputs, attrs, backend);
-      const c = convInfo2d(x.shape, filter.shape, attrs);
-      if (c.inChannels !== filter.shape[2]) return stock(kernel)(inputs, attrs, backend); // grouped
-      return conv2d(backend, x, filter, c, { ...attrs, bias: bias ?? undefined }, unitsFor(attrs, backend));
-    };
-  const inputGradient: WebGPUKernel = (inputs, attrs, backend) => {
-    const [dy, filter] = [input(inputs, 'dy'), input(inputs, 'filter')];
-    const c = isPlain(attrs, dy, filter) && convInfo2d(attrs['inputShape'], filter.shape, attrs);
-    if (!c || !tf.util.arraysEqual(c.outShape, dy.shape)) return stock(tf.Conv2DBackpropInput)(inputs, attrs, backend);
-    return conv2dInputGradient(backend, dy, filter, c, unitsFor(attrs, backend));
-  };
-  const filterGradient: WebGPUKernel = (inputs, attrs, backend) => {
-    const [x, dy] = [input(inputs, 'x'), input(inputs, 'dy')];
-    if (!isPlain(attrs, x, dy)) return stock(tf.Conv2DBackpropFilter)(inputs, attrs, backend);
-    return conv2dFilterGradient(backend, x, dy, convInfo2d(x.shape, attrs['filterShape'], attrs), unitsFor(attrs, backend));
-  };
-  return {
-    [tf.Conv2D]: forward(tf.Conv2D),
-    [tf.FusedConv2D]: forward(tf.FusedConv2D),
-    [tf.Conv2DBackpropInput]: inputGradient,
-    [tf.Conv2DBackpropFilter]: filterGradient,
-  };
+const forward: Body = (inputs, attrs, backend, how) => {
+  const [x, filter, { bias }] = [input(inputs, 'x'), input(inputs, 'filter'), inputs];
+  const perChannel = !bias || (bias.dtype === 'float32' && tf.util.sizeFromShape(bias.shape) === filter.shape[3]);
+  if (!isPlain(attrs, x, filter) || !perChannel || !canActivate(attrs['activation'])) return undefined;
+  const c = convInfo2d(x.shape, filter.shape, attrs);
+  if (c.inChannels !== filter.shape[2]) return undefined; // grouped
+  return conv2d(backend, x, filter, c, { ...attrs, bias: bias ?? undefined }, how);
 };
+
+const inputGradient: Body = (inputs, attrs, backend, how) => {
+  const [dy, filter] = [input(inputs, 'dy'), input(inputs, 'filter')];
+  const c = isPlain(attrs, dy, filter) && convInfo2d(attrs['inputShape'], filter.shape, attrs);
+  return c && tf.util.arraysEqual(c.outShape, dy.shape) ? conv2dInputGradient(backend, dy, filter, c, how) : undefined;
+};
+
+const filterGradient: Body = (inputs, attrs, backend, how) => {
+  const [x, dy] = [input(inputs, 'x'), input(inputs, 'dy')];
+  return isPlain(attrs, x, dy) ? conv2dFilterGradient(backend, x, dy, convInfo2d(x.shape, attrs['filterShape'], attrs), how) : undefined;
+};
+
+export const convolutions = (stock: Stock): Kernels =>
+  alsoInHalf(stock, {
+    [tf.Conv2D]: { operands: ['x', 'filter'], body: forward },
+    [tf.FusedConv2D]: { operands: ['x', 'filter'], body: forward },
+    [tf.Conv2DBackpropInput]: { operands: ['dy', 'filter'], body: inputGradient },
+    [tf.Conv2DBackpropFilter]: { operands: ['x', 'dy'], body: filterGradient },
+  });

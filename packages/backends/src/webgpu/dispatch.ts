@@ -21,11 +21,12 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { BackendError } from '../errors.ts';
-import type { WebGPUBackend } from './backend.ts';
-import { submit } from './batch.ts';
-import { usage } from './gpu.ts';
+import type { TensorData, WebGPUBackend } from './backend.ts';
+import { batchLength, submit } from './batch.ts';
+import type { GpuBuffer } from './gpu.ts';
 import { assertHealthy } from './health.ts';
 import { pipelineOf } from './pipeline.ts';
+import { placeUniforms } from './uniforms.ts';
 
 /** A tensor, and what an element of it is in WGSL: 'f32', 'vec4f', 'f16' (two in each word of an int32 tensor), 'u32', 'atomic<u32>', … */
 export type Input = readonly [x: tf.TensorInfo, element: string];
@@ -56,31 +57,41 @@ export function dispatch<Outputs extends string>(
   program: Program<Outputs>,
 ): { readonly [name in Outputs]: tf.TensorInfo } {
   assertHealthy(backend);
+  const { inputs, outputs } = program;
   const groups = spread(program, backend.device.limits.maxComputeWorkgroupsPerDimension);
-  const inputs = Object.entries(program.inputs).map(([name, [x]]) => [name, x] as const);
-  const given = Object.entries<Output>(program.outputs).map(([name, [y]]) => [name, y] as const);
-  assertBindable(program.key, inputs, given, backend.device.limits.maxStorageBuffersPerShaderStage);
+  const isEmpty = assertBindable(program, backend.device.limits.maxStorageBuffersPerShaderStage);
+  const results: { [name: string]: tf.TensorInfo } = {};
   const made: tf.TensorInfo[] = [];
   try {
-    const outputs = given.map(([name, y]) => {
-      if ('dataId' in y) return [name, y] as const;
-      const fresh = backend.makeTensorInfo([...y.shape], y.dtype);
-      made.push(fresh);
-      return [name, fresh] as const;
-    });
-    const bound = [...inputs, ...outputs].map(([, x]) => x);
-    if (given.some(([, { shape }]) => tf.util.sizeFromShape([...shape]) > 0)) {
-      for (const { dataId } of bound) backend.uploadToGPU(dataId);
-      for (const [, { dataId }] of outputs) backend.tensorMap.get(dataId).values = null; // what data() has cached is old now
-      record(backend, program.key, pipelineOf(backend, program), bound, uniformsOf(backend, program), groups);
-    } else
-      for (const [, { dataId, dtype }] of outputs)
+    for (const name in outputs) {
+      const [y] = outputs[name];
+      const result = 'dataId' in y ? y : backend.makeTensorInfo([...y.shape], y.dtype);
+      if (result !== y) made.push(result);
+      results[name] = result;
+    }
+    if (isEmpty) {
+      for (const { dataId, dtype } of Object.values(results))
         backend.tensorMap.get(dataId).values = tf.util.getTypedArrayFromDType(dtype as 'float32', 0);
-    return Object.fromEntries(outputs) as { [name in Outputs]: tf.TensorInfo };
+      return results as { [name in Outputs]: tf.TensorInfo };
+    }
+    const buffers: GpuBuffer[] = [];
+    for (const name in inputs) buffers.push(bufferOf(backend, inputs[name]![0]).resource!);
+    for (const name in results) {
+      const data = bufferOf(backend, results[name]!);
+      data.values = null; // what data() has cached is old now
+      buffers.push(data.resource!);
+    }
+    record(backend, program, buffers, groups);
+    return results as { [name in Outputs]: tf.TensorInfo };
   } catch (error) {
     for (const { dataId } of made) backend.disposeData(dataId);
     throw error;
   }
+}
+
+function bufferOf(backend: WebGPUBackend, { dataId }: tf.TensorInfo): TensorData {
+  backend.uploadToGPU(dataId);
+  return backend.tensorMap.get(dataId);
 }
 
 type Groups = readonly [number, number, number];
@@ -100,70 +111,49 @@ function spread({ key, workgroups }: Program<string>, limit: number): Groups {
   return [Math.ceil(workgroups / y), Math.ceil(y / z), z];
 }
 
-function assertBindable(
-  key: string,
-  inputs: readonly (readonly [string, tf.TensorInfo])[],
-  outputs: readonly (readonly [string, Output[0]])[],
-  limit: number,
-): void {
-  const bound = inputs.length + outputs.length;
-  if (bound > limit) throw new BackendError('bad-option', key, `binds ${bound} tensors; this adapter allows ${limit}. Split the kernel`);
-  const twice = inputs.filter(([, x]) => outputs.some(([, y]) => 'dataId' in y && y.dataId === x.dataId)).map(([name]) => name);
+/** @returns whether no output has elements */
+function assertBindable({ key, inputs, outputs }: Program<string>, limit: number): boolean {
+  const [reads, writes] = [Object.entries(inputs), Object.values(outputs)];
+  const isEmpty = writes.every(([{ shape }]) => shape.includes(0));
+  if (reads.length + writes.length > limit)
+    throw new BackendError(
+      'bad-option',
+      key,
+      `binds ${reads.length + writes.length} tensors; this adapter allows ${limit}. Split the kernel`,
+    );
+  const twice = reads.filter(([, [x]]) => writes.some(([y]) => 'dataId' in y && y.dataId === x.dataId)).map(([name]) => name);
   if (twice.length > 0)
     throw new BackendError(
       'bad-option',
       key,
       `${twice.join(', ')}: read and updated in place by one kernel; WebGPU binds a buffer once. Read it through the output`,
     );
-  const empty = inputs.filter(([, x]) => tf.util.sizeFromShape(x.shape) === 0).map(([name]) => name);
-  if (empty.length > 0 && outputs.some(([, { shape }]) => tf.util.sizeFromShape([...shape]) > 0))
+  const empty = isEmpty ? [] : reads.filter(([, [x]]) => x.shape.includes(0)).map(([name]) => name);
+  if (empty.length > 0)
     throw new BackendError(
       'bad-option',
       key,
       `${empty.join(', ')}: without elements, which WebGPU does not bind. Make the result without a kernel`,
     );
+  return isEmpty;
 }
 
-/** The uniforms in a buffer of the pool, which waits for the batch: `writeBuffer` runs before it. */
-function uniformsOf(backend: WebGPUBackend, { uniforms }: Program<string>) {
-  if (!uniforms) return [];
-  const values = Object.values(uniforms);
-  const bytes = new ArrayBuffer(Math.ceil(values.length / 4) * 16);
-  const view = new DataView(bytes);
-  for (const [i, [type, value]] of values.entries()) {
-    if (type === 'f32') view.setFloat32(4 * i, value, true);
-    else view.setUint32(4 * i, value, true);
-  }
-  const buffer = backend.bufferManager.acquireBuffer(bytes.byteLength, usage.copyDst | usage.uniform);
-  backend.queue.writeBuffer(buffer, 0, bytes);
-  backend.uniformPendingDisposal.push(buffer);
-  return [{ buffer }];
-}
-
-function record(
-  backend: WebGPUBackend,
-  name: string,
-  { pipeline, isNew }: ReturnType<typeof pipelineOf>,
-  tensors: readonly tf.TensorInfo[],
-  uniforms: readonly object[],
-  groups: Groups,
-): void {
-  const resources = [...tensors.map(({ dataId }) => ({ buffer: backend.tensorMap.get(dataId).resource })), ...uniforms];
-  for (const { dataId } of tensors) backend.commandQueueOwnedIds.add(dataId);
-  const group = backend.device.createBindGroup({
-    layout: pipeline.getBindGroupLayout(0),
-    entries: resources.map((resource, binding) => ({ binding, resource })),
-  });
+function record(backend: WebGPUBackend, program: Program<string>, buffers: readonly GpuBuffer[], groups: Groups): void {
+  const { pipeline, layout, isNew } = pipelineOf(backend, program);
   if (isNew) submit(backend); // a kernel that does not compile takes its batch with it: that be its own
+  const uniforms = program.uniforms && placeUniforms(backend, program.uniforms);
+  const entries: object[] = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
+  if (uniforms) entries.push({ binding: entries.length, resource: { buffer: uniforms.buffer, size: uniforms.size } });
+  const group = backend.device.createBindGroup({ layout, entries });
   const timers = backend.activeTimers; // tf.time: each kernel in a pass of its own
   const pass = timers ? timedPass(backend) : openPass(backend);
   pass.setPipeline(pipeline);
-  pass.setBindGroup(0, group);
+  pass.setBindGroup(0, group, uniforms ? [uniforms.offset] : []);
   pass.dispatchWorkgroups(...groups);
   backend.dispatchCountInPass++;
-  if (!timers && !isNew && backend.dispatchCountInPass < tf.env().getNumber('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE')) return;
+  if (!timers && !isNew && backend.dispatchCountInPass < batchLength()) return;
   backend.endComputePassEncoder();
-  if (timers) timers.push({ name, query: backend.getQueryTime() });
+  if (timers) timers.push({ name: program.key, query: backend.getQueryTime() });
   else backend.submitQueue();
 }
 

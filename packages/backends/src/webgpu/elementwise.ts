@@ -4,8 +4,10 @@
  * the uniforms where it is on the CPU. tfjs finds the coordinates of every element instead.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import type { HalfType } from '../half.ts';
 import type { WebGPUBackend } from './backend.ts';
 import { dispatch, type Input, type Uniform } from './dispatch.ts';
+import { roundings } from './half-casts.ts';
 
 const LANES = 64;
 /** Rows of the result that a thread makes, where it reads rows. */
@@ -20,6 +22,8 @@ export interface Elementwise {
   /** WGSL of the result from the inputs' names, numbers of `uniforms` as `u.name`, and `T`: vec4f or f32. bool inputs are vec4<bool> or bool. */
   readonly value: string;
   readonly uniforms?: { readonly [name: string]: Uniform };
+  /** The result is rounded to it. @default it is not */
+  readonly half?: HalfType | undefined;
 }
 
 /** The element of an input that the i-th of the output reads is (i / each) mod period. */
@@ -64,11 +68,12 @@ interface Place extends Layout {
 
 /** The caller owns the result. */
 export function elementwise(backend: WebGPUBackend, program: Elementwise): tf.TensorInfo {
-  const { key, inputs, shape, dtype = 'float32', value, uniforms } = program;
+  const { key, inputs, shape, dtype = 'float32', uniforms, half } = program;
   const size = tf.util.sizeFromShape([...shape]);
   const places = Object.entries(inputs).map(([name, x]) => ({ name, x, number: numberOf(backend, x), ...layoutOf(x.shape, shape)! }));
   const inFours = places.every(({ each, period }) => each % 4 === 0 || (each === 1 && period % 4 === 0));
   const width = size % 4 === 0 && inFours ? 4 : 1;
+  const value = half ? `rounded${width}(${program.value})` : program.value;
   const columns = rowOf(places, size) / width;
   const overRows = columns > 1; // a thread reads its column of the rows once, for several rows of the result
   const reads = places.map((place) => readOf(place, size, width, overRows));
@@ -77,7 +82,7 @@ export function elementwise(backend: WebGPUBackend, program: Elementwise): tf.Te
   const [first, each] = [lets(true), lets(false)];
   const type = typesOf[dtype]![width === 4 ? 1 : 0];
   return dispatch(backend, {
-    key: `${key} ${overRows} ${first} ${each} ${value}`,
+    key: `${key} ${overRows} ${first} ${each} ${value} ${half ?? ''}`,
     inputs: Object.fromEntries(reads.flatMap(({ binding }) => (binding ? [binding] : []))),
     outputs: { result: [{ shape, dtype }, type] },
     uniforms: {
@@ -90,6 +95,7 @@ export function elementwise(backend: WebGPUBackend, program: Elementwise): tf.Te
     workgroups: Math.ceil(threads / LANES),
     code: () => `
 alias T = ${width === 4 ? 'vec4f' : 'f32'};
+${half ? roundings(half) : ''}
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let thread = flat(group, groups) * ${LANES} + local;

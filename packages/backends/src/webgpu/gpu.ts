@@ -19,7 +19,7 @@ export interface GpuPipeline {
 
 export interface GpuPass {
   setPipeline(pipeline: GpuPipeline): void;
-  setBindGroup(index: number, group: object): void;
+  setBindGroup(index: number, group: object, dynamicOffsets?: readonly number[]): void;
   dispatchWorkgroups(x: number, y?: number, z?: number): void;
 }
 
@@ -74,7 +74,7 @@ export interface GpuDevice {
   readonly lost: Promise<{ readonly reason: string; readonly message: string }>;
   readonly queue: {
     submit(commands: readonly object[]): void;
-    writeBuffer(buffer: GpuBuffer, offset: number, data: ArrayBuffer): void;
+    writeBuffer(buffer: GpuBuffer, offset: number, data: ArrayBuffer, dataOffset?: number, size?: number): void;
     onSubmittedWorkDone(): Promise<unknown>;
   };
   createBuffer(descriptor: { size: number; usage: number; mappedAtCreation?: boolean }): GpuBuffer;
@@ -82,6 +82,8 @@ export interface GpuDevice {
     getCompilationInfo(): Promise<{ messages: readonly GpuShaderMessage[] }>;
   };
   createComputePipeline(descriptor: object): GpuPipeline;
+  createBindGroupLayout(descriptor: object): object;
+  createPipelineLayout(descriptor: object): object;
   createBindGroup(descriptor: object): object;
   createQuerySet(descriptor: object): object;
   pushErrorScope(filter: 'validation' | 'out-of-memory' | 'internal'): void;

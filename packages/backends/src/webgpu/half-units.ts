@@ -2,9 +2,9 @@
  * What of float16 a device does itself, and rightly. Dawn hides shader-f16 on NVIDIA's drivers before 615.71, which failed tests of
  * conformance; we ask for it all the same, and let no product rely on what has not given the right one here.
  */
-import type { Attrs, WebGPUBackend } from './backend.ts';
+import type { WebGPUBackend } from './backend.ts';
 import type { GpuAdapterInfo, GpuDevice, GpuMatrixConfig } from './gpu.ts';
-import type { HalfUnits, How } from './plan.ts';
+import type { HalfUnits } from './plan.ts';
 
 /** `reasons`: why not the rest. */
 export interface HalfSupport extends HalfUnits {
@@ -16,9 +16,6 @@ const none: HalfSupport = { f16: false, reasons: ['not checked: the backend was 
 
 /** What the check at the start of the backend has found. */
 export const halfUnits = ({ device }: WebGPUBackend): HalfSupport => support.get(device) ?? none;
-
-/** How to run a kernel whose attribute `rounded` says that its operands are float32 tensors of values that a half can hold. */
-export const unitsFor = ({ rounded }: Attrs, backend: WebGPUBackend): How => (rounded === 'float16' ? { half: halfUnits(backend) } : {});
 
 export const isChecked = ({ device }: WebGPUBackend): boolean => support.has(device);
 

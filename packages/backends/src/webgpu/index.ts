@@ -19,6 +19,8 @@ import { rowCodes } from './row-codes.ts';
 import { segmentSums } from './segment-sum.ts';
 import { softmaxGradients } from './softmax-gradient.ts';
 import { stepCodes } from './step-codes.ts';
+import { tables } from './tables.ts';
+import { unscales } from './unscale.ts';
 
 export type { ConvHalfOptions, HalfType, MatMulHalfOptions } from '../half.ts';
 export type { WebGPUBackend } from './backend.ts';
@@ -36,7 +38,18 @@ export { type HalfSupport, halfUnits, matrixConfigs } from './half-units.ts';
 export type { HalfUnits, MatrixShape } from './plan.ts';
 export { type PoolUse, poolUse, trimPool } from './pool.ts';
 
-const alone: readonly Kernels[] = [cumulatives, batchNormGradients, softmaxGradients, adamWs, halfStorage, stepCodes, rowCodes, poolCodes];
+const alone: readonly Kernels[] = [
+  cumulatives,
+  batchNormGradients,
+  softmaxGradients,
+  adamWs,
+  halfStorage,
+  stepCodes,
+  rowCodes,
+  poolCodes,
+  tables,
+  unscales,
+];
 const beside: readonly ((stock: Stock) => Kernels)[] = [
   arithmetic,
   batchNorms,

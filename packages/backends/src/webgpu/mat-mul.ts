@@ -3,14 +3,14 @@
  * gradient of a kernel, K is cut in chunks whose products are summed after: without atomics, so in the same order each time.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import type { TableRow } from '../tables.ts';
 import { canActivate } from './activation.ts';
-import { type Attrs, input, type Kernels, type Stock, type WebGPUBackend, type WebGPUKernel, withTemporaries } from './backend.ts';
+import { type Attrs, input, type Kernels, type Stock, type WebGPUBackend } from './backend.ts';
 import type { Uniform } from './dispatch.ts';
-import { unitsFor } from './half-units.ts';
+import { alsoInHalf, type Body } from './half-products.ts';
 import type { Operand } from './operand.ts';
 import { enoughGroups, groupsOf, type How, planOf } from './plan.ts';
-import { multiply, type Product } from './product.ts';
-import { sumColumns } from './sum-columns.ts';
+import { multiplyInPieces, type Product } from './product.ts';
 
 export interface MatMulOptions extends How {
   readonly transposeA?: boolean;
@@ -18,6 +18,8 @@ export interface MatMulOptions extends How {
   readonly bias?: tf.TensorInfo | undefined;
   readonly activation?: string | undefined;
   readonly leakyreluAlpha?: number;
+  /** How rows of b are packed, where it is a frozen table. */
+  readonly row?: TableRow;
 }
 
 /** K is cut no shorter. */
@@ -57,10 +59,10 @@ export function matMul(backend: WebGPUBackend, a: tf.TensorInfo, b: tf.TensorInf
   const wanted = Math.min(Math.floor(k / SHORTEST), Math.floor(enoughGroups(plan) / groupsOf(plan, { m, n, depth })));
   const chunk = 4 * Math.ceil(k / (plain ? Math.max(1, wanted) : 1) / 4);
   const pieces = Math.ceil(k / chunk);
-  const product: Product = {
+  const product: Omit<Product, 'output'> = {
     key: 'matMul',
     a: operand(a, transposeA ? 'columns' : 'rows', 'batchOf(z).x', 'u.m'),
-    b: operand(b, transposeB ? 'rows' : 'columns', 'batchOf(z).y', 'u.n'),
+    b: { ...operand(b, transposeB ? 'rows' : 'columns', 'batchOf(z).y', 'u.n'), row: options.row },
     m,
     n,
     depth: depth * pieces,
@@ -70,15 +72,11 @@ export function matMul(backend: WebGPUBackend, a: tf.TensorInfo, b: tf.TensorInf
     store: 'i32((((z % u.pieces) * (u.depth / u.pieces) + z / u.pieces) * u.m + m) * u.n)',
     functions: batchOf,
     uniforms: { k: ['u32', k], chunk: ['u32', chunk], pieces: ['u32', pieces], ...strides },
-    output: { shape: pieces === 1 ? shape : [pieces, ...shape], dtype: 'float32' },
     bias,
     activation,
     alpha: options.leakyreluAlpha ?? 0,
   };
-  if (pieces === 1) return multiply(backend, product, plan);
-  return withTemporaries(backend, (temporary) =>
-    sumColumns(backend, temporary(multiply(backend, product, plan)), { outer: 1, rows: pieces, shape }),
-  );
+  return multiplyInPieces(backend, product, { pieces, shape, plan, rounding: options.rounding });
 }
 
 /** From z, which is batch · pieces + piece, to where the matrices of its batch begin; the three inner axes of the batch by name. */
@@ -127,20 +125,22 @@ function withoutProduct(backend: WebGPUBackend, shape: number[], epilogue: boole
 const isFloat = (...xs: tf.TensorInfo[]): boolean => xs.every((x) => x.dtype === 'float32');
 const rank = (x: tf.TensorInfo): number => x.shape.length;
 
-export const matMuls = (stock: Stock): Kernels => {
-  const batchMatMul: WebGPUKernel = (inputs, attrs, backend) => {
-    const [a, b] = [input(inputs, 'a'), input(inputs, 'b')];
-    return isFloat(a, b) && rank(a) <= 6 && rank(b) <= 6
-      ? matMul(backend, a, b, { ...attrs, ...unitsFor(attrs, backend) })
-      : stock(tf.BatchMatMul)(inputs, attrs, backend);
-  };
-  const fusedMatMul: WebGPUKernel = (inputs, attrs, backend) => {
-    const [a, b, { bias }] = [input(inputs, 'a'), input(inputs, 'b'), inputs];
-    const n = b.shape[attrs['transposeB'] ? rank(b) - 2 : rank(b) - 1];
-    const fits = !bias || (isFloat(bias) && bias.shape.at(-1) === n && tf.util.sizeFromShape(bias.shape) === n);
-    const ours = fits && isFloat(a, b) && rank(a) <= 6 && rank(b) <= 6 && canActivate(attrs['activation']);
-    if (!ours || a.shape.at(attrs['transposeA'] ? -2 : -1) === 0) return stock(tf._FusedMatMul)(inputs, attrs, backend);
-    return matMul(backend, a, b, { ...(attrs as Attrs), ...unitsFor(attrs, backend), bias: bias ?? undefined });
-  };
-  return { [tf.BatchMatMul]: batchMatMul, [tf._FusedMatMul]: fusedMatMul };
+const batchMatMul: Body = (inputs, attrs, backend, how) => {
+  const [a, b] = [input(inputs, 'a'), input(inputs, 'b')];
+  return isFloat(a, b) && rank(a) <= 6 && rank(b) <= 6 ? matMul(backend, a, b, { ...attrs, ...how }) : undefined;
 };
+
+const fusedMatMul: Body = (inputs, attrs, backend, how) => {
+  const [a, b, { bias }] = [input(inputs, 'a'), input(inputs, 'b'), inputs];
+  const n = b.shape[attrs['transposeB'] ? rank(b) - 2 : rank(b) - 1];
+  const fits = !bias || (isFloat(bias) && bias.shape.at(-1) === n && tf.util.sizeFromShape(bias.shape) === n);
+  const ours = fits && isFloat(a, b) && rank(a) <= 6 && rank(b) <= 6 && canActivate(attrs['activation']);
+  if (!ours || a.shape.at(attrs['transposeA'] ? -2 : -1) === 0) return undefined;
+  return matMul(backend, a, b, { ...(attrs as Attrs), ...how, bias: bias ?? undefined });
+};
+
+export const matMuls = (stock: Stock): Kernels =>
+  alsoInHalf(stock, {
+    [tf.BatchMatMul]: { operands: ['a', 'b'], body: batchMatMul },
+    [tf._FusedMatMul]: { operands: ['a', 'b'], body: fusedMatMul },
+  });

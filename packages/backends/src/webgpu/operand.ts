@@ -4,6 +4,8 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import type { HalfType } from '../half.ts';
+import type { TableRow } from '../tables.ts';
+import { readFours } from './packed-row.ts';
 
 /** The shader sees `row`, what `place` made of m (or n) and z once, and the segment `s`. */
 interface Rows {
@@ -22,10 +24,12 @@ export type Operand = (Rows | Columns) & {
   readonly tensor: tf.TensorInfo;
   /** Every run begins at a multiple of four elements and is a multiple of four long. */
   readonly aligned: boolean;
+  /** Of a frozen table: how its rows are packed. The tensor then has the shape of what they stand for. */
+  readonly row?: TableRow | undefined;
 };
 
-/** How the values of an operand lie in its buffer. 'native': float16, read as such, which needs shader-f16. */
-export type Format = 'float32' | 'native' | HalfType;
+/** How the values of an operand lie in its buffer. 'native': float16, read as such, which needs shader-f16. 'packed': by its `row`. */
+export type Format = 'float32' | 'native' | 'packed' | HalfType;
 /** What a block is made of: float32 or float16. */
 export type Scalar = 'f' | 'h';
 
@@ -34,12 +38,19 @@ const elements: { readonly [format in Format]: readonly [one: string, four: stri
   native: ['f16', 'vec4h'],
   float16: ['u32', 'vec2u'],
   bfloat16: ['u32', 'vec2u'],
+  packed: ['u32', 'u32'],
 };
 /** An element of the operand's binding. */
 export const elementOf = (format: Format, aligned: boolean): string => elements[format][aligned ? 1 : 0];
 
 /** WGSL of element `i`, and of the four from `4 i`, each of its binding's type or, from packed words, float32. */
-const access: { readonly [format in Format]: (name: string) => { one(i: string): string; four(i: string): string; functions?: string } } = {
+interface Access {
+  one(i: string): string;
+  four(i: string): string;
+  readonly functions?: string;
+}
+
+const access: { readonly [format in Format]: (name: string, row?: TableRow) => Access } = {
   float32: (name) => ({ one: (i) => `${name}[${i}]`, four: (i) => `${name}[${i}]` }),
   native: (name) => ({ one: (i) => `${name}[${i}]`, four: (i) => `${name}[${i}]` }),
   float16: (name) => ({
@@ -56,16 +67,31 @@ fn four_${name}(w: vec2u) -> vec4f { return vec4f(unpack2x16float(w.x), unpack2x
 fn one_${name}(i: u32) -> f32 { return bitcast<f32>((${name}[i / 2] >> (16 * (i & 1))) << 16); }
 fn four_${name}(w: vec2u) -> vec4f { return bitcast<vec4f>(vec4u(w.x << 16, w.x & 0xffff0000, w.y << 16, w.y & 0xffff0000)); }`,
   }),
+  packed: (name, row) => ({
+    one: (i) => `four_${name}((${i}) / 4)[(${i}) % 4]`,
+    four: (i) => `four_${name}(${i})`,
+    functions: readFours(name, row!),
+  }),
 };
+
+interface Reading {
+  readonly format: Format;
+  readonly scalar: Scalar;
+  readonly exact: boolean;
+  /** By `rounded1` and `rounded4`. */
+  readonly rounds: boolean;
+}
 
 /**
  * The functions `placeX` or `rowX` and `offsetX` (where a segment's block begins) and `load_x`: column j of its result holds the block's four
  * rows at k + j.
  */
-export function operandCode(name: 'a' | 'b', { aligned, ...at }: Operand, format: Format, scalar: Scalar, exact: boolean): string {
+export function operandCode(name: 'a' | 'b', { aligned, row, ...at }: Operand, { format, scalar, exact, rounds }: Reading): string {
   const size = name === 'a' ? 'u.m' : 'u.n';
   const [vector, matrix, zero] = [`vec4${scalar}`, `mat4x4${scalar}`, scalar === 'f' ? '0.0' : '0.0h'];
-  const read = access[format](name);
+  const found = access[format](name, row);
+  const near = (function_: string, value: string): string => (rounds ? `${function_}(${value})` : value);
+  const read = { ...found, one: (i: string) => near('rounded1', found.one(i)), four: (i: string) => near('rounded4', found.four(i)) };
   const as = (type: string, value: string): string => ((format === 'native') === (scalar === 'h') ? value : `${type}(${value})`);
   const one = (i: string): string => as(scalar === 'f' ? 'f32' : 'f16', read.one(i));
   const four = (i: string): string => as(vector, read.four(`(${i}) / 4`));

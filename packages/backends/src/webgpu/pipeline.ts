@@ -5,22 +5,72 @@ import type { Output, Program } from './dispatch.ts';
 import type { GpuDevice, GpuPipeline, GpuShaderMessage } from './gpu.ts';
 import { fail } from './health.ts';
 
-const pipelines = new WeakMap<GpuDevice, Map<string, GpuPipeline>>();
-
-/** `isNew`: whether it compiles is not known yet. */
-export function pipelineOf(backend: WebGPUBackend, program: Program<string>): { readonly pipeline: GpuPipeline; readonly isNew: boolean } {
-  const { device } = backend;
-  const cache = pipelines.get(device) ?? new Map<string, GpuPipeline>();
-  pipelines.set(device, cache);
-  const declarations = declare(program);
-  const key = `${program.key}\n${declarations}`;
-  const known = cache.get(key);
-  if (known) return { pipeline: known, isNew: false };
-  assertEnabled(backend, program);
-  const pipeline = compile(backend, program.key, `${declarations}\n${program.code()}`, () => cache.delete(key));
-  cache.set(key, pipeline);
-  return { pipeline, isNew: true };
+/** A pipeline and the layout of its bindings; `isNew`: whether it compiles is not known yet. */
+export interface Compiled {
+  readonly pipeline: GpuPipeline;
+  readonly layout: object;
+  readonly isNew: boolean;
 }
+
+interface Layout {
+  readonly layout: object;
+  readonly pipelineLayout: object;
+}
+
+interface Cache {
+  readonly pipelines: Map<string, Compiled>;
+  /** By what is bound: pipelines that bind alike share bind groups. */
+  readonly layouts: Map<string, Layout>;
+}
+const caches = new WeakMap<GpuDevice, Cache>();
+
+export function pipelineOf(backend: WebGPUBackend, program: Program<string>): Compiled {
+  const { device } = backend;
+  const cache = caches.get(device) ?? { pipelines: new Map(), layouts: new Map() };
+  caches.set(device, cache);
+  const key = keyOf(program);
+  const known = cache.pipelines.get(key);
+  if (known) return known;
+  assertEnabled(backend, program);
+  const { layout, pipelineLayout } = layoutOf(device, cache, program);
+  const { pipelines } = cache;
+  const code = `${declare(program)}\n${program.code()}`;
+  const pipeline = compile(backend, program.key, code, pipelineLayout, () => pipelines.delete(key));
+  pipelines.set(key, { pipeline, layout, isNew: false });
+  return { pipeline, layout, isNew: true };
+}
+
+/** All that `declare` writes. */
+function keyOf({ key, enable = [], inputs, outputs, uniforms }: Program<string>): string {
+  let all = key;
+  for (const extension of enable) all += ` ${extension}`;
+  all += '\n';
+  for (const name in inputs) all += `${name}:${inputs[name]![1]},`;
+  all += '\n';
+  for (const name in outputs) all += `${name}:${outputs[name]![1]},`;
+  all += '\n';
+  for (const name in uniforms) all += `${name}:${uniforms[name]![0]},`;
+  return all;
+}
+
+function layoutOf(device: GpuDevice, { layouts }: Cache, { inputs, outputs, uniforms }: Program<string>): Layout {
+  const [reads, writes] = [Object.keys(inputs).length, Object.keys(outputs).length];
+  const key = `${reads} ${writes} ${uniforms !== undefined}`;
+  const known = layouts.get(key);
+  if (known) return known;
+  const buffers = [
+    ...Array.from({ length: reads }, () => ({ type: 'read-only-storage' })),
+    ...Array.from({ length: writes }, () => ({ type: 'storage' })),
+    ...(uniforms ? [{ type: 'uniform', hasDynamicOffset: true }] : []),
+  ];
+  const layout = device.createBindGroupLayout({ entries: buffers.map((buffer, binding) => ({ binding, visibility: COMPUTE, buffer })) });
+  const made = { layout, pipelineLayout: device.createPipelineLayout({ bindGroupLayouts: [layout] }) };
+  layouts.set(key, made);
+  return made;
+}
+
+/** GPUShaderStage.COMPUTE */
+const COMPUTE = 4;
 
 function declare({ enable = [], inputs, outputs, uniforms }: Program<string>): string {
   const lines = enable.map((extension) => `enable ${extension};`);
@@ -53,11 +103,11 @@ function assertEnabled({ device }: WebGPUBackend, { key, enable = [] }: Program<
 }
 
 /** WebGPU reports what is wrong with a shader later: the error then waits for the next kernel or read, and the pipeline is no longer used. */
-function compile(backend: WebGPUBackend, label: string, code: string, forget: () => void): GpuPipeline {
+function compile(backend: WebGPUBackend, label: string, code: string, layout: object, forget: () => void): GpuPipeline {
   const { device } = backend;
   device.pushErrorScope('validation');
   const module = device.createShaderModule({ label, code });
-  const pipeline = device.createComputePipeline({ label, layout: 'auto', compute: { module, entryPoint: 'main' } });
+  const pipeline = device.createComputePipeline({ label, layout, compute: { module, entryPoint: 'main' } });
   void Promise.all([device.popErrorScope(), module.getCompilationInfo()]).then(
     ([error, { messages }]) => {
       if (!error) return;

@@ -4,6 +4,7 @@
  * `direct`: each thread reads for itself, which adapters that run on the CPU prefer, for barriers are costly and caches are large there.
  * `tiles`: through workgroup memory, for GPUs. `matrices`: the same on tensor cores, for operands in float16.
  */
+import type { HalfType } from '../half.ts';
 import type { WebGPUBackend } from './backend.ts';
 
 export interface Direct {
@@ -64,6 +65,19 @@ export interface Extent {
 export interface HalfUnits {
   readonly f16: boolean;
   readonly matrix?: { readonly shape: MatrixShape; readonly lanes: number } | undefined;
+  /** f16() rounds to nearest, ties to even. @default false: it is given values that need no rounding */
+  readonly casts?: boolean;
+}
+
+/** What of a product c = a · b is rounded in its kernel: operands as they are read, c with its bias as it is written. */
+export interface Rounding {
+  readonly half: HalfType;
+  /** @default false */
+  readonly a?: boolean;
+  /** @default false */
+  readonly b?: boolean;
+  /** @default false */
+  readonly c?: boolean;
 }
 
 /** Whether the device is a GPU, and not a program on the CPU. */
@@ -79,6 +93,8 @@ export interface How {
   readonly plan?: Plan | undefined;
   /** What the device can do with operands that are float16, or may be rounded to it. @default none are */
   readonly half?: HalfUnits | undefined;
+  /** @default none is rounded */
+  readonly rounding?: Rounding | undefined;
 }
 
 /** The plan for products of that extent: of those from large to small, the first whose workgroups keep the device busy. */

@@ -3,17 +3,22 @@
  * disposed, and gives none back before the open batch of kernels is submitted. Here
  *
  * - a disposed tensor gives its buffer back at once: kernels run in the order they were recorded, so what reuses it comes after;
- * - a buffer that has to be made, since no idle one has its size, first pushes out those that have waited longest: what is idle stays below
- *   SLACK of what is used. Equal steps find all their buffers idle, and neither make nor destroy any;
+ * - a buffer that has to be made, since no idle one has its size, first pushes out those that have waited longest: what is allocated stays
+ *   below the most that tensors have held of late and a slack. Equal steps find all their buffers idle, and neither make nor destroy any;
+ * - of the idle buffers of a size the oldest is taken, whatever the order they came back in: equal steps take equal buffers, and find their
+ *   bind groups again (bind-groups.ts);
  * - a tensor that this adapter cannot bind, or that passes a limit of your own, is refused before anything is touched.
  */
 import { BackendError } from '../errors.ts';
 import type { BufferManager, WebGPUBackend } from './backend.ts';
 import { submit } from './batch.ts';
+import { numberOf } from './bind-groups.ts';
 import { usage as bit, type GpuBuffer } from './gpu.ts';
 
 const MiB = 2 ** 20;
-/** Idle bytes that may stay beside `used` bytes. */
+/** To destroy smaller buffers frees little. */
+const SMALL = 2 ** 16;
+/** Idle bytes that may stay beside the most that was used. */
 const slack = (used: number): number => Math.max(16 * MiB, used / 8);
 
 /** Bytes on the GPU. `used`: in tensors, and waiting for the open batch; `allocated`: those and the idle ones of the pool; `peak`: most ever allocated. */
@@ -24,10 +29,16 @@ export interface PoolUse {
   readonly limit: number;
 }
 
+/** Buffers taken while what was needed before is remembered: several steps of most models. */
+const SPAN = 16384;
+
 interface Pool {
   limit: number;
   peak: number;
+  /** Most bytes in tensors, in this span and in the one before. */
+  readonly most: { before: number; now: number; count: number };
 }
+const unused: Pool['most'] = { before: 0, now: 0, count: 0 };
 const pools = new WeakMap<object, Pool>();
 
 /** Takes over the pool of `backend`. Called again it only moves the limit: the most bytes it may allocate. */
@@ -35,7 +46,7 @@ export function managePool(backend: WebGPUBackend, maxBytes: number = Number.POS
   if (!(maxBytes > 0)) throw new BackendError('bad-option', 'useBackend', `maxBytes is ${maxBytes}; expected a positive number of bytes`);
   const pool = pools.get(backend);
   if (pool) pool.limit = maxBytes;
-  else install(backend, { limit: maxBytes, peak: 0 });
+  else install(backend, { limit: maxBytes, peak: 0, most: { ...unused } });
   if (backend.bufferManager.numBytesAllocated > maxBytes) trimPool(backend);
 }
 
@@ -53,8 +64,10 @@ export function poolUse(backend: object, { resetPeak = false }: { readonly reset
   return { used, allocated, peak: pool.peak, limit: pool.limit };
 }
 
-/** Destroys every idle buffer of `backend`. */
+/** Destroys every idle buffer of `backend`, and forgets how many bytes earlier steps needed. */
 export function trimPool(backend: object): void {
+  const pool = pools.get(backend);
+  if (pool) Object.assign(pool.most, unused);
   submit(backend as WebGPUBackend);
   destroyIdle((backend as WebGPUBackend).bufferManager, 0);
 }
@@ -69,6 +82,7 @@ function install(backend: WebGPUBackend, pool: Pool): void {
     if (usage & bit.storage) {
       if (size > Math.min(maxBufferSize, maxStorageBufferBindingSize)) throw tooLarge(size, maxStorageBufferBindingSize);
       if (manager.numBytesUsed + size > pool.limit) throw noRoom(size, manager.numBytesUsed, pool.limit);
+      note(pool, manager.numBytesUsed + size);
       const key = `${size}_${usage}`;
       if (!manager.freeBuffers.get(key)?.length) makeRoom(backend, pool, size);
       else renew(manager, key);
@@ -76,6 +90,11 @@ function install(backend: WebGPUBackend, pool: Pool): void {
     const buffer = acquire(size, usage, mapped, reuse);
     pool.peak = Math.max(pool.peak, manager.numBytesAllocated);
     return buffer;
+  };
+  const release = manager.releaseBuffer.bind(manager);
+  manager.releaseBuffer = (buffer, reuse = true) => {
+    release(buffer, reuse);
+    if (reuse) sortLast(manager.freeBuffers.get(`${buffer.size}_${buffer.usage}`));
   };
   const run = backend.runWebGPUProgram.bind(backend);
   backend.runWebGPUProgram = (program, inputs, dtype, uniforms, output) => {
@@ -89,17 +108,38 @@ function install(backend: WebGPUBackend, pool: Pool): void {
   };
 }
 
+/** Puts the last in its place among the others, the oldest at the end: tfjs takes buffers from there. */
+function sortLast(buffers: GpuBuffer[] = []): void {
+  for (let i = buffers.length - 1; i > 0 && numberOf(buffers[i - 1]!) < numberOf(buffers[i]!); i--)
+    [buffers[i - 1], buffers[i]] = [buffers[i]!, buffers[i - 1]!];
+}
+
 /** tfjs asks it which buffers must wait for the open batch. */
 const none: WebGPUBackend['commandQueueOwnedIds'] = { add: () => {}, has: () => false };
 
-function makeRoom(backend: WebGPUBackend, { limit }: Pool, size: number): void {
+function makeRoom(backend: WebGPUBackend, pool: Pool, size: number): void {
   const { bufferManager: manager } = backend;
   const idle = manager.numBytesAllocated - manager.numBytesUsed;
-  const keep = Math.min(slack(manager.numBytesUsed + size), limit - manager.numBytesUsed - size);
+  const used = manager.numBytesUsed + size;
+  const keep = Math.min(room(pool.most) - used, pool.limit - used);
   if (idle > keep) {
     submit(backend); // which may use them
     destroyIdle(manager, keep);
   }
+}
+
+/** What may be allocated: the most that tensors have held of late, and the slack. */
+const room = ({ before, now }: Pool['most']): number => Math.max(before, now) + slack(Math.max(before, now));
+
+/** Notes what is used. What was needed one or two of these spans ago, and not since, is forgotten. */
+function note(pool: Pool, used: number): void {
+  const { most } = pool;
+  if (++most.count > SPAN) {
+    most.before = most.now;
+    most.now = 0;
+    most.count = 0;
+  }
+  most.now = Math.max(most.now, used);
 }
 
 /** The map's order is that of last use. */
@@ -109,20 +149,22 @@ function renew({ freeBuffers }: BufferManager, key: string): void {
   freeBuffers.set(key, buffers);
 }
 
-/** Destroys idle buffers, the longest unused sizes first, until at most `keep` bytes are idle. */
+/** Destroys idle buffers, the longest unused sizes first and small ones last, until at most `keep` bytes are idle. */
 function destroyIdle(manager: BufferManager, keep: number): void {
-  for (const [key, buffers] of manager.freeBuffers) {
-    while (buffers.length > 0 && manager.numBytesAllocated - manager.numBytesUsed > keep) {
-      const buffer = buffers.pop() as GpuBuffer;
-      buffer.destroy();
-      manager.numBytesAllocated -= buffer.size;
-      manager.numFreeBuffers--;
+  for (const least of [SMALL, 0])
+    for (const [key, buffers] of manager.freeBuffers) {
+      if (Number.parseInt(key, 10) < least) continue;
+      while (buffers.length > 0 && manager.numBytesAllocated - manager.numBytesUsed > keep) {
+        const buffer = buffers.pop() as GpuBuffer;
+        buffer.destroy();
+        manager.numBytesAllocated -= buffer.size;
+        manager.numFreeBuffers--;
+      }
+      if (buffers.length > 0) return;
+      if (manager.usedBuffers.get(key)?.length) continue; // they look for their place when they are released
+      manager.freeBuffers.delete(key);
+      manager.usedBuffers.delete(key);
     }
-    if (buffers.length > 0) return;
-    if (manager.usedBuffers.get(key)?.length) continue; // they look for their place when they are released
-    manager.freeBuffers.delete(key);
-    manager.usedBuffers.delete(key);
-  }
 }
 
 const mib = (bytes: number): string => (bytes < MiB / 10 ? `${bytes} bytes` : `${(bytes / MiB).toFixed(1)} MiB`);

@@ -9,14 +9,17 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { activate } from './activation.ts';
-import type { WebGPUBackend } from './backend.ts';
+import { type WebGPUBackend, withTemporaries } from './backend.ts';
 import { halfOf } from './carrier.ts';
 import { direct } from './direct.ts';
 import { dispatch, type Uniform } from './dispatch.ts';
+import { roundings } from './half-casts.ts';
 import { halfUnits } from './half-units.ts';
 import { matrices } from './matrices.ts';
 import { elementOf, type Format, type Operand, operandCode, type Scalar } from './operand.ts';
-import { type Plan, tileOf } from './plan.ts';
+import { keyOf } from './packed-row.ts';
+import { type Plan, type Rounding, tileOf } from './plan.ts';
+import { sumColumns } from './sum-columns.ts';
 import { tiled } from './tiles.ts';
 
 export interface Product {
@@ -45,15 +48,28 @@ export interface Product {
 }
 
 /** Records the product. The caller owns the result. */
-export function multiply(backend: WebGPUBackend, product: Product, plan: Plan): tf.TensorInfo {
+export function multiply(backend: WebGPUBackend, product: Product, plan: Plan, rounding?: Rounding): tf.TensorInfo {
   const { a, b, m, n, depth, output, bias, activation, uniforms, alpha = 0, exact } = product;
   const [tileM, tileN] = tileOf(plan);
   const [tilesM, tilesN] = [Math.ceil(m / tileM), Math.ceil(n / tileN)];
   const whole = n % 4 === 0;
-  const formats = [formatOf(backend, a.tensor), formatOf(backend, b.tensor)] as const;
+  const formats = [formatOf(backend, a), formatOf(backend, b)] as const;
   const sizes = { m, n, tilesM, tilesN, depth };
+  const rounds = (operand: 'a' | 'b'): boolean => rounding?.[operand] === true && !(scalarOf(plan) === 'h' && halfUnits(backend).casts);
+  const roundingKey = rounding ? [rounding.half, rounds('a'), rounds('b'), rounding.c === true] : [];
   return dispatch(backend, {
-    key: [product.key, JSON.stringify(plan), a.form, b.form, formats, exact, bias && 'bias', activation].join(' '),
+    key: [
+      product.key,
+      JSON.stringify(plan),
+      a.form,
+      b.form,
+      formats,
+      b.row && keyOf(b.row),
+      exact,
+      bias && 'bias',
+      activation,
+      ...roundingKey,
+    ].join(' '),
     enable: extensions(plan, formats),
     inputs: {
       a: [a.tensor, elementOf(formats[0], a.aligned)],
@@ -61,21 +77,36 @@ export function multiply(backend: WebGPUBackend, product: Product, plan: Plan): 
       ...(bias && { bias: [bias, whole ? 'vec4f' : 'f32'] as const }),
     },
     outputs: { c: [output, whole ? 'vec4f' : 'f32'] },
-    uniforms: {
-      ...Object.fromEntries(Object.entries(sizes).map(([name, size]) => [name, ['u32', size] as const])),
-      alpha: ['f32', alpha],
-      ...uniforms,
-    },
+    uniforms: { ...counts(sizes), alpha: ['f32', alpha], ...uniforms },
     workgroups: tilesM * tilesN * depth,
     code: () =>
       [
         product.functions ?? '',
-        operandCode('a', a, formats[0], scalarOf(plan), exact),
-        operandCode('b', b, formats[1], scalarOf(plan), exact),
-        shared(product, whole),
+        rounding ? roundings(rounding.half) : '',
+        operandCode('a', a, { format: formats[0], scalar: scalarOf(plan), exact, rounds: rounds('a') }),
+        operandCode('b', b, { format: formats[1], scalar: scalarOf(plan), exact, rounds: rounds('b') }),
+        shared(product, whole, rounding?.c === true),
         plan.kind === 'direct' ? direct(a, b, plan) : plan.kind === 'tiles' ? tiled(a, b, plan) : matrices(a, b, plan),
       ].join('\n'),
   }).c;
+}
+
+const counts = (sizes: { readonly [name: string]: number }): { readonly [name: string]: Uniform } =>
+  Object.fromEntries(Object.entries(sizes).map(([name, size]) => [name, ['u32', size]]));
+
+/** The product, where its depth holds every sum in `pieces`, which are added after: without atomics, so in the same order each time. */
+export function multiplyInPieces(
+  backend: WebGPUBackend,
+  product: Omit<Product, 'output'>,
+  { pieces, shape, plan, rounding }: { pieces: number; shape: readonly number[]; plan: Plan; rounding?: Rounding | undefined },
+): tf.TensorInfo {
+  const output = { shape: pieces === 1 ? shape : [pieces, ...shape], dtype: 'float32' as const };
+  if (pieces === 1) return multiply(backend, { ...product, output }, plan, rounding);
+  const half = rounding?.c ? rounding.half : undefined;
+  return withTemporaries(backend, (temporary) => {
+    const sums = temporary(multiply(backend, { ...product, output }, plan, rounding && { ...rounding, c: false }));
+    return sumColumns(backend, sums, { outer: 1, rows: pieces, shape, half });
+  });
 }
 
 const scalarOf = (plan: Plan): Scalar => (plan.kind === 'matrices' || (plan.kind === 'tiles' && plan.half) ? 'h' : 'f');
@@ -85,15 +116,17 @@ const extensions = (plan: Plan, formats: readonly Format[]): string[] => [
   ...(plan.kind === 'matrices' ? ['chromium_experimental_subgroup_matrix'] : []),
 ];
 
-function formatOf(backend: WebGPUBackend, x: tf.TensorInfo): Format {
-  const half = halfOf(x);
+function formatOf(backend: WebGPUBackend, { tensor, row }: Operand): Format {
+  if (row) return 'packed';
+  const half = halfOf(tensor);
   return half === 'float16' && halfUnits(backend).f16 ? 'native' : (half ?? 'float32');
 }
 
 /** What every plan calls: `segments`, `lengthOf`, and `put`, which writes four values of a row of c where they are inside it. */
-function shared({ segments, length, store, bias, activation }: Product, whole: boolean): string {
+function shared({ segments, length, store, bias, activation }: Product, whole: boolean, rounds: boolean): string {
   const each = (f: (i: number) => string): string => [0, 1, 2, 3].map(f).join(' ');
   const biased = whole ? 'bias[n / 4]' : `vec4f(${[0, 1, 2, 3].map((i) => `bias[min(n + ${i}, u.n - 1)]`).join(', ')})`;
+  const near = (value: string): string => (rounds ? `rounded4(${value})` : value);
   return `
 fn segments(z: u32) -> vec2u { return ${segments}; }
 fn lengthOf(s: u32, z: u32) -> u32 { return ${length}; }
@@ -103,7 +136,7 @@ fn put(m: u32, n: u32, z: u32, sum: vec4f) {
   if (m >= u.m || n >= u.n) { return; }
   let start = store(m, z);
   if (start < 0) { return; }
-  let value = activate(sum${bias ? ` + ${biased}` : ''});
+  let value = ${near(`activate(sum${bias ? ` + ${near(biased)}` : ''})`)};
   let at = u32(start) + n;
   ${whole ? 'c[at / 4] = value;' : each((i) => `if (n + ${i} < u.n) { c[at + ${i}] = value[${i}]; }`)}
 }`;

@@ -3,8 +3,10 @@
  * rows are many, strips of rows first and then the strips, so always in the same order.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import type { HalfType } from '../half.ts';
 import { type WebGPUBackend, withTemporaries } from './backend.ts';
 import { dispatch } from './dispatch.ts';
+import { roundings } from './half-casts.ts';
 import { prefersTiles } from './plan.ts';
 
 const LANES = 32;
@@ -25,14 +27,18 @@ export interface ColumnSum {
   /** Tensors that `term` or `finish` read by name: as large as x, or one row of it. */
   readonly beside?: { readonly [name: string]: tf.TensorInfo };
   readonly epsilon?: number;
+  /** The result is rounded to it. @default it is not */
+  readonly half?: HalfType | undefined;
 }
 
 /** Float32. The caller owns the result. */
 export function sumColumns(backend: WebGPUBackend, x: tf.TensorInfo, options: ColumnSum): tf.TensorInfo {
-  const { outer, rows, shape, scale = 1, term = 'x[at]', finish = 'sum', beside = {}, epsilon = 0 } = options;
+  const { outer, rows, shape, scale = 1, term = 'x[at]', beside = {}, epsilon = 0, half } = options;
   const columns = tf.util.sizeFromShape([...shape]) / outer;
   const width = columns % 4 === 0 ? 4 : 1;
   const type = width === 4 ? 'vec4f' : 'f32';
+  const exact = options.finish ?? 'sum';
+  const finish = half ? `rounded${width}(${exact})` : exact;
   const wanted = Math.floor(((prefersTiles(backend) ? 65536 : 512) * width) / (outer * columns));
   const strips = Math.max(1, Math.min(wanted, Math.floor(rows / SHORTEST)));
   const height = Math.ceil(rows / strips);
@@ -47,7 +53,7 @@ export function sumColumns(backend: WebGPUBackend, x: tf.TensorInfo, options: Co
     const parts = Math.ceil(count / each);
     const read = Object.entries(beside).filter(([name]) => new RegExp(`\\b${name}\\b`).test(what.term + what.finish));
     return dispatch(backend, {
-      key: `sumColumns ${what.term} ${what.finish}`,
+      key: `sumColumns ${what.term} ${what.finish} ${half ?? ''}`,
       inputs: { x: [source, type], ...Object.fromEntries(read.map(([name, tensor]) => [name, [tensor, type] as const])) },
       outputs: { y: [{ shape: to, dtype: 'float32' }, type] },
       uniforms: {
@@ -60,7 +66,7 @@ export function sumColumns(backend: WebGPUBackend, x: tf.TensorInfo, options: Co
         epsilon: ['f32', epsilon],
       },
       workgroups: Math.ceil((outer * parts * columns) / width / LANES),
-      code: () => code(type, what.term, what.finish),
+      code: () => `${half ? roundings(half) : ''}${code(type, what.term, what.finish)}`,
     }).y;
   };
   if (pieces === 1) return pass(x, rows, rows, shape, { term, finish, factor: scale });

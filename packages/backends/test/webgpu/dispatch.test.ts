@@ -49,6 +49,28 @@ await describeOn('webgpu', () => {
     tf.dispose([x, y, doubled]);
   });
 
+  test('each kernel of a batch reads its own uniforms, however many there are', async () => {
+    const x = tf.ones([4]);
+    const of = (factor: number) =>
+      own(
+        dispatch(backend(), {
+          key: 'scaled',
+          inputs: { x: [x, 'f32'] },
+          outputs: { y: [{ shape: [4], dtype: 'float32' }, 'f32'] },
+          uniforms: Object.fromEntries(Array.from({ length: 70 }, (_, i) => [`f${i}`, ['f32', i === 69 ? factor : -1]])),
+          workgroups: 1,
+          code: () => '@compute @workgroup_size(4) fn main(@builtin(local_invocation_index) i: u32) { y[i] = x[i] * u.f69; }',
+        }).y,
+      );
+    const length = tf.env().getNumber('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE');
+    tf.env().set('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE', 5000); // so that the buffer of uniforms fills before the batch
+    const made = Array.from({ length: 1200 }, (_, i) => of(i));
+    tf.env().set('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE', length);
+    const all = tf.stack(made);
+    expect([...(await all.data())]).toEqual(made.flatMap((_, i) => [i, i, i, i]));
+    tf.dispose([x, made, all]);
+  });
+
   test('one kernel makes several outputs, of f16 too where the adapter has it', async () => {
     const f16 = backend().device.features.has('shader-f16');
     const x = tf.tensor1d([1, -2, 0.5, 65504]);

@@ -67,6 +67,22 @@ await describeOn('webgpu', () => {
     optimizer.dispose();
   });
 
+  test('of idle buffers the oldest is taken, in whatever order they came back', async () => {
+    const { tensorMap } = tf.backend() as WebGPUBackend;
+    const x = tf.add(tf.ones([1023]), 1);
+    const make = () => [1, 2, 3, 4].map((i) => tf.add(x, i));
+    const first = make();
+    const buffers = first.map(({ dataId }) => tensorMap.get(dataId).resource);
+    for (const i of [2, 0, 3, 1]) first[i]!.dispose();
+    const second = make();
+    expect(second.map(({ dataId }) => buffers.indexOf(tensorMap.get(dataId).resource))).not.toContain(-1);
+    const taken = second.map(({ dataId }) => tensorMap.get(dataId).resource);
+    for (const i of [3, 1, 0, 2]) second[i]!.dispose();
+    const third = make();
+    expect(third.map(({ dataId }) => tensorMap.get(dataId).resource)).toEqual(taken);
+    tf.dispose([x, third]);
+  });
+
   test('past a limit of one’s own the tensor is refused, and all goes on', async () => {
     const x = tf.add(tf.ones([MiB / 4]), 0);
     trimPool(tf.backend());

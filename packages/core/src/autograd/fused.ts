@@ -7,6 +7,7 @@
  * | --- | --- | --- | --- |
  * | `ReluGrad`, `TanhGrad`, `SigmoidGrad` | dy, of y's shape or broadcast to it, y | | dx |
  * | `InRange` | x | clipValueMin, clipValueMax | bool: whether x is between them |
+ * | `Relu6Mask` | x | | bool: whether 0 < x <= 6 |
  * | `ClipByValueGrad` | dy, mask (bool) | | dy where mask, else 0 |
  * | `SoftmaxGrad` | dy, y | | dx over the last axis |
  * | `FusedBatchNormGrad` | dy, and what the gradient reads of x, mean, variance, scale, offset | of (an input's name), shape (its), varianceEpsilon | the gradient of that input; all but x have one value a channel |

@@ -27,6 +27,14 @@ export function wanted(tensors: readonly tf.Tensor[]): boolean {
   return tapes.some((tape) => tape.wants(tensors));
 }
 
+/** True while one pass is recorded for first derivatives, of which no technique asks to see the kernels: then several may be one. */
+export function recordedAlone(): boolean {
+  const [tape, ...inner] = tapes;
+  if (!tape || inner.length > 0 || tf.engine().state.gradientDepth > 1) return false;
+  const { gradients = [], keep = [], fusions = [], compute = [] } = tape.extra;
+  return [gradients, keep, fusions, compute].every((of) => of.length === 0);
+}
+
 /** Runs ops that no gradient flows through as outside of a recording: tfjs then fuses activations, which it does not under a gradient. */
 export function fusing<T>(run: () => T): T {
   const { state } = tf.engine();

@@ -182,8 +182,11 @@ export const rules: { readonly [kernel: string]: InputGradients } = {
   Relu6: {
     x: [
       ['mask'],
-      (dy, { mask }) => tf.mul(dy, tf.cast(mask!, 'float32')),
-      { mask: ({ x }) => logicalAnd(tf.greater(x!, 0), lessEqual(x!, 6)) },
+      (dy, { mask }) => {
+        const ops = () => tf.mul(dy, tf.cast(mask!, 'float32'));
+        return dy.size === mask!.size ? fused('ClipByValueGrad', { dy, mask }, {}, ops) : ops();
+      },
+      { mask: ({ x }) => fused('Relu6Mask', { x }, {}, () => logicalAnd(tf.greater(x!, 0), lessEqual(x!, 6))) },
     ],
   },
   ResizeBilinear: resized('ResizeBilinear'),

@@ -48,7 +48,7 @@ export class AdapterSet implements Adapters {
     const exactly = Object.keys(factors).map((site) => new RegExp(`^${site.replace(/[$()*+.?[\\\]^{|}]/g, '\\$&')}$`));
     const sites = lowRankSites(this.#model, exactly, 'add');
     this.#enter(name, {
-      adapters: new Map(sites.map((site) => [site, new FactorAdapter(factors[site.name]!, site.kernel)])),
+      adapters: new Map(sites.map((site) => [site, new FactorAdapter(factors[site.name]!, site)])),
       foreign: false,
     });
   }
@@ -101,6 +101,7 @@ export class AdapterSet implements Adapters {
 
   merge(): void {
     this.#refuseMerged('merge');
+    this.#refusePacked([...this.#active.keys()]);
     this.#before = new Map();
     for (const name of this.#active.keys()) this.#fold(name, this.#before);
   }
@@ -123,8 +124,10 @@ export class AdapterSet implements Adapters {
         return isActive();
       },
       merge: () => {
-        if (isActive()) this.#fold(name);
-        else for (const value of this.#before?.values() ?? []) value.dispose(); // what was folded in stays
+        if (isActive()) {
+          this.#refusePacked([name]);
+          this.#fold(name);
+        } else for (const value of this.#before?.values() ?? []) value.dispose(); // what was folded in stays
         if (this.#before) this.#before = new Map();
       },
       leave: () => {
@@ -218,6 +221,20 @@ export class AdapterSet implements Adapters {
         who,
         `this model has an adapter "${name}" already. Give this one another name: { adapter: 'other' }.`,
       );
+  }
+
+  #refusePacked(names: readonly string[]): void {
+    const sites = new Set(names.flatMap((name) => [...this.#members.get(name)!.adapters.keys()]));
+    const packed = [...sites].filter(({ kernel }) => !kernel).map(({ name }) => `"${name}"`);
+    if (packed.length > 0) {
+      const some = packed.slice(0, 5).join(', ') + (packed.length > 5 ? ` and ${packed.length - 5} more` : '');
+      const advice = 'Save the adapter, load it on the same base in float32, and merge there.';
+      throw new FinetuneError(
+        'no-merge',
+        'merge',
+        `the kernels of ${some} are packed, and what is added to them would be rounded. ${advice}`,
+      );
+    }
   }
 
   #refuseMerged(who: string): void {

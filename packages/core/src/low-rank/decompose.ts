@@ -4,8 +4,8 @@ import { handlerFor } from '../adapters/adapter-file.ts';
 import { crc32 } from '../adapters/checksum.ts';
 import { readModel, type TunableModel } from '../models/read-model.ts';
 import type { SiteFilter } from '../technique.ts';
-import { asMatrix, denseSites, type LowRankSite, lowRankSites, matrixShape } from './low-rank-sites.ts';
-import { matrixFrom } from './matrix.ts';
+import { denseSites, kernelMatrix, type LowRankSite, lowRankSites, matrixShape } from './low-rank-sites.ts';
+import { matrixFrom, zeros } from './matrix.ts';
 import { type SvdOptions, type TruncatedSvd, truncatedSvd } from './truncated-svd.ts';
 
 /** Options of {@link decompose}. */
@@ -23,11 +23,18 @@ export interface DecomposeOptions extends SvdOptions {
 /** SVDs by site name. */
 export type Decomposition = ReadonlyMap<string, TruncatedSvd>;
 
-/** The SVD of a site's kernel: from `known` if it reaches `rank`, else computed now. */
-export function svdOf(site: LowRankSite, rank: number, known?: Decomposition, options?: SvdOptions): TruncatedSvd {
+/** What a technique takes for the SVDs of its kernels: some that are known, or 'saved': none, as a file with the adapter's tensors follows. */
+export type KnownSvds = Decomposition | 'saved';
+
+/** The SVD of a site's kernel: from `known` if it reaches `rank`, else computed now. With 'saved' zeros stand in its place. */
+export function svdOf(site: LowRankSite, rank: number, known?: KnownSvds, options?: SvdOptions): TruncatedSvd {
+  if (known === 'saved') {
+    const [dIn, dOut] = matrixShape(site);
+    return { u: zeros(dIn, rank), sigma: new Float64Array(rank), v: zeros(dOut, rank), energy: 0 };
+  }
   const found = known?.get(site.name);
   if (found && found.sigma.length >= rank) return found;
-  const matrix = asMatrix(site.kernel);
+  const matrix = kernelMatrix(site);
   try {
     return truncatedSvd(matrix, rank, options);
   } finally {
@@ -55,7 +62,7 @@ export async function decompose(
   const byKey = new Map<string, TruncatedSvd>();
   for (const [i, site] of sites.entries()) {
     const key = keys.get(site)!;
-    const size = Math.min(rank, ...matrixShape(site.kernel));
+    const size = Math.min(rank, ...matrixShape(site));
     const svd = svdOf(
       site,
       size,
@@ -74,9 +81,11 @@ export async function decompose(
 
 /** By what is decomposed, not by its name: a base that changes has other keys. */
 async function keyOf(site: LowRankSite, { seed = 0, iterations = 4, oversample = 10 }: SvdOptions): Promise<string> {
-  const values = (await site.kernel.data()) as Float32Array;
+  const kernel = site.readKernel();
+  const values = (await kernel.data()) as Float32Array;
+  kernel.dispose();
   const sum = crc32(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-  return [sum, matrixShape(site.kernel).join('x'), seed, iterations, oversample].join('-');
+  return [sum, matrixShape(site).join('x'), seed, iterations, oversample].join('-');
 }
 
 const format = '@leantune/svd';

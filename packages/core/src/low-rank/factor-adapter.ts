@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Linear } from '../technique.ts';
 import type { SiteAdapter } from './adapters.ts';
 import { narrow, ownVariable, widen } from './low-rank-path.ts';
-import { likeKernel } from './low-rank-sites.ts';
+import { type LowRankSite, likeKernel } from './low-rank-sites.ts';
 
 /** ΔW = down·up, down [dIn, r], up [r, dOut]. */
 export interface Factors {
@@ -17,11 +17,11 @@ export class FactorAdapter implements SiteAdapter {
   readonly #up: tf.Variable;
 
   /** Takes the factors over. */
-  constructor({ down, up }: Factors, kernel: tf.Tensor) {
-    this.#kernelShape = kernel.shape;
+  constructor({ down, up }: Factors, site: Pick<LowRankSite, 'kernelShape'>) {
+    this.#kernelShape = site.kernelShape;
     // As variables, which cost nothing to keep for backward.
     this.#down = ownVariable(
-      tf.tidy(() => tf.clone(likeKernel(down, kernel))),
+      tf.tidy(() => tf.clone(likeKernel(down, site))),
       'factor/down',
       false,
     );

@@ -6,23 +6,23 @@ import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
 import type { ModelView, Site, SiteFilter } from '../technique.ts';
 
-/** A site that has a kernel. */
-export type LowRankSite = Site & { readonly kernel: tf.Tensor };
+/** A site that has a kernel, which may be held packed. */
+export type LowRankSite = Site & { readonly kernelShape: readonly number[] };
 
 const kinds: ReadonlySet<string> = new Set(['dense', 'conv1d', 'conv2d', 'conv3d', 'embedding']);
 
-/** [dIn, dOut] of a kernel. */
-export const matrixShape = (kernel: { readonly shape: number[] }): [dIn: number, dOut: number] => {
-  const dOut = kernel.shape.at(-1)!;
-  return [tf.util.sizeFromShape(kernel.shape) / dOut, dOut];
+/** [dIn, dOut] of a site's kernel. */
+export const matrixShape = ({ kernelShape }: LowRankSite): [dIn: number, dOut: number] => {
+  const dOut = kernelShape.at(-1)!;
+  return [tf.util.sizeFromShape([...kernelShape]) / dOut, dOut];
 };
 
-/** A kernel as the matrix [dIn, dOut]. */
-export const asMatrix = (kernel: tf.Tensor): tf.Tensor2D => tf.reshape(kernel, matrixShape(kernel));
+/** A site's kernel as the matrix [dIn, dOut], unpacked where it is held packed: a new tensor. */
+export const kernelMatrix = (site: LowRankSite): tf.Tensor2D => tf.tidy(() => tf.reshape(site.readKernel(), matrixShape(site)));
 
 /** A first factor [dIn, r] in the shape of the site's kernel, [h, w, cIn, r]. */
-export const likeKernel = (factor: tf.Tensor, kernel: tf.Tensor): tf.Tensor =>
-  tf.reshape(factor, [...kernel.shape.slice(0, -1), factor.shape.at(-1)!]);
+export const likeKernel = (factor: tf.Tensor, { kernelShape }: Pick<LowRankSite, 'kernelShape'>): tf.Tensor =>
+  tf.reshape(factor, [...kernelShape.slice(0, -1), factor.shape.at(-1)!]);
 
 /**
  * The sites that `targets` select, each fit for an adapter.
@@ -47,7 +47,7 @@ export const denseSites = (site: Site): site is LowRankSite => site.kind === 'de
 function fault(site: Site): string | undefined {
   const name = `"${site.name}" (${site.type}`;
   if (!kinds.has(site.kind)) return `${name})`;
-  if (!site.kernel) return `${name}, which holds no kernel as it is used)`;
+  if (!site.kernelShape) return `${name}, which holds no kernel as it is used)`;
   if ((site.layer as { readonly dataFormat?: string } | undefined)?.dataFormat === 'channelsFirst') return `${name}, channels first)`;
   return undefined;
 }

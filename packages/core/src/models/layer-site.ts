@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { override } from '../override.ts';
 import type { Linear, SiteKind, SiteWeight } from '../technique.ts';
+import type { WeightSpec } from './model-reader.ts';
 import { makeSite, type ReplaceableSite, type Switch } from './replaceable-site.ts';
 import { type Activation, type Kwargs, type Layer, type LayerVariable, type Tensors, toList } from './tfjs-layers.ts';
 
@@ -28,6 +29,8 @@ export interface LayerSite extends ReplaceableSite {
   readonly layer: Layer;
   /** Moving statistics and the like. */
   readonly state: readonly SiteWeight[];
+  /** What holds a weight that is packed, which nothing moves. */
+  readonly packed: readonly SiteWeight[];
   /** The property that holds the kernel, '' if there is none. */
   readonly kernelProperty: string;
 }
@@ -38,19 +41,33 @@ export function layerSite(name: string, layer: Layer, power: Switch): LayerSite 
   const read = (property: string) => (layer as unknown as { [property: string]: LayerVariable | undefined })[property]?.read();
   const all = layer.weights.map((w) => ({ name: `${name}/${lastName(w, layer.weights)}`, variable: () => w.read(), w }));
   // By declaration: tf.sequential resets the trainable flags of weights at every compile.
-  const moves = ({ w }: { w: LayerVariable }) => layer._nonTrainableWeights.includes(w);
+  const { packedWeight } = layer;
+  const isPacked = ({ w }: { w: LayerVariable }) => packedWeight?.variables.includes(w) === true;
+  const moves = (weight: { w: LayerVariable }) => layer._nonTrainableWeights.includes(weight.w) && !isPacked(weight);
   const site = makeSite({
     name,
     kind,
     type,
     power,
-    weights: all.filter((w) => !moves(w)),
+    weights: all.filter((w) => !moves(w) && !isPacked(w)),
     replaceable: () => layer.inboundNodes.every((node) => node.inputTensors.length === 1 && node.outputTensors.length === 1),
     kernel: () => read(kernel),
+    packed: packedWeight?.property === kernel ? packedWeight : undefined,
     bias: () => read('bias'),
     assign: (value) => read(kernel)!.assign(value),
   });
-  return Object.assign(site, { layer, state: all.filter(moves), kernelProperty: kernel });
+  return Object.assign(site, { layer, state: all.filter(moves), packed: all.filter(isPacked), kernelProperty: kernel });
+}
+
+/** A site's weights as files describe them: one that is packed as what it stands for, so that an adapter fits the base however it is held. */
+export function weightSpecs({ name, layer, weights, state }: LayerSite): WeightSpec[] {
+  const { packedWeight: packed } = layer;
+  const specOf = (weight: SiteWeight): WeightSpec => {
+    const { shape, dtype } = weight.variable();
+    return { name: weight.name, shape, dtype };
+  };
+  const plain = [...weights, ...state].map(specOf);
+  return packed ? [{ name: `${name}/${packed.property}`, shape: packed.shape, dtype: 'float32' }, ...plain] : plain;
 }
 
 /** The layer's forward with what replaces it. */

@@ -2,8 +2,7 @@
  * Reads a LayersModel: sequential, functional, with shared layers and nested models.
  *
  * Each layer's `call` is replaced on the instance, once: around the layer's own (or somebody else's) `call` come what BatchNorm
- * needs, then what replaces the site, then the early release of layer outputs (`release.ts`). What differs from tfjs 4.22: a
- * BatchNormalization that does not train runs as inference, as in Keras, and one without scale or center can be trained.
+ * needs (`batch-norm.ts`), then what replaces the site, then the early release of layer outputs (`release.ts`).
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
@@ -12,11 +11,12 @@ import { inLayer } from '../autograd/tape.ts';
 import { FinetuneError } from '../errors.ts';
 import { override } from '../override.ts';
 import type { SiteWeight, Undo } from '../technique.ts';
-import { forward, type LayerSite, layerSite } from './layer-site.ts';
+import { batchNorm } from './batch-norm.ts';
+import { forward, type LayerSite, layerSite, weightSpecs } from './layer-site.ts';
 import { type ModelReader, makeReader } from './model-reader.ts';
 import { Release } from './release.ts';
 import { Segments } from './segments.ts';
-import { type Container, isContainer, type Kwargs, type Layer, type LayerVariable, type Tensors, toList } from './tfjs-layers.ts';
+import { type Container, isContainer, type Kwargs, type Layer, type Tensors, toList } from './tfjs-layers.ts';
 
 export function readLayersModel(model: LayersModel): ModelReader {
   const root = model as unknown as Container;
@@ -26,7 +26,7 @@ export function readLayersModel(model: LayersModel): ModelReader {
   const sites = [...names]
     .filter(([layer]) => !isContainer(layer) && !wrapped(layer))
     .map(([layer, name]) => layerSite(name, layer, power));
-  const weights = sites.flatMap((site): SiteWeight[] => [...site.weights, ...site.state]);
+  const weights = sites.flatMap((site): SiteWeight[] => [...site.weights, ...site.state, ...site.packed]);
   let frozen: ReadonlySet<Layer> = new Set();
 
   return makeReader({
@@ -35,6 +35,7 @@ export function readLayersModel(model: LayersModel): ModelReader {
     sites,
     power,
     base: () => weights.map((w) => [w.name, w.variable()]),
+    fingerprint: () => sites.flatMap(weightSpecs),
     assign: (name, value) =>
       weights
         .find((w) => w.name === name)!
@@ -170,22 +171,4 @@ function adapted(layer: Layer, original: Layer['call'], frozen: boolean): Layer[
   if (layer.getClassName() === 'ReLU' && layer.maxValue === 6) return (inputs) => tf.relu6(toList(inputs)[0]!);
   if (layer.getClassName() === 'ReLU') return (inputs, kwargs) => tf.tidy(() => original.call(layer, inputs, kwargs));
   return (inputs, kwargs) => original.call(layer, inputs, kwargs);
-}
-
-/** tfjs reads gamma and beta in training whether they exist or not; its batch norm takes null for either. */
-const absent = { read: () => null } as unknown as LayerVariable;
-
-function batchNorm(layer: Layer, original: Layer['call'], frozen: boolean): Layer['call'] {
-  return (inputs: Tensors, kwargs: Kwargs) => {
-    if (frozen) return original.call(layer, inputs, { ...kwargs, training: false });
-    const { gamma, beta } = layer;
-    if (!kwargs?.training || (gamma && beta)) return original.call(layer, inputs, kwargs);
-    layer.gamma = gamma ?? absent;
-    layer.beta = beta ?? absent;
-    try {
-      return original.call(layer, inputs, kwargs);
-    } finally {
-      Object.assign(layer, { gamma, beta });
-    }
-  };
 }

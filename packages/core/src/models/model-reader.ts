@@ -47,13 +47,15 @@ interface Parts extends Pick<ModelReader, 'kind' | 'model' | 'install' | 'state'
   readonly power: Switch;
   /** The tensors of the base by name. */
   base(): readonly (readonly [name: string, tensor: tf.Tensor])[];
+  /** What files say of the base. @default its names, shapes and dtypes */
+  fingerprint?(): readonly WeightSpec[];
   /** A new value for a tensor of the base. Borrows it. */
   assign(name: string, value: tf.Tensor): void;
   /** What trains without a filter. */
   own(): readonly tf.Variable[];
 }
 
-export function makeReader({ kind, model, install, state, sites, power, base, own, assign }: Parts): ModelReader {
+export function makeReader({ kind, model, install, state, sites, power, base, fingerprint, own, assign }: Parts): ModelReader {
   return {
     kind,
     model,
@@ -67,7 +69,7 @@ export function makeReader({ kind, model, install, state, sites, power, base, ow
       ...new Set(filter === undefined ? own() : selectWeights(sites, filter, who).map((w) => w.variable())),
     ],
     nameOf: (variable) => base().find(([, tensor]) => tensor === variable)?.[0],
-    fingerprint: () => base().map(([name, { shape, dtype }]) => ({ name, shape, dtype })),
+    fingerprint: fingerprint ?? (() => base().map(([name, { shape, dtype }]) => ({ name, shape, dtype }))),
     backup() {
       const before = base().map(([name, tensor]) => [name, tf.keep(view(tensor))] as const);
       return (putBack) => {

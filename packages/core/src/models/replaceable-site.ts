@@ -1,5 +1,6 @@
 /** What the sites of all kinds of model share: a stack of forwards that replace their own, and a kernel to add to. */
 import * as tf from '@tensorflow/tfjs-core';
+import { view } from '../autograd/held.ts';
 import { FinetuneError } from '../errors.ts';
 import type { Forward, Linear, Replacement, Site } from '../technique.ts';
 
@@ -18,12 +19,14 @@ interface Parts extends Pick<Site, 'name' | 'kind' | 'type' | 'weights'> {
   /** False where no single tensor flows through the site. */
   replaceable(): boolean;
   kernel(): tf.Tensor | undefined;
+  /** A kernel that is held in another form. */
+  packed?: { readonly shape: readonly number[]; read(): tf.Tensor } | undefined;
   bias?(): tf.Tensor | undefined;
   /** A new value for the kernel. Borrows it. */
   assign(value: tf.Tensor): void;
 }
 
-export function makeSite({ power, replaceable, kernel, bias, assign, ...named }: Parts): ReplaceableSite {
+export function makeSite({ power, replaceable, kernel, packed, bias, assign, ...named }: Parts): ReplaceableSite {
   const replacements = new Set<Replacement>();
   const refuse = (who: string, expected: string): never => {
     throw new FinetuneError('bad-option', who, `got "${named.name}" (${named.type}); expected ${expected}. Leave it out of the targets.`);
@@ -32,6 +35,9 @@ export function makeSite({ power, replaceable, kernel, bias, assign, ...named }:
     ...named,
     get kernel() {
       return kernel();
+    },
+    get kernelShape() {
+      return packed?.shape ?? kernel()?.shape;
     },
     get bias() {
       return bias?.();
@@ -46,7 +52,9 @@ export function makeSite({ power, replaceable, kernel, bias, assign, ...named }:
       replacements.add(own);
       return () => void replacements.delete(own);
     },
+    readKernel: () => packed?.read() ?? view(kernel() ?? refuse('readKernel', 'a dense, conv or embedding one')),
     addToKernel(delta) {
+      if (packed) refuse('addToKernel', 'a kernel that is not packed: a sum would be rounded again');
       const before = kernel() ?? refuse('addToKernel', 'a dense, conv or embedding one that holds its kernel as it is used');
       tf.tidy(() => assign(tf.add(before, delta)));
     },

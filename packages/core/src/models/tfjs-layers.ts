@@ -5,6 +5,7 @@ import type { SiteKind } from '../technique.ts';
 export interface LayerVariable {
   readonly originalName: string;
   read(): tf.Variable;
+  write(value: tf.Tensor): unknown;
 }
 
 export interface Symbolic {
@@ -23,6 +24,17 @@ export interface Activation {
   apply(x: tf.Tensor): tf.Tensor;
 }
 
+/** A weight in a form of the layer's own. */
+export interface PackedWeight {
+  /** The property that would hold it: `'kernel'`. Files name it so, whatever it is held in. */
+  readonly property: string;
+  readonly shape: readonly number[];
+  /** What holds it. */
+  readonly variables: readonly LayerVariable[];
+  /** Its values, as float32: a new tensor. */
+  read(): tf.Tensor;
+}
+
 export interface Layer {
   readonly name: string;
   readonly weights: readonly LayerVariable[];
@@ -38,9 +50,17 @@ export interface Layer {
   readonly maxValue?: number;
   /** How a layer class of another package says what it is: the kind of site, and the property that holds the kernel. */
   readonly siteKind?: readonly [kind: SiteKind, kernel?: string];
+  /** How a layer class of another package says that it holds a weight packed, and frozen. */
+  readonly packedWeight?: PackedWeight | undefined;
   activation?: Activation | null;
   gamma?: LayerVariable | null;
   beta?: LayerVariable | null;
+  /** Of BatchNormalization. */
+  readonly movingMean?: LayerVariable;
+  readonly movingVariance?: LayerVariable;
+  readonly axis?: number;
+  readonly epsilon: number;
+  readonly momentum: number;
   call(inputs: Tensors, kwargs: Kwargs): Tensors;
   apply(inputs: Tensors, kwargs: Kwargs): Tensors;
   getClassName(): string;

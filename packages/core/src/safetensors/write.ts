@@ -4,12 +4,13 @@ import { encodeFloats, type FloatDtype } from './dtypes.ts';
 /** A tensor that is to be written. */
 export interface TensorValues {
   readonly shape: readonly number[];
-  readonly values: Float32Array;
+  /** Whole numbers are stored as I32, whatever the option says of floats. */
+  readonly values: Float32Array | Int32Array;
 }
 
 /** What writing a safetensors file can be told. */
 export interface WriteOptions {
-  /** How values are stored; F16 and BF16 round to nearest. @default 'F32' */
+  /** How floats are stored; F16 and BF16 round to nearest. @default 'F32' */
   readonly dtype?: FloatDtype;
   /** Kept in the header. peft and transformers want `{ format: 'pt' }`. */
   readonly metadata?: { readonly [key: string]: string };
@@ -22,10 +23,11 @@ export function writeSafetensors(
 ): Uint8Array<ArrayBuffer> {
   let at = 0;
   const stored = Object.entries(tensors).map(([name, { shape, values }]) => {
-    const bytes = encodeFloats(values, dtype);
+    const whole = values instanceof Int32Array;
+    const bytes = whole ? new Uint8Array(values.buffer, values.byteOffset, values.byteLength) : encodeFloats(values, dtype);
     const begin = at;
     at += bytes.length;
-    return { name, bytes, begin, entry: { dtype, shape, data_offsets: [begin, at] } };
+    return { name, bytes, begin, entry: { dtype: whole ? 'I32' : dtype, shape, data_offsets: [begin, at] } };
   });
   const entries = Object.fromEntries(stored.map(({ name, entry }) => [name, entry]));
   const json = new TextEncoder().encode(JSON.stringify(metadata ? { __metadata__: metadata, ...entries } : entries));

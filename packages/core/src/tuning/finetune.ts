@@ -185,7 +185,9 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
     this.#alive();
     const size = (tensors: readonly tf.Tensor[]) => tensors.reduce((n, t) => n + t.size, 0);
     const trainable = size(this.variables);
-    const total = size(this.#reader.weights) + size(this.variables.filter((v) => !this.#reader.weights.includes(v)));
+    // of the base by what files say of it: packed weights count as what they stand for
+    const base = this.#reader.fingerprint().reduce((n, { shape }) => n + tf.util.sizeFromShape([...shape]), 0);
+    const total = base + size(this.variables.filter((v) => !this.#reader.weights.includes(v)));
     const techniques = this.#techniques.map((t) => t.name);
     const share = ((100 * trainable) / total).toPrecision(3);
     const line = [`trainable ${trainable.toLocaleString('en')} of ${total.toLocaleString('en')} (${Number(share)} %)`, ...techniques].join(

@@ -1,5 +1,5 @@
 /** GPT-2: learned positions, LayerNorm before each part, one projection for q, k and v, weights stored [in, out], output tied to input. */
-import { Attention, Embedding, LayerNorm, Linear, type Storage, VocabularyHead } from '../layers/index.ts';
+import { Attention, Embedding, LayerNorm, Linear, type Storage, storages, VocabularyHead } from '../layers/index.ts';
 import { type Architecture, activation, activations, apply, present, type Request, residual, type SymbolicTensor } from './architecture.ts';
 import type { ConfigReader } from './config.ts';
 
@@ -61,7 +61,7 @@ function build({ config, task, inputs, storage }: Request): SymbolicTensor {
 export const gpt2: Architecture = {
   types: ['gpt2'],
   tasks: ['causal-lm', 'hidden-states'],
-  storages: ['float32', 'int8', 'nf5', 'nf4'],
+  storages,
   inputs: ['input_ids', 'attention_mask'],
   defaultInputs: ['input_ids'],
   prefix: 'transformer.',

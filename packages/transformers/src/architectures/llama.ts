@@ -2,10 +2,10 @@
  * The Llama family: RMSNorm before each part, rotary positions, SwiGLU, keys shared by groups of heads. Llama 1 to 3, TinyLlama and
  * SmolLM; Mistral with its window; Qwen 2 and 2.5 with biases of q, k and v; Qwen 3 with norms of q and k.
  */
-import { Attention, type AttentionConfig, Embedding, RmsNorm, type Storage, SwiGlu, VocabularyHead } from '../layers/index.ts';
+import { Attention, type AttentionConfig, Embedding, RmsNorm, type Storage, SwiGlu, storages, VocabularyHead } from '../layers/index.ts';
 import { type Architecture, apply, linear, present, type Request, residual, type SymbolicTensor } from './architecture.ts';
 import type { ConfigReader } from './config.ts';
-import { readRope } from './rope-config.ts';
+import { longestText, readRope } from './rope-config.ts';
 
 interface Sizes {
   readonly hidden: number;
@@ -24,11 +24,13 @@ function readSizes(config: ConfigReader, storage: Storage): Sizes {
   const kvHeads = config.number('num_key_value_heads', heads);
   const windowed = type === 'mistral' || (type.startsWith('qwen') && config.flag('use_sliding_window', false));
   const window = windowed ? config.number('sliding_window', 0) : 0;
+  const rope = readRope(config);
+  const positions = longestText(config.raw, rope);
   const bias = type === 'qwen2' || config.flag('attention_bias', false);
   return {
     hidden,
     middle: config.number('intermediate_size'),
-    attention: { heads, kvHeads, headSize, causal: true, window, rope: readRope(config) },
+    attention: { heads, kvHeads, headSize, causal: true, window, rope, ...(positions && { positions }) },
     epsilon: config.number('rms_norm_eps', 1e-6),
     biases: { qkv: bias, o: bias && type !== 'qwen2', mlp: config.flag('mlp_bias', false) },
     normsQueries: type === 'qwen3',
@@ -79,7 +81,7 @@ function build({ config, task, inputs, storage }: Request): SymbolicTensor {
 export const llama: Architecture = {
   types: ['llama', 'mistral', 'qwen2', 'qwen3'],
   tasks: ['causal-lm', 'hidden-states'],
-  storages: ['float32', 'int8', 'nf5', 'nf4'],
+  storages,
   inputs: ['input_ids', 'attention_mask'],
   defaultInputs: ['input_ids'],
   prefix: 'model.',

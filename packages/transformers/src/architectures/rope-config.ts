@@ -1,9 +1,15 @@
 /** Rotary positions as `config.json` describes them, before and since version 5 of transformers. */
 import { FinetuneError } from '@leantune/core';
 import type { RopeConfig, RopeScaling } from '../layers/index.ts';
-import type { ConfigReader } from './config.ts';
+import type { ConfigReader, RawConfig } from './config.ts';
 
 type Fields = { readonly [field: string]: number | string | null | undefined };
+
+/** The longest text; where positions are stretched, `max_position_embeddings` may be that of before or after. */
+export function longestText(raw: RawConfig, { scaling }: RopeConfig): number | undefined {
+  const { max_position_embeddings: most } = raw;
+  return typeof most === 'number' ? most * Math.max(1, scaling?.factor ?? 1) : undefined;
+}
 
 export function readRope({ raw, type }: ConfigReader): RopeConfig {
   const since5 = raw['rope_parameters'] as Fields | undefined;

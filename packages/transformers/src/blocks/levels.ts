@@ -2,9 +2,10 @@
  * The values that codes of few bits stand for, in [-1, 1]: quantiles of a normal distribution in 4 and 5 bits (NF4: Dettmers et al. 2023,
  * arXiv 2305.14314; NF5 by the same rule), 255 equal steps in 8.
  */
-export type Bits = 4 | 5 | 8;
+export type CodeFormat = 'nf4' | 'nf5' | 'int8';
 
 export interface Code {
+  readonly bits: 4 | 5 | 8;
   readonly levels: Float32Array;
   /** The code of the level nearest to x; beyond [-1, 1] that of the end. */
   nearest(x: number): number;
@@ -24,10 +25,11 @@ const NF5 = [
 const BINS = 512;
 
 /** From a bin of equal width to the lowest code in it, then up while the border to the next level is passed. */
-function quantiles(values: readonly number[]): Code {
+function quantiles(bits: 4 | 5, values: readonly number[]): Code {
   const borders = Float64Array.from(values.slice(1), (level, i) => (level + values[i]!) / 2);
   const lowest = Uint8Array.from({ length: BINS }, (_, bin) => borders.filter((border) => border < (2 * bin) / BINS - 1).length);
   return {
+    bits,
     levels: Float32Array.from(values),
     nearest(x) {
       let code = lowest[Math.max(0, Math.min(BINS - 1, Math.floor(((x + 1) * BINS) / 2)))]!;
@@ -37,11 +39,12 @@ function quantiles(values: readonly number[]): Code {
   };
 }
 
-export const codes: { readonly [bits in Bits]: Code } = {
-  4: quantiles(NF4),
-  5: quantiles(NF5),
+export const codes: { readonly [format in CodeFormat]: Code } = {
+  nf4: quantiles(4, NF4),
+  nf5: quantiles(5, NF5),
   // 127 steps to each side of 128
-  8: {
+  int8: {
+    bits: 8,
     levels: Float32Array.from({ length: 256 }, (_, code) => (code - 128) / 127),
     nearest: (x) => Math.round(127 * Math.max(-1, Math.min(1, x))) + 128,
   },

@@ -7,8 +7,8 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { defineBlock, type Tensors } from './block.ts';
-import type { Bits } from './levels.ts';
-import { asInputs, fromInputs, gatherRows, type PackedTable, unpackRows } from './packed-table.ts';
+import { asInputs, attrsOf, fromInputs, type PackedTable, type TableAttrs } from './packed-table.ts';
+import { gatherRows, unpackRows } from './unpack-table.ts';
 
 /** Logits in memory at a time: 2 MiB. */
 const MAX_LOGITS = 2 ** 19;
@@ -31,13 +31,7 @@ interface Table {
   gather(ids: tf.Tensor): tf.Tensor;
 }
 
-/** Of a packed table. */
-interface TableAttrs {
-  readonly columns?: number;
-  readonly bits?: Bits;
-}
-
-function tableOf(inputs: Tensors, { columns, bits }: TableAttrs): Table {
+function tableOf(inputs: Tensors, attrs: Partial<TableAttrs>): Table {
   const { weight } = inputs;
   if (weight)
     return {
@@ -45,7 +39,7 @@ function tableOf(inputs: Tensors, { columns, bits }: TableAttrs): Table {
       slice: ({ from, size }) => tf.slice(weight, [from, 0], [size, -1]),
       gather: (ids) => tf.gather(weight, ids),
     };
-  const table = fromInputs(inputs, { columns: columns!, bits: bits! });
+  const table = fromInputs(inputs, attrs as TableAttrs);
   return {
     size: table.packed.shape[0]!,
     slice: ({ from, size }) => unpackRows(table, from, size),
@@ -56,7 +50,7 @@ function tableOf(inputs: Tensors, { columns, bits }: TableAttrs): Table {
 /** 1 for a token that has a label, 0 for one that is ignored. */
 const counted = (labels: tf.Tensor): tf.Tensor => tf.cast(tf.greaterEqual(labels, 0), 'float32');
 
-function forward(inputs: Tensors, attrs: TableAttrs): tf.Tensor[] {
+function forward(inputs: Tensors, attrs: Partial<TableAttrs>): tf.Tensor[] {
   const { hidden, labels } = inputs;
   const table = tableOf(inputs, attrs);
   let [top, sum] = [tf.fill([labels!.size, 1], -1e30), tf.zeros([labels!.size, 1])] as [tf.Tensor, tf.Tensor];
@@ -75,7 +69,7 @@ function forward(inputs: Tensors, attrs: TableAttrs): tf.Tensor[] {
   return [tf.mul(tf.sub(lse, tf.sum(tf.mul(hidden!, own), 1)), counted(labels!)), lse];
 }
 
-function backward(values: Tensors, attrs: TableAttrs, wanted: readonly string[]): tf.Tensor[] {
+function backward(values: Tensors, attrs: Partial<TableAttrs>, wanted: readonly string[]): tf.Tensor[] {
   const { hidden, labels, y1, dy } = values;
   const [tokens, table] = [labels!.size, tableOf(values, attrs)];
   const scale = tf.reshape(tf.mul(dy!, counted(labels!)), [tokens, 1]);
@@ -101,7 +95,7 @@ function backward(values: Tensors, attrs: TableAttrs, wanted: readonly string[])
 }
 
 const all = ['hidden', 'weight', 'labels', 'y1'];
-const plain = defineBlock<TableAttrs>({ kernel: 'LinearCrossEntropy', forward, reads: { hidden: all, weight: all }, backward });
+const plain = defineBlock<Partial<TableAttrs>>({ kernel: 'LinearCrossEntropy', forward, reads: { hidden: all, weight: all }, backward });
 const reads = { hidden: ['hidden', 'packed', 'finerRows', 'finer', 'labels', 'y1'] };
 const packed = defineBlock<TableAttrs>({ kernel: 'PackedCrossEntropy', forward, reads, backward });
 
@@ -113,8 +107,7 @@ const packed = defineBlock<TableAttrs>({ kernel: 'PackedCrossEntropy', forward, 
 export function linearCrossEntropy(hidden: tf.Tensor, weight: tf.Tensor | PackedTable, labels: tf.Tensor): tf.Tensor {
   const run = () => {
     if (weight instanceof tf.Tensor) return plain({ hidden, weight, labels }, {});
-    const { columns, bits } = weight;
-    return packed({ hidden, labels, ...asInputs(weight) }, { columns, bits });
+    return packed({ hidden, labels, ...asInputs(weight) }, attrsOf(weight));
   };
   return tf.tidy(() => run()[0]!);
 }

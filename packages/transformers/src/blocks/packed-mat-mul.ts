@@ -1,21 +1,16 @@
 /**
  * y = x Wᵀ with a frozen W that is packed: W is unpacked by blocks of rows, in forward and again for dx, from one copy. What waits
- * for backward is nothing but W itself.
+ * for backward is nothing but W itself. On webgpu a kernel of @leantune/backends reads W's words where they are multiplied.
  *
  *     y[:, rows] = x · W[rows]ᵀ     dx = Σ dy[:, rows] · W[rows]
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { defineBlock } from './block.ts';
-import type { Bits } from './levels.ts';
-import { asInputs, fromInputs, type PackedTable, unpackRows } from './packed-table.ts';
+import { asInputs, attrsOf, fromInputs, type PackedTable, type TableAttrs } from './packed-table.ts';
+import { unpackRows } from './unpack-table.ts';
 
 /** Unpacked values in memory at a time: 1 MiB. */
 const MAX_VALUES = 2 ** 18;
-
-interface PackedAttrs {
-  readonly columns: number;
-  readonly bits: Bits;
-}
 
 function blocksOf({ packed, columns }: PackedTable): { readonly from: number; readonly size: number }[] {
   const rows = packed.shape[0]!;
@@ -23,7 +18,7 @@ function blocksOf({ packed, columns }: PackedTable): { readonly from: number; re
   return Array.from({ length: Math.ceil(rows / most) }, (_, i) => ({ from: i * most, size: Math.min(most, rows - i * most) }));
 }
 
-const block = defineBlock<PackedAttrs>({
+const block = defineBlock<TableAttrs>({
   kernel: 'PackedMatMul',
   forward: (inputs, attrs) => {
     const table = fromInputs(inputs, attrs);
@@ -35,7 +30,7 @@ const block = defineBlock<PackedAttrs>({
   reads: { x: ['packed', 'finerRows', 'finer'] },
   backward: (values, attrs) => {
     const [table, dy] = [fromInputs(values, attrs), values['dy']!];
-    let dx: tf.Tensor = tf.zeros([dy.shape[0]!, attrs.columns]);
+    let dx: tf.Tensor = tf.zeros([dy.shape[0]!, table.columns]);
     for (const { from, size } of blocksOf(table)) {
       const next = tf.tidy(() => tf.add(dx, tf.matMul(tf.slice(dy, [0, from], [-1, size]), unpackRows(table, from, size))));
       dx.dispose();
@@ -47,4 +42,4 @@ const block = defineBlock<PackedAttrs>({
 
 /** x [n, columns], a table of [rows, columns] -> [n, rows]. */
 export const packedMatMul = (x: tf.Tensor, table: PackedTable): tf.Tensor =>
-  tf.tidy(() => block({ x, ...asInputs(table) }, { columns: table.columns, bits: table.bits })[0]!);
+  tf.tidy(() => block({ x, ...asInputs(table) }, attrsOf(table))[0]!);

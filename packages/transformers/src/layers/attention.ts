@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { layers } from '@tensorflow/tfjs-layers';
 import { attention, rope } from '../blocks/index.ts';
 import type { Decoding } from './decoding.ts';
+import { refuseLong } from './input-checks.ts';
 import { type RopeConfig, rotary } from './rotary.ts';
 import { type Called, firstShape, type LayerConfig, listOf, type Shape } from './tensors.ts';
 
@@ -20,6 +21,8 @@ export interface AttentionConfig extends LayerConfig {
   /** @default 1 / √headSize */
   readonly scale?: number;
   readonly rope?: RopeConfig;
+  /** The longest text that positions were learnt for. @default any */
+  readonly positions?: number;
   /** The inputs are q, k, v [, mask]; or one tensor with all three beside each other [, mask]. @default false */
   readonly fused?: boolean;
 }
@@ -38,7 +41,7 @@ export class Attention extends layers.Layer {
   }
 
   override call(inputs: Called): tf.Tensor {
-    const { heads, kvHeads, headSize, causal, window = 0, scale = headSize ** -0.5, fused } = this.config;
+    const { heads, kvHeads, headSize, causal, window = 0, scale = headSize ** -0.5, fused, positions } = this.config;
     return tf.tidy(() => {
       const given = listOf(inputs);
       const [q, k, v] = fused
@@ -48,6 +51,7 @@ export class Attention extends layers.Layer {
             -1,
           )
         : given;
+      if (positions !== undefined) refuseLong((this.decoding?.length ?? 0) + q!.shape[1]!, positions, 0, this.name);
       const mask = given[fused ? 1 : 3];
       const turned = [this.#turn(q!, heads), this.#turn(k!, kvHeads)] as const;
       const [keys, values] = this.decoding?.append(this, turned[1], v!) ?? [turned[1], v!];

@@ -7,7 +7,16 @@ import { initializers, layers } from '@tensorflow/tfjs-layers';
 import { gatherRows } from '../blocks/index.ts';
 import type { Decoding } from './decoding.ts';
 import { refuseLong, refuseUnknown } from './input-checks.ts';
-import { addPacked, type PackedWeights, tableOf as packedOf, packingOf, type Storage, storedPacked } from './packed-weights.ts';
+import {
+  addPacked,
+  type HeldPacked,
+  heldPacked,
+  type PackedWeights,
+  tableOf as packedOf,
+  packingOf,
+  type Storage,
+  storedPacked,
+} from './packed-weights.ts';
 import type { StoredWeight } from './stored.ts';
 import { type Called, firstShape, type LayerConfig, listOf, only, type Shape } from './tensors.ts';
 import { logitsOf, lossesOf, vocabularyShape } from './vocabulary.ts';
@@ -48,6 +57,10 @@ export class Embedding extends layers.Layer {
     return [this.packed ? storedPacked(this.packed) : { name: 'weight', weight: this.weight!, layout: 'same' }];
   }
 
+  get packedWeight(): HeldPacked | undefined {
+    return heldPacked(this.packed, 'weight');
+  }
+
   override build(): void {
     const { size, width, storage } = this.config;
     const packing = packingOf(storage, size);
@@ -59,7 +72,7 @@ export class Embedding extends layers.Layer {
   override call(inputs: Called): tf.Tensor {
     return tf.tidy(() => {
       const [x, labels] = listOf(inputs) as [tf.Tensor, tf.Tensor?];
-      const table = this.packed ? packedOf(this.packed) : this.weight!.read();
+      const table = this.weight?.read() ?? packedOf(this.packed!); // an adapter gives a weight of its own for a while
       if (x.rank === 3) this.packed?.observe?.(tf.reshape(x, [-1, this.config.width]));
       if (labels) return lossesOf(x, table, labels);
       if (x.rank === 3) return logitsOf(x, table);

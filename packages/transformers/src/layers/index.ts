@@ -4,7 +4,7 @@ export { Decoding } from './decoding.ts';
 export { Embedding } from './embedding.ts';
 export { Linear } from './linear.ts';
 export { LayerNorm, RmsNorm } from './norms.ts';
-export type { Storage } from './packed-weights.ts';
+export { type Storage, storages } from './packed-weights.ts';
 export { PatchPositions } from './patch-positions.ts';
 export { FirstToken, MeanPooling } from './pooling.ts';
 export type { RopeConfig, RopeScaling } from './rotary.ts';

@@ -5,7 +5,16 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { initializers, layers } from '@tensorflow/tfjs-layers';
 import { packedMatMul } from '../blocks/index.ts';
-import { addPacked, type PackedWeights, packingOf, type Storage, storedPacked, tableOf } from './packed-weights.ts';
+import {
+  addPacked,
+  type HeldPacked,
+  heldPacked,
+  type PackedWeights,
+  packingOf,
+  type Storage,
+  storedPacked,
+  tableOf,
+} from './packed-weights.ts';
 import type { StoredWeight } from './stored.ts';
 import { type LayerConfig, only, type Shape } from './tensors.ts';
 
@@ -40,6 +49,10 @@ export class Linear extends layers.Layer {
       ? storedPacked(this.packed, layout === 'same')
       : ({ name: 'weight', weight: this.kernel!, layout } satisfies StoredWeight);
     return this.bias ? [kernel, { name: 'bias', weight: this.bias, layout: 'same' }] : [kernel];
+  }
+
+  get packedWeight(): HeldPacked | undefined {
+    return heldPacked(this.packed, 'kernel', true);
   }
 
   override build(inputShape: Shape): void {

@@ -1,27 +1,29 @@
-/** A frozen table of a layer, held in 4, 5 or 8 bits a value. */
+/** A frozen table of a layer, held in few bits. */
 import { FinetuneError } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { initializers } from '@tensorflow/tfjs-layers';
-import { type Bits, finerWordsOf, type PackedTable, packFiner, packTable, wordsOf } from '../blocks/index.ts';
+import { FINER, type Format, layoutOf, type PackedTable, packFiner, packTable, stepOf, unpackRows } from '../blocks/index.ts';
 import { type Hessian, roundTogether } from '../quantize/gptq.ts';
 import type { StoredWeight, Weight } from './stored.ts';
 
 /**
- * How the large tables of a model are held: as numbers that train, or frozen in few bits. In `'nf5'` tables of tokens have 4 bits, and
+ * How the large tables of a model are held: as numbers that train, or frozen in fewer bits. In `'nf5'` tables of tokens have 4 bits, and
  * a fortieth of their rows 8.
  */
-export type Storage = 'float32' | 'int8' | 'nf5' | 'nf4';
+export type Storage = 'float32' | Format;
+export const storages: readonly Storage[] = ['float32', 'float16', 'bfloat16', 'int8', 'nf5', 'nf4'];
 
 export interface Packing {
-  readonly bits: Bits;
+  readonly format: Format;
   /** How many rows are held finer. */
   readonly finer: number;
 }
 
 /** Undefined for numbers that train. */
 export function packingOf(storage: Storage | undefined, tokens?: number): Packing | undefined {
-  if (storage === 'nf5') return tokens === undefined ? { bits: 5, finer: 0 } : { bits: 4, finer: Math.floor(tokens / 40) };
-  return storage === 'nf4' ? { bits: 4, finer: 0 } : storage === 'int8' ? { bits: 8, finer: 0 } : undefined;
+  if (storage === undefined || storage === 'float32') return undefined;
+  if (storage === 'nf5' && tokens !== undefined) return { format: 'nf4', finer: Math.floor(tokens / 40) };
+  return { format: storage, finer: 0 };
 }
 
 type Initializer = ReturnType<typeof initializers.zeros>;
@@ -41,39 +43,58 @@ export interface PackedWeights<W> extends Packing {
 /** @throws FinetuneError `bad-model` for rows that do not divide into words */
 export function addPacked<W>(
   layer: string,
-  { bits, finer }: Packing,
+  { format, finer }: Packing,
   [rows, columns]: readonly [number, number],
   add: Add<W>,
 ): PackedWeights<W> {
-  const words = wordsOf(columns, bits);
-  if (words === undefined) {
-    const advice = "Load the model with storage: 'float32'.";
-    throw new FinetuneError(
-      'bad-model',
-      'transformers',
-      `"${layer}" has rows of ${columns} values; ${bits} bits need a multiple of ${bits === 5 ? 32 : 32 / bits}. ${advice}`,
-    );
+  const step = stepOf(format);
+  if (columns % step !== 0) {
+    const problem = `"${layer}" has rows of ${columns} values; ${format} needs a multiple of ${step}`;
+    throw new FinetuneError('bad-model', 'transformers', `${problem}. Load the model with storage: 'float32'.`);
   }
   const zeros = initializers.zeros();
   return {
     rows,
     columns,
-    bits,
+    format,
     finer,
-    packed: add('packed', [rows, words], 'int32', zeros),
+    packed: add('packed', [rows, layoutOf(columns, format).words], 'int32', zeros),
     ...(finer > 0 && {
       finerRows: add('finer_rows', [finer], 'int32', zeros),
-      finerPacked: add('finer_packed', [finer, finerWordsOf(columns)!], 'int32', zeros),
+      finerPacked: add('finer_packed', [finer, layoutOf(columns, FINER).words], 'int32', zeros),
     }),
   };
 }
 
-export const tableOf = ({ packed, columns, bits, finerRows, finerPacked }: PackedWeights<Weight>): PackedTable => ({
+export const tableOf = ({ packed, columns, format, finerRows, finerPacked }: PackedWeights<Weight>): PackedTable => ({
   packed: packed.read(),
   columns,
-  bits,
+  format,
   ...(finerRows && { finer: { rows: finerRows.read(), packed: finerPacked!.read() } }),
 });
+
+/** What @leantune/core asks of a layer that holds a weight packed. */
+export interface HeldPacked {
+  /** The property that holds it in a layer of float32. */
+  readonly property: string;
+  readonly shape: readonly number[];
+  readonly variables: readonly Weight[];
+  /** A new tensor. */
+  read(): tf.Tensor;
+}
+
+/** @param transposed that the weight is [columns, rows] */
+export const heldPacked = (weights: PackedWeights<Weight> | undefined, property: string, transposed = false): HeldPacked | undefined =>
+  weights && {
+    property,
+    shape: transposed ? [weights.columns, weights.rows] : [weights.rows, weights.columns],
+    variables: [weights.packed, weights.finerRows, weights.finerPacked].filter((weight) => weight !== undefined),
+    read: (): tf.Tensor =>
+      tf.tidy(() => {
+        const values = unpackRows(tableOf(weights));
+        return transposed ? tf.transpose(values) : values;
+      }),
+  };
 
 /** λ of GPTQ: more for a table that is looked up too, whose own values count. */
 const DAMPING = { product: 0.03, looked: 0.3 };
@@ -88,7 +109,7 @@ export interface Evidence {
 
 /** How a checkpoint fills it. `transposed`: the checkpoint has [columns, rows]. */
 export function storedPacked(weights: PackedWeights<Weight>, transposed = false): StoredWeight {
-  const { rows, columns, bits, finer, packed, finerRows, finerPacked } = weights;
+  const { rows, columns, format, finer, packed, finerRows, finerPacked } = weights;
   const write = (weight: Weight, values: Int32Array) =>
     tf.tidy(() => void weight.write(tf.tensor(values, weight.shape as number[], 'int32')));
   return {
@@ -100,12 +121,12 @@ export function storedPacked(weights: PackedWeights<Weight>, transposed = false)
       fill(given, evidence) {
         const values = transposed ? transpose(given, columns, rows) : given;
         const damping = evidence?.order ? DAMPING.looked : DAMPING.product;
-        const words = packTable(values, columns, bits, evidence && roundTogether(evidence.hessian, columns, damping));
+        const words = packTable(values, columns, format, evidence && roundTogether(evidence.hessian, columns, damping));
         write(packed, words);
         if (!finerRows) return;
         const chosen = Int32Array.from({ length: finer }, (_, i) => evidence?.order?.[i] ?? i).sort();
         write(finerRows, chosen);
-        write(finerPacked!, packFiner(values, words, chosen, columns, bits));
+        write(finerPacked!, packFiner(values, words, chosen, columns, format as 'nf4'));
       },
     },
   };

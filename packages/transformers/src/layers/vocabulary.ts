@@ -2,7 +2,16 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { initializers, layers } from '@tensorflow/tfjs-layers';
 import { linearCrossEntropy, type PackedTable, packedMatMul } from '../blocks/index.ts';
-import { addPacked, type PackedWeights, packingOf, type Storage, storedPacked, tableOf } from './packed-weights.ts';
+import {
+  addPacked,
+  type HeldPacked,
+  heldPacked,
+  type PackedWeights,
+  packingOf,
+  type Storage,
+  storedPacked,
+  tableOf,
+} from './packed-weights.ts';
 import type { StoredWeight } from './stored.ts';
 import { type Called, firstShape, type LayerConfig, listOf, type Shape } from './tensors.ts';
 
@@ -53,6 +62,10 @@ export class VocabularyHead extends layers.Layer {
 
   get stored(): readonly StoredWeight[] {
     return [this.packed ? storedPacked(this.packed) : { name: 'weight', weight: this.weight!, layout: 'same' }];
+  }
+
+  get packedWeight(): HeldPacked | undefined {
+    return heldPacked(this.packed, 'weight');
   }
 
   override build(inputShape: Shape | Shape[]): void {

@@ -2,6 +2,7 @@
 import { FinetuneError } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { isHalf } from '../blocks/index.ts';
 import type { Evidence, PackedWeights } from '../layers/packed-weights.ts';
 import type { Weight } from '../layers/stored.ts';
 
@@ -21,15 +22,11 @@ type Table = readonly [name: string, packed: PackedWeights<Weight>];
 export function* calibrations(model: LayersModel, ids: tf.Tensor2D): Generator<ReadonlyMap<string, Evidence>> {
   const tables = model.layers.flatMap((layer): Table[] => {
     const { packed } = layer as { packed?: PackedWeights<Weight> };
-    return packed ? [[`${layer.name}.weight`, packed]] : [];
+    return packed && !isHalf(packed.format) ? [[`${layer.name}.weight`, packed]] : [];
   });
   if (tables.length === 0 || model.inputs.length !== 1 || ids.rank !== 2 || ids.size === 0) {
     const got =
-      tables.length === 0
-        ? 'a model that is not packed'
-        : model.inputs.length !== 1
-          ? 'a model with a mask'
-          : `tokens of shape [${ids.shape}]`;
+      tables.length === 0 ? 'a model without codes' : model.inputs.length !== 1 ? 'a model with a mask' : `tokens of shape [${ids.shape}]`;
     const advice = "Give calibration with storage: 'nf4', 'nf5' or 'int8', and no inputs.";
     throw new FinetuneError(
       'bad-option',

@@ -27,8 +27,8 @@ export function roundTogether(hessian: Hessian, columns: number, damping: number
   const factor = inverseFactor(damped, columns);
   return {
     weights: weights.map((weight) => weight + damping * mean),
-    round: ({ bits, group }) => {
-      const { levels, nearest } = codes[bits];
+    round: ({ format, group }) => {
+      const { levels, nearest } = codes[format];
       const rest = new Float64Array(columns);
       return (row, scales) => {
         order.forEach((at, i) => {

@@ -1,0 +1,78 @@
+/**
+ * The comparison: techniques and their stacks, stock tfjs, and the peers, each measured on this machine by the same definition.
+ *
+ *   npm run bench                                all that is not measured yet; half an hour on two free cores
+ *   npm run bench -- minilm                      one model
+ *   npm run bench -- --only 'leantune wasm'      the cell of this name, or cells whose name has these words
+ *   npm run bench -- --minutes 3                 begins no cell after three minutes; the next run goes on
+ *   npm run bench -- --again                     also what is measured already
+ *   npm run bench -- --list                      names the cells
+ *   npm run bench -- --quick                     tiny sizes, bytes of stock tfjs and of each model's levers; writes and installs nothing
+ *
+ * Results go into results/ after each cell; `npm run tables -w benchmarks` makes the documents of them.
+ */
+import { parseArgs } from 'node:util';
+import { type Cell, type Contest, hasRun, type Job, nameOf } from './cell.ts';
+import { contestsOf } from './contests.ts';
+import { runCell } from './engines.ts';
+import { findPeers, type Peers } from './install.ts';
+import { commit, machine, versions } from './machine.ts';
+import { planOf } from './matrix.ts';
+import { addResult, readResults, SEED, writeResults } from './store.ts';
+
+const flag = { type: 'boolean', default: false } as const;
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { only: { type: 'string' }, minutes: { type: 'string' }, again: flag, list: flag, quick: flag, installed: flag },
+});
+
+const all = contestsOf(values.quick);
+const unknown = positionals.filter((id) => !all.some((contest) => contest.id === id));
+if (unknown.length > 0) throw new Error(`[compare] got ${unknown.join(', ')}; expected some of ${all.map(({ id }) => id).join(', ')}.`);
+const chosen = all.filter(({ id }) => positionals.length === 0 || positionals.includes(id));
+
+if (values.list) for (const contest of chosen) console.log([contest.id, ...wanted(contest).map((cell) => `  ${nameOf(cell)}`)].join('\n'));
+else if (values.quick) await quick();
+else await full(findPeers(!values.installed));
+
+/** The cells of a model that the command line asks for. */
+function wanted(contest: Contest): readonly Cell[] {
+  const { cells, chain } = planOf(contest);
+  const some = values.quick ? chain.map(({ cell }) => cell) : cells;
+  const exact = some.filter((cell) => nameOf(cell) === values.only);
+  return exact.length > 0 ? exact : some.filter((cell) => nameOf(cell).includes(values.only ?? ''));
+}
+
+function jobOf(contest: Contest, cell: Cell): Job {
+  const timeline = planOf(contest).chain.some((row) => nameOf(row.cell) === nameOf(cell));
+  return { ...contest, cell, seed: SEED, timeline };
+}
+
+async function full(peers: Peers): Promise<void> {
+  const work = chosen.flatMap((contest) => wanted(contest).map((cell) => [contest, cell] as const));
+  const started = performance.now();
+  for (const [i, [contest, cell]] of work.entries()) {
+    const known = readResults(contest, SEED);
+    if (!values.again && hasRun(known.cells[nameOf(cell)])) continue;
+    if (performance.now() - started > 60_000 * Number(values.minutes ?? Number.POSITIVE_INFINITY)) return;
+    const outcome = await runCell(jobOf(contest, cell), peers);
+    const about = { date: new Date().toISOString(), commit: commit(), versions: { ...versions(cell), ...outcome.versions } };
+    writeResults(addResult(readResults(contest, SEED), cell, { ...outcome, ...about }, machine()));
+    const minutes = ((performance.now() - started) / 60_000).toFixed(1);
+    console.log(`${i + 1} of ${work.length}, ${minutes} min  ${contest.id}, ${describe(cell, outcome)}`);
+  }
+}
+
+/** In this process, one model after the other. */
+async function quick(): Promise<void> {
+  const { tfjsCell } = await import('./tfjs-cell.ts');
+  for (const contest of chosen)
+    for (const cell of wanted(contest)) console.log(`${contest.id}, ${describe(cell, await tfjsCell(jobOf(contest, cell)))}`);
+}
+
+function describe(cell: Cell, outcome: Awaited<ReturnType<typeof runCell>>): string {
+  if (!hasRun(outcome)) return `${nameOf(cell)}  not run: ${outcome.notRun}`;
+  const { peakAboveWeights, trained, parameters, processorMilliseconds } = outcome;
+  const share = ((100 * trained) / parameters).toPrecision(3);
+  return `${nameOf(cell)}  ${(peakAboveWeights / 1e6).toFixed(2)} MB above weights, ${share} % trained, ${processorMilliseconds} ms`;
+}

@@ -1,0 +1,73 @@
+/**
+ * Kernels that are one op of our own (native/tensorflow/ops.cc) on TensorFlow's tensors and threads: the masks and gradients that core's
+ * rules look for, and the blocks of @leantune/transformers. Where the addon was not built they are not there, and the ops that they
+ * stand for run. They are for the CPU.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import type { Attrs, Kernel } from '../kernels.ts';
+import { loadAddon } from './addon.ts';
+import type { TensorflowBackend } from './binding.ts';
+import { type Attr, bool, float, int, type Operand, withOps } from './raw.ts';
+
+type Result = tf.TensorInfo | tf.TensorInfo[];
+type OwnKernel = Kernel<TensorflowBackend, Result>;
+type OpAttrs = { readonly [name: string]: Attr };
+
+const none = (): OpAttrs => ({});
+
+/** The kernel that is the op `Leantune<op>` of the named inputs. @param outputs their types */
+const own =
+  (op: string, inputs: readonly string[], attrs: (of: Attrs) => OpAttrs = none, outputs: readonly tf.DataType[] = ['float32']): OwnKernel =>
+  (given, of, backend) =>
+    withOps(backend, ({ runMany, leave }) => {
+      const operands = inputs.map((name) => given[name] as Operand);
+      const made = runMany(`Leantune${op}`, attrs(of), operands, outputs.length);
+      const results = made.map((handle, i) => leave(handle, outputs[i]!));
+      return results.length === 1 ? results[0]! : results;
+    });
+
+/** Of a block's gradient: those that are wanted, in that order. */
+const wanted =
+  (kernel: OwnKernel, inputs: readonly string[]): OwnKernel =>
+  (given, attrs, backend) => {
+    const all = [kernel(given, attrs, backend)].flat();
+    for (const [i, name] of inputs.entries()) if (!attrs['wanted'].includes(name)) backend.disposeData(all[i]!.dataId);
+    return attrs['wanted'].map((name: string) => all[inputs.indexOf(name)]);
+  };
+
+const three: readonly tf.DataType[] = ['float32', 'float32', 'float32'];
+const gelu = ({ approximate }: Attrs) => ({ approximate: bool(approximate) });
+const epsilon = (attrs: Attrs) => ({ epsilon: float(attrs['epsilon']) });
+const attention = ({ heads, kvHeads, scale, causal, window, masked }: Attrs) => ({
+  heads: int(heads),
+  kv_heads: int(kvHeads),
+  scale: float(scale),
+  causal: bool(causal),
+  window: int(window ?? 0),
+  masked: bool(masked),
+});
+
+const kernels: { readonly [kernel: string]: OwnKernel } = {
+  Relu6Mask: own('Relu6Mask', ['x'], none, ['bool']),
+  InRange: own('InRange', ['x'], ({ clipValueMin, clipValueMax }) => ({ low: float(clipValueMin), high: float(clipValueMax) }), ['bool']),
+  ClipByValueGrad: own('Masked', ['dy', 'mask']),
+  SoftmaxGrad: own('SoftmaxGrad', ['dy', 'y']),
+  Gelu: own('Gelu', ['x'], gelu),
+  GeluGrad: own('GeluGrad', ['x', 'dy'], gelu),
+  LayerNorm: own('LayerNorm', ['x', 'weight', 'bias'], epsilon),
+  LayerNormGrad: wanted(own('LayerNormGrad', ['x', 'weight', 'dy'], epsilon, three), ['x', 'weight', 'bias']),
+  Attention: own('Attention', ['q', 'k', 'v', 'mask'], attention, ['float32', 'float32']),
+  AttentionGrad: wanted(own('AttentionGrad', ['q', 'k', 'v', 'mask', 'y', 'y1', 'dy'], attention, three), ['q', 'k', 'v']),
+};
+
+/** The kernels, if the addon is there and TensorFlow computes on the CPU. */
+export function ownOps(): { readonly [kernel: string]: OwnKernel } {
+  const backend = tf.findBackend('tensorflow') as TensorflowBackend;
+  if (backend.isUsingGpuDevice) return {};
+  try {
+    loadAddon(backend, 'leantune_ops');
+    return kernels;
+  } catch {
+    return {};
+  }
+}
