@@ -26,6 +26,7 @@ const programs: readonly { readonly path: string; readonly slow?: true }[] = [
   { path: 's2a/main.ts', slow: true },
   { path: 'resnet-50/main.ts', slow: true },
   { path: 'transformers/main.ts', slow: true },
+  { path: 'transformers/qlora.ts', slow: true },
   { path: 'adapters/classify.ts', slow: true },
   { path: 'adapters/main.ts', slow: true },
 ];
@@ -35,11 +36,15 @@ interface Expected {
   readonly percent: boolean;
 }
 
-/** The numbers behind `quick:` in brackets, and in the sentences from `Quick:` to the end of the comment. */
+/** The numbers behind `quick:` in brackets, and in the sentences from `Quick:` or `--quick:` to the end of the comment; not those of chance. */
 export function expectedOf(source: string): readonly Expected[] {
   const head = /^\/\*\*[\s\S]*?\*\//.exec(source)![0].replace(/\n \*\/?/g, ' ');
-  const clauses = [...head.matchAll(/\(quick: ([^)]*)\)/g), ...head.matchAll(/Quick: (.*)/g)].flatMap(([, text]) => text!.split(/;|\. /));
-  return clauses.flatMap((clause) => [...clause.matchAll(/\d+\.\d+/g)].map(([value]) => ({ value, percent: clause.includes('%') })));
+  const clauses = [...head.matchAll(/\(quick: ([^)]*)\)/g), ...head.matchAll(/(?:Quick|--quick): (.*)/g)].flatMap(([, text]) =>
+    text!.split(/;|\. /),
+  );
+  return clauses.flatMap((clause) =>
+    [...clause.matchAll(/(?<!chance is )(?<![\d.])\d+\.\d+/g)].map(([value]) => ({ value, percent: clause.includes('%') })),
+  );
 }
 
 /** @returns what of `expected` is not in `printed` */

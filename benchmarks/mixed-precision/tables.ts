@@ -1,4 +1,4 @@
-/** The tables of docs/techniques/mixed-precision.md, from mixed-precision/results. */
+/** The tables of docs/techniques/mixed-precision.md, from mixed-precision/results and webgpu/results. */
 import { existsSync } from 'node:fs';
 import { at, markdownTable, megabytes, readJson, type Table } from '../documents.ts';
 
@@ -13,6 +13,7 @@ interface Memory {
 
 interface Accuracy {
   readonly backend: string;
+  readonly settings: { readonly test: number };
   readonly seeds: readonly {
     readonly seed: number;
     readonly accuracy: { readonly [precision: string]: number };
@@ -20,9 +21,25 @@ interface Accuracy {
   }[];
 }
 
+interface Kernels {
+  readonly steps: { readonly [precision: string]: { readonly dispatches: number; readonly bytes: number } };
+}
+
+interface TensorflowHalves {
+  readonly rows: readonly {
+    readonly title: string;
+    readonly half: string;
+    readonly float32: number;
+    readonly emulated: number;
+    readonly own: number;
+  }[];
+}
+
 export const tables: readonly Table[] = [
   { file: '../docs/techniques/mixed-precision.md', marker: 'mixed-precision-memory', text: memoryTable },
   { file: '../docs/techniques/mixed-precision.md', marker: 'mixed-precision-accuracy', text: accuracyTable },
+  { file: '../docs/techniques/mixed-precision.md', marker: 'mixed-precision-kernels', text: kernelTable },
+  { file: '../docs/techniques/mixed-precision.md', marker: 'mixed-precision-tensorflow', text: tensorflowTable },
 ];
 
 /** Bytes, and the share of float32's. */
@@ -36,21 +53,52 @@ function memoryTable(): string {
   return markdownTable(['model', 'precision', 'kept for backward', 'peak above weights'], cells);
 }
 
-/** Means over the seeds. */
+/** Means over the seeds that a precision was measured with, and its differences from float32 by seed. */
 function accuracyTable(): string {
   const found = ['image', 'text'].filter((task) => existsSync(at(`mixed-precision/results/${task}.json`)));
   if (found.length === 0) return 'Not measured yet.';
   const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+  const points = (share: number): string => (100 * share).toFixed(2).replace('-', '−');
   const cells = found.flatMap((task) => {
-    const { backend, seeds } = readJson<Accuracy>(`mixed-precision/results/${task}.json`);
-    const precisions = Object.keys(seeds[0]!.accuracy);
-    const seconds = (precision: string) => mean(seeds.map((one) => one.secondsPerStep[precision]!));
-    return precisions.map((precision) => [
-      `${task}, ${backend}, ${seeds.length} ${seeds.length === 1 ? 'seed' : 'seeds'}`,
-      precision,
-      `${(100 * mean(seeds.map((one) => one.accuracy[precision]!))).toFixed(2)} %`,
-      `×${(seconds(precision) / seconds('float32')).toFixed(2)}`,
-    ]);
+    const { backend, settings, seeds } = readJson<Accuracy>(`mixed-precision/results/${task}.json`);
+    const precisions = [...new Set(seeds.flatMap(({ accuracy }) => Object.keys(accuracy)))];
+    return precisions.map((precision) => {
+      const measured = seeds.filter(({ accuracy }) => precision in accuracy);
+      const differences = measured.map(({ accuracy }) => accuracy[precision]! - accuracy['float32']!);
+      const times = measured.map(({ secondsPerStep: of }) => of[precision]! / of['float32']!);
+      return [
+        `${task}, ${backend}, ${settings.test} tests`,
+        precision,
+        `${measured.map(({ seed }) => seed).join(', ')}`,
+        `${points(mean(measured.map(({ accuracy }) => accuracy[precision]!)))} %`,
+        precision === 'float32' ? '–' : `${points(mean(differences))} (${differences.map(points).join(', ')})`,
+        `×${mean(times).toFixed(2)}`,
+      ];
+    });
   });
-  return markdownTable(['task', 'precision', 'test accuracy', 'processor time per step'], cells);
+  return markdownTable(
+    ['task', 'precision', 'seeds', 'test accuracy', 'points from float32, and by seed', 'processor time per step'],
+    cells,
+  );
+}
+
+function kernelTable(): string {
+  const { steps } = readJson<Kernels>('webgpu/results/dispatches.json');
+  const full = steps['float32']!;
+  const cells = Object.entries(steps).map(([precision, { dispatches, bytes }]) => [
+    precision,
+    `${dispatches} (×${(dispatches / full.dispatches).toFixed(2)})`,
+    `${megabytes(bytes)} MB (×${(bytes / full.bytes).toFixed(2)})`,
+  ]);
+  return markdownTable(['precision', 'kernels of a step', 'buffers that they bind'], cells);
+}
+
+function tensorflowTable(): string {
+  const { rows } = readJson<TensorflowHalves>('mixed-precision/results/tensorflow-halves.json');
+  const cells = rows.map(({ title, half, float32, emulated, own }) => [
+    title,
+    half,
+    ...[float32, emulated, own].map((ms) => `${ms} ms (×${(ms / float32).toFixed(ms / float32 > 10 ? 0 : 2)})`),
+  ]);
+  return markdownTable(['processor time on TensorFlow', 'half', 'float32', 'float32 between roundings', "TensorFlow's own"], cells);
 }

@@ -15,6 +15,7 @@ import { adamW, finetune, type Technique } from '@leantune/core';
 import { mixedPrecision } from '@leantune/mixed-precision';
 import { fromConfig } from '@leantune/transformers';
 import * as tf from '@tensorflow/tfjs';
+import { countKernels, type KernelCount } from './count-kernels.ts';
 
 const { values } = parseArgs({
   options: {
@@ -34,16 +35,9 @@ const [width, tokens, batch, layers] = [values.width, values.tokens, values.batc
   number,
 ];
 
-/** Of one step. `bytes`: of all buffers that its kernels bind, uniforms included. */
-interface Count {
-  dispatches: number;
-  bytes: number;
-  readonly kernels: { [name: string]: number };
-}
-
 await useBackend('webgpu');
 if (!values.cpu) Object.defineProperty((tf.backend() as WebGPUBackend).device, 'adapterInfo', { value: { description: 'a GPU' } });
-const counted = count(tf.backend() as WebGPUBackend);
+const counted = countKernels(tf.backend() as WebGPUBackend);
 const config = {
   ...{ model_type: 'bert', vocab_size: 100, hidden_size: width, num_hidden_layers: layers, num_attention_heads: 4 },
   ...{ intermediate_size: 4 * width, max_position_embeddings: tokens, type_vocab_size: 2, hidden_act: 'gelu', layer_norm_eps: 1e-12 },
@@ -54,7 +48,7 @@ const precisions: { readonly [name: string]: () => Technique[] } = {
   mixed_bfloat16: () => [mixedPrecision({ policy: 'mixed_bfloat16' })],
 };
 
-const steps: { [precision: string]: Count } = {};
+const steps: { [precision: string]: KernelCount } = {};
 for (const [precision, techniques] of Object.entries(precisions)) {
   const model = fromConfig(config, { task: 'sequence-classification', labels: 2, seed: 1 });
   const tuned = finetune(model, techniques(), { trainable: /encoder\.layer|classifier/ });
@@ -84,60 +78,3 @@ if (values.write) {
   writeFileSync(new URL('results/dispatches.json', import.meta.url), `${JSON.stringify(result, null, 2)}\n`);
 }
 process.exit(0);
-
-/** Watches the backend's device. @returns what a run of a function recorded there */
-function count({ device }: WebGPUBackend): (run: () => void) => Count {
-  let current: Count | undefined;
-  const sizes = new WeakMap<object, number>();
-  const watched = device as unknown as {
-    createBindGroup(of: { entries: { resource: { buffer?: { size: number } } }[] }): object;
-    createCommandEncoder(): { beginComputePass(): Pass };
-  };
-  interface Pass {
-    setPipeline(pipeline: { label: string }): void;
-    setBindGroup(index: number, group: object): void;
-    dispatchWorkgroups(...groups: number[]): void;
-  }
-  const [createGroup, createEncoder] = [watched.createBindGroup.bind(device), watched.createCommandEncoder.bind(device)];
-  Object.assign(device, {
-    createBindGroup(of: Parameters<typeof createGroup>[0]) {
-      const group = createGroup(of);
-      sizes.set(
-        group,
-        of.entries.reduce((sum, { resource }) => sum + (resource.buffer?.size ?? 0), 0),
-      );
-      return group;
-    },
-    createCommandEncoder() {
-      const encoder = createEncoder();
-      const begin = encoder.beginComputePass.bind(encoder);
-      return Object.assign(encoder, {
-        beginComputePass(...given: []) {
-          const pass = begin(...given);
-          const [setPipeline, setGroup] = [pass.setPipeline.bind(pass), pass.setBindGroup.bind(pass)];
-          return Object.assign(pass, {
-            setPipeline(pipeline: { label: string }) {
-              if (current) {
-                const name = pipeline.label.replace(/ \{.*$| columns.*$| rows.*$/, '');
-                current.kernels[name] = (current.kernels[name] ?? 0) + 1;
-                current.dispatches++;
-              }
-              setPipeline(pipeline);
-            },
-            setBindGroup(index: number, group: object) {
-              if (current) current.bytes += sizes.get(group) ?? 0;
-              setGroup(index, group);
-            },
-          });
-        },
-      });
-    },
-  });
-  return (run) => {
-    current = { dispatches: 0, bytes: 0, kernels: {} };
-    const counts = current;
-    run();
-    current = undefined;
-    return counts;
-  };
-}

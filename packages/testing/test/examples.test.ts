@@ -8,7 +8,7 @@ const source = `/**
  *
  * Accuracy goes from 1.5 % to 90.0 % (quick: from 8.8 % to
  * 48.8 %). It keeps 50.18 MB (quick: 25.25 and 165.15).
- * Quick: 60.0 and 55.0 % are right; 2.48 MB wait.
+ * Quick: 60.0 and 55.0 % are right (chance is 33.3 %); 2.48 MB wait.
  */
 const more = '(quick: 7.7)';
 `;

@@ -233,7 +233,7 @@ describe('what is not as it should be is said', () => {
   });
 
   test('a storage that the architecture has not', async () => {
-    await expect(fromPretrained(folder, { storage: 'nf4' })).rejects.toThrow(/got storage "nf4" for "bert"; expected one of float32/);
+    await expect(fromPretrained(folder, { storage: 'nf5' })).rejects.toThrow(/got storage "nf5" for "bert"; expected one of float32/);
   });
 
   test('tokens out of the vocabulary, and texts longer than the model', async () => {

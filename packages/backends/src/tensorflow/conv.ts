@@ -8,7 +8,7 @@ import { type, withOps } from './raw.ts';
 type TensorflowKernel = Kernel<TensorflowBackend, tf.TensorInfo>;
 
 /** How a kernel reads its inputs: the geometry, and the op's operands, of which a shape is a constant. */
-interface Convolution {
+export interface Convolution {
   readonly info: (inputs: tf.NamedTensorInfoMap, attrs: Attrs) => ConvInfo;
   readonly operands: (inputs: tf.NamedTensorInfoMap, info: ConvInfo) => readonly (tf.TensorInfo | readonly number[])[];
 }
@@ -26,7 +26,8 @@ const ofFilter = (depthwise: boolean): Convolution => ({
   operands: ({ x, dy }, { filterShape }) => [x!, filterShape, dy!],
 });
 
-const convolutions: { readonly [kernel: string]: Convolution } = {
+/** By kernel; each is TensorFlow's op of that name. */
+export const convolutions: { readonly [kernel: string]: Convolution } = {
   [tf.Conv2D]: forward(false),
   [tf.Conv2DBackpropInput]: ofInput(false),
   [tf.Conv2DBackpropFilter]: ofFilter(false),

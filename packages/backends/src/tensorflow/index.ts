@@ -10,6 +10,7 @@ import { batchNormGradients } from './batch-norm-gradient.ts';
 import { batchNormTraining } from './batch-norm-train.ts';
 import type { TensorflowBackend } from './binding.ts';
 import { convs } from './conv.ts';
+import { halfKernels } from './half-kernels.ts';
 import { halfStorage } from './half-storage.ts';
 import { ownOps } from './own-ops.ts';
 import { pools } from './pool.ts';
@@ -51,6 +52,7 @@ export function registerTensorflowKernels(): void {
       batchNormTraining,
       optimizers,
       productSums,
+      halfKernels,
       halfStorage,
       stepCodes,
       rowCodes,

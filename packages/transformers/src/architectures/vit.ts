@@ -1,45 +1,33 @@
 /** ViT (Dosovitskiy et al. 2020, arXiv 2010.11929) and DeiT (Touvron et al. 2020, arXiv 2012.12877): images [n, h, w, channels] as patches. */
 import { layers } from '@tensorflow/tfjs-layers';
-import { Attention, FirstToken, LayerNorm, PatchPositions } from '../layers/index.ts';
-import { type Architecture, activation, activations, apply, linear, type Request, residual, type SymbolicTensor } from './architecture.ts';
+import { Attention, FirstToken, LayerNorm, PatchPositions, storages } from '../layers/index.ts';
+import { type Architecture, activation, apply, linear, type Request, residual, type SymbolicTensor } from './architecture.ts';
 import type { ConfigReader } from './config.ts';
-
-interface Sizes {
-  readonly hidden: number;
-  readonly middle: number;
-  readonly heads: number;
-  readonly epsilon: number;
-  readonly act: (typeof activations)[number];
-  readonly useBias: boolean;
-}
-
-function readSizes(config: ConfigReader): Sizes {
-  return {
-    hidden: config.number('hidden_size'),
-    middle: config.number('intermediate_size'),
-    heads: config.number('num_attention_heads'),
-    epsilon: config.number('layer_norm_eps', 1e-12),
-    act: config.choice('hidden_act', activations, 'gelu'),
-    useBias: config.flag('qkv_bias', true),
-  };
-}
+import { type EncoderSizes, readEncoderSizes } from './encoder-block.ts';
 
 /** x [n, T, hidden] -> the same shape. */
-function block(at: string, x: SymbolicTensor, { hidden, middle, heads, epsilon, act, useBias }: Sizes): SymbolicTensor {
+function block(
+  at: string,
+  x: SymbolicTensor,
+  { hidden, middle, heads, epsilon, act, storage }: EncoderSizes,
+  useBias: boolean,
+): SymbolicTensor {
+  const dense = (name: string, y: SymbolicTensor, units: number, bias = true) => linear(`${at}.${name}`, y, units, bias, storage);
   const norm = (name: string, y: SymbolicTensor) => apply(new LayerNorm({ name: `${at}.${name}`, epsilon }), y);
   const normal = norm('layernorm_before', x);
-  const qkv = ['query', 'key', 'value'].map((part) => linear(`${at}.attention.attention.${part}`, normal, hidden, useBias));
+  const qkv = ['query', 'key', 'value'].map((part) => dense(`attention.attention.${part}`, normal, hidden, useBias));
   const attention = { heads, kvHeads: heads, headSize: hidden / heads, causal: false };
   const mixed = apply(new Attention({ ...attention, name: `${at}.attention.attention` }), qkv);
-  const attended = residual(`${at}.attention.residual`, x, linear(`${at}.attention.output.dense`, mixed, hidden));
-  const wide = linear(`${at}.intermediate.dense`, norm('layernorm_after', attended), middle);
-  return residual(`${at}.residual`, attended, linear(`${at}.output.dense`, activation(act, `${at}.intermediate.act`, wide), hidden));
+  const attended = residual(`${at}.attention.residual`, x, dense('attention.output.dense', mixed, hidden));
+  const wide = dense('intermediate.dense', norm('layernorm_after', attended), middle);
+  return residual(`${at}.residual`, attended, dense('output.dense', activation(act, `${at}.intermediate.act`, wide), hidden));
 }
 
 const sideOf = (config: ConfigReader) => config.number('image_size', 224);
 
-function build({ config, task, inputs, labels }: Request): SymbolicTensor {
-  const sizes = readSizes(config);
+function build({ config, task, inputs, labels, storage }: Request): SymbolicTensor {
+  const sizes = readEncoderSizes(config, storage);
+  const useBias = config.flag('qkv_bias', true);
   const [side, patch, depth] = [sideOf(config), config.number('patch_size', 16), config.number('num_hidden_layers')];
   config.check();
   const base = task === 'image-classification' ? `${config.type}.` : '';
@@ -50,7 +38,7 @@ function build({ config, task, inputs, labels }: Request): SymbolicTensor {
   const patches = apply(layers.reshape({ name: `${at}.patches`, targetShape: [Math.floor(side / patch) ** 2, sizes.hidden] }), map);
   const tokens = config.type === 'deit' ? ['cls', 'distillation'] : ['cls'];
   let x = apply(new PatchPositions({ name: at, tokens }), patches);
-  for (let i = 0; i < depth; i++) x = block(`${base}encoder.layer.${i}`, x, sizes);
+  for (let i = 0; i < depth; i++) x = block(`${base}encoder.layer.${i}`, x, sizes, useBias);
   x = apply(new LayerNorm({ name: `${base}layernorm`, epsilon: sizes.epsilon }), x);
   if (task !== 'image-classification') return x;
   return linear('classifier', apply(new FirstToken({ name: 'first_token' }), x), labels);
@@ -58,7 +46,7 @@ function build({ config, task, inputs, labels }: Request): SymbolicTensor {
 
 const shared: Omit<Architecture, 'types' | 'prefix'> = {
   tasks: ['hidden-states', 'image-classification'],
-  storages: ['float32'],
+  storages,
   inputs: ['pixel_values'],
   defaultInputs: ['pixel_values'],
   imageShape: (config: ConfigReader) => [sideOf(config), sideOf(config), config.number('num_channels', 3)],
