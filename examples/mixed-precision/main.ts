@@ -5,6 +5,9 @@
  *
  *   npm start --workspace examples/mixed-precision              two minutes on 2 cores, and 20 MB to fetch the first time
  *   npm start --workspace examples/mixed-precision -- --quick   half a minute: fewer photos
+ *
+ * Quick: of 256 unseen photos 32.0 % are named right by float32, 7.8 % by float16 without scaling, 31.6 % with it; of a step 1.32 MB wait for backward in
+ * float32, 0.66 in halves.
  */
 import { cifar10 } from '@leantune/assets';
 import { useBackend } from '@leantune/backends';

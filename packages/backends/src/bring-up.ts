@@ -1,8 +1,10 @@
 /** What `useBackend` asks of a backend. Each backend's folder has a `bring-up.ts` that answers; a new backend is a new row in backends.ts. */
 import type * as tf from '@tensorflow/tfjs-core';
 
+/** The backends of tfjs that `useBackend` brings up. */
 export type BackendName = 'tensorflow' | 'webgpu' | 'wasm' | 'webgl' | 'cpu';
 
+/** What `useBackend` can be told about a backend. */
 export interface BackendOptions {
   /** wasm: folder or map of the `.wasm` files, as `setWasmPaths` takes it. @default found by itself in Node; beside the script in browsers */
   readonly wasmPaths?: string | Record<string, string>;

@@ -15,6 +15,7 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 
+/** The two half precisions. */
 export type HalfType = 'float16' | 'bfloat16';
 
 /** Attributes of `EncodeHalf`. */

@@ -13,6 +13,7 @@ import { layersPlan } from './layers-pairs.ts';
 import type { Pair } from './pair.ts';
 import { type Container, isContainer, type Layer, type LayerClass, type Symbolic, tensorsOf } from './tfjs-layers.ts';
 
+/** What `fold` can be told. */
 export interface FoldOptions {
   /** Leaves batch norms that cannot be folded where they are. @default false: they are an error */
   readonly partial?: boolean;

@@ -1,6 +1,7 @@
 /** Which batch norms of a model a mode is for. */
 import { FinetuneError, type ModelView, type Site } from '@leantune/core';
 
+/** What the modes of a batch norm can be told. */
 export interface ModeOptions {
   /** Names of batch norms, or their last segments. @default all */
   readonly targets?: string | readonly string[];

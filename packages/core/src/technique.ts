@@ -4,6 +4,7 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 
+/** What options are made of, so that files can hold them. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined };
 
 /** A way to fine-tune with less memory: plain data and one function. */
@@ -16,6 +17,7 @@ export interface Technique {
   attach(model: ModelView): Attachment;
 }
 
+/** What a technique answers once it is attached to a particular model. */
 export interface Attachment {
   /** 1 What trains, beside what `trainable` selects. Owned by the technique; saved by `variable.name`. May be a getter: it is read at each step. */
   readonly variables?: readonly tf.Variable[];
@@ -75,6 +77,7 @@ export interface SavedValue {
   readonly parametric?: boolean;
 }
 
+/** Says under which codec a value waits; `undefined` leaves it as it is. */
 export type KeepRule = (value: SavedValue) => Codec | undefined;
 
 /** By kernel name, e.g. `{ Relu: rule }`. */
@@ -146,6 +149,7 @@ export interface TapeOp {
   readonly inputs: { readonly [name: string]: TapeValue };
 }
 
+/** A value on the tape, as a pattern of kernels sees it. */
 export interface TapeValue {
   readonly shape: readonly number[];
   /** Equal for two handles on one value. */
@@ -173,6 +177,7 @@ export interface Fused {
 /** Asked of each run that is recorded, as the last of its pattern. */
 export type Fusion = (last: TapeOp) => Fused | undefined;
 
+/** Gradients by the name of their variable. */
 export type NamedGradients = { [name: string]: tf.Tensor };
 
 /** Hooks may run in a tidy: `tf.keep` a tensor that outlives the call, such as a norm that is stored. */
@@ -199,6 +204,7 @@ export interface FrozenRows {
   readonly rows: number;
 }
 
+/** What a site computes; `other` has no linear map to hold on to. */
 export type SiteKind =
   | 'dense'
   | 'conv1d'
@@ -219,6 +225,7 @@ export type Forward = (x: tf.Tensor) => tf.Tensor;
 export type Linear = (x: tf.Tensor, kernel: tf.Tensor) => tf.Tensor;
 /** What runs in place of a site. */
 export type Replacement = (x: tf.Tensor, next: Forward, linear: Linear) => tf.Tensor;
+/** Takes back what it was returned for. */
 export type Undo = () => void;
 
 /** A place a technique can hold on to, the same for the three kinds of model. */
@@ -247,12 +254,14 @@ export interface Site {
   addToKernel(delta: tf.Tensor): void;
 }
 
+/** One weight of a site. */
 export interface SiteWeight {
   readonly name: string;
   /** The variable that holds it. A GraphModel's constant becomes one when first asked for. */
   variable(): tf.Variable;
 }
 
+/** Which sites are meant: a name, a RegExp, a list of them, of which each must match, or a function. */
 export type SiteFilter = string | RegExp | readonly (string | RegExp)[] | ((site: Site) => boolean);
 
 /** What a technique sees of a model. */

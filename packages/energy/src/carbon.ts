@@ -29,6 +29,7 @@ export const gridIntensity = {
   sweden: 41,
 } as const;
 
+/** How joules become CO2e. */
 export interface CarbonOptions {
   /** Grams of CO₂e per kWh, or a name of {@link gridIntensity}. @default 'world' */
   readonly grid?: number | keyof typeof gridIntensity;

@@ -24,6 +24,7 @@ export interface WorkSize {
   readonly samples?: number;
 }
 
+/** Options of {@link measureEnergy} and {@link compareEnergy}. */
 export interface EnergyOptions extends CarbonOptions {
   /** Runs of each configuration that count. Below 5 a difference has to be large to be found. @default 10 */
   readonly repeats?: number;

@@ -13,6 +13,7 @@ export interface IdlePower {
   readonly watts: number;
 }
 
+/** What a meter measures, and whether it only estimates. */
 export interface MeterFacts {
   readonly name: string;
   readonly part: Part;
@@ -36,6 +37,7 @@ export interface EnergyRun extends Energy {
   readonly accuracies: readonly (Energy & { readonly accuracy: number; readonly seconds: number })[];
 }
 
+/** A report as plain data: for files, and for other tools. */
 export interface EnergyData {
   readonly meters: readonly MeterFacts[];
   /** Sources that could not be read, and why. */
@@ -55,12 +57,14 @@ export interface EnergyData {
   readonly warnings: readonly string[];
 }
 
+/** What the runs of one configuration took. */
 export interface EnergyReport extends EnergyData {
   /** Net joules until an accuracy was reached for the first time, over the runs that reached it; undefined if none did. */
   toReach(accuracy: number): (Summary & { readonly runs: number }) | undefined;
   toString(): string;
 }
 
+/** Several configurations, measured in random order. `String(comparison)` is a table. */
 export interface EnergyComparison {
   readonly configurations: Readonly<Record<string, EnergyReport>>;
   /**

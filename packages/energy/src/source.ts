@@ -3,6 +3,7 @@
 /** What a meter measures the energy of. */
 export type Part = 'gpu' | 'cpu' | 'memory';
 
+/** A source that is open and counts. */
 export interface Meter {
   /** Unique among meters that are open at once: `GPU 0 NVIDIA H100 PCIe`. */
   readonly name: string;
@@ -19,6 +20,7 @@ export interface Meter {
   close(): Promise<void>;
 }
 
+/** A way to measure, or to estimate, joules. */
 export interface EnergySource {
   /** In reports and errors: `nvml`. */
   readonly name: string;

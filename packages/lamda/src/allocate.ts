@@ -19,6 +19,7 @@ export interface Spectrum {
   readonly energy: number;
 }
 
+/** What the ranks of all layers may come to. */
 export interface Budget {
   /** The mean of all ranks. @default 8 */
   readonly averageRank?: number;

@@ -13,6 +13,7 @@ export interface FreezingOptions {
   readonly freezeFraction?: number;
 }
 
+/** How many rows of B no longer train from `step` on, of `rank`. */
 export function frozenRows(step: number, rank: number, { steps = 1000, freezeFraction = 0.3 }: FreezingOptions): number {
   const last = freezeFraction * steps;
   return step >= last ? rank : Math.floor((rank * step) / last);

@@ -12,6 +12,7 @@
 import { firstColumns, type LowRankSite, likeKernel, type TruncatedSvd } from '@leantune/core/low-rank';
 import * as tf from '@tensorflow/tfjs-core';
 
+/** Where the factors of an adapter start. */
 export type Init = 'zero' | 'principal' | 'lora-xs';
 
 export interface InitialFactors {

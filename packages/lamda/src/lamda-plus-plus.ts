@@ -11,6 +11,7 @@ import { type LamdaOptions, settled } from './options.ts';
 import { type RankPlan, rankPlan } from './rank-plan.ts';
 import { candidates, type SiteRanks, siteRanks } from './site-ranks.ts';
 
+/** Options of {@link lamdaPlusPlus}. */
 export interface LamdaPlusPlusOptions extends Omit<LamdaOptions, 'rank'>, Budget {}
 
 /**

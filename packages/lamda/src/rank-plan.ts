@@ -1,6 +1,7 @@
 /** What LaMDA++ chose, to look at before training: a table, and a page with every spectrum and where it is cut. */
 import { type Budget, capturedEnergy, type Spectrum } from './allocate.ts';
 
+/** Which layer gets which rank, and why. `String(plan)` is a table. */
 export interface RankPlan {
   readonly ranks: { readonly [site: string]: number };
   readonly spectra: readonly Spectrum[];

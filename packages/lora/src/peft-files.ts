@@ -17,6 +17,7 @@ import { moduleOf, targetSites } from './target-modules.ts';
 /** The two files of an adapter. */
 export type PeftFiles = AdapterFiles;
 
+/** Options of {@link exportPeft}. */
 export interface ExportOptions {
   /** Which of `adaptersOf(model)`. @default 'default' */
   readonly adapter?: string;

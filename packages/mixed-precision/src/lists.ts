@@ -11,6 +11,7 @@
  */
 import { FinetuneError } from '@leantune/core';
 
+/** The lists, by what the kernels in them compute in. */
 export type Precision = 'half' | 'follow' | 'pass' | 'float32';
 /** Kernels that go another way than they would: `{ half: ['Gelu'], float32: ['Conv2D'] }`. */
 export type Lists = { readonly [precision in Precision]?: readonly string[] };

@@ -33,6 +33,7 @@ export interface LossScaleState {
   readonly finiteSteps: number;
 }
 
+/** Options of {@link dynamicLossScale}. */
 export interface DynamicLossScaleOptions {
   /** Whose constants: initial 2¹⁵ of Keras 3, or 2¹⁶ of torch.amp. @default 'keras' */
   readonly preset?: 'keras' | 'torch';

@@ -14,6 +14,7 @@ import { type Lists, type Precision, precisions } from './lists.ts';
 import { dynamicLossScale, type LossScale } from './loss-scale.ts';
 import { ScaledSteps } from './scaled-steps.ts';
 
+/** Options of {@link mixedPrecision}. */
 export interface MixedPrecisionOptions {
   /** float16 has 11 bits of precision and ends at 65504; bfloat16 has 8, and float32's range. @default 'mixed_float16' */
   readonly policy?: 'mixed_float16' | 'mixed_bfloat16';

@@ -12,6 +12,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { quantized } from './four-bit.ts';
 import type { Bits, KeptAt, Precision } from './kernels.ts';
 
+/** Options of {@link autoPrecision}. */
 export interface AutoPrecisionOptions {
   /** Bytes that may wait for backward in the places it decides on, at the batch it was calibrated with. Row headers come on top. */
   readonly budget: number;

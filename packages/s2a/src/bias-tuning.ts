@@ -18,6 +18,7 @@ import {
 } from '@leantune/core';
 import type * as tf from '@tensorflow/tfjs-core';
 
+/** Options of {@link biasTuning}. */
 export interface BiasTuningOptions {
   /** Sites whose biases train: names, their last segments, or lists of these. @default all that have one */
   readonly targets?: string | readonly string[];

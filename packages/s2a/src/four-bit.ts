@@ -27,6 +27,7 @@ import { type Rounding, RowStore } from './rows.ts';
 import { softmaxRule } from './softmax.ts';
 import { exactSteps, type Reading } from './steps.ts';
 
+/** Options of {@link fourBit}. */
 export interface FourBitOptions {
   /** Bits of softmax outputs, norms and operands of products, or of each class of values; 32 leaves a class as it is. @default 4 */
   readonly bits?:

@@ -22,6 +22,7 @@ import {
 import * as tf from '@tensorflow/tfjs-core';
 import { channelsOf } from './low-rank-prompt.ts';
 
+/** Options of {@link liteSideBranch}. */
 export interface LiteSideBranchOptions {
   /** Width of the branch. @default 32 */
   readonly width?: number;

@@ -11,6 +11,7 @@
 import { type Attachment, FinetuneError, type Json, type Site, type SiteFilter, type Technique } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 
+/** Options of {@link lowRankPrompt}. */
 export interface LowRankPromptOptions {
   /** Rank of A·B; no more than there are positions or channels. @default 4 */
   readonly rank?: number;

@@ -8,6 +8,7 @@ import { type FourBitOptions, fourBit } from './four-bit.ts';
 import { type LiteSideBranchOptions, liteSideBranch } from './lite-side-branch.ts';
 import { type LowRankPromptOptions, lowRankPrompt } from './low-rank-prompt.ts';
 
+/** Options of {@link s2a}. */
 export interface S2AOptions {
   /** Train the biases. @default true */
   readonly bias?: boolean;

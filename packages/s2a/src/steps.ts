@@ -19,6 +19,7 @@ export interface Steps {
   readonly bits: number;
 }
 
+/** What x are told apart by, for a code: the interval that x lies in, or the slope there. */
 export type Reading = 'interval' | 'value';
 /** Density of x, up to a factor. */
 export type Weight = (x: number) => number;

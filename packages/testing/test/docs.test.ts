@@ -1,27 +1,19 @@
-/** The programs in README and docs type-check, the README's print what it says they print, and links lead somewhere. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+/** The programs in README and docs type-check and run, the README's print what it says they print, and links lead somewhere. */
+import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { finetune, measure, valueAndGrads } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs';
 import ts from 'typescript';
 import { expect, test } from 'vitest';
+import { pairsTable, writtenTable } from '../../../scripts/combine.ts';
+import { pages, programsOf, runPages, textOf, withReadmes } from '../../../scripts/pages.ts';
 import { printed, written } from '../../../scripts/readme.ts';
 
 const root = join(import.meta.dirname, '../../..');
-const docs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.md'));
-const pages = ['README.md', 'CONTRIBUTING.md', ...docs.map((path) => join('docs', path))];
-const textOf = (page: string): string => readFileSync(join(root, page), 'utf8');
-
-/** The fenced `ts` blocks of a page that stand on their own: those that import something. */
-function programs(page: string): string[] {
-  const blocks = [...textOf(page).matchAll(/^```ts\n([\s\S]*?)^```/gm)].map((match) => match[1]!);
-  return blocks.filter((block) => /^import /m.test(block));
-}
-
 test('every program in the docs type-checks', () => {
   const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile);
   const { options } = ts.parseJsonConfigFileContent({ ...config, include: [] }, ts.sys, root);
-  const files = new Map(pages.flatMap((page) => programs(page).map((code, i) => [join(root, `${page}.${i}.ts`), code] as const)));
+  const files = new Map(pages.flatMap((page) => programsOf(page).map((code, i) => [join(root, `${page}.${i}.ts`), code] as const)));
   const host = ts.createCompilerHost(options);
   const { fileExists, getSourceFile, readFile } = host;
   host.fileExists = (path) => files.has(path) || fileExists(path);
@@ -43,10 +35,31 @@ test('the first program of the README prints what the README says; if not, `npx 
   expect(written()).toBe(printed());
 });
 
-test('every relative link leads to a file', () => {
-  const broken = pages.flatMap((page) => {
-    const links = [...textOf(page).matchAll(/\]\((?!https?:|#)([^)#]+)[^)]*\)/g)].map((match) => match[1]!);
-    return links.filter((link) => !existsSync(join(root, dirname(page), link))).map((link) => `${page}: ${link}`);
+test('the programs of the tour and of the guides run, one after the other', () => {
+  const said = runPages();
+  const [, stock, now] = /peak: (\d+) bytes with tfjs, (\d+) now/.exec(said)!;
+  expect(Number(now)).toBeLessThan(0.6 * Number(stock));
+  expect(said).toContain('outputs differ by 0\n'); // of the adapter that the tour restores
+  expect(Number(/merged: outputs differ by (\S+)/.exec(said)![1])).toBeLessThan(1e-5);
+});
+
+/** What `#…` may name on a page: its headings, as GitHub makes anchors of them. */
+const anchorsOf = (page: string): string[] =>
+  [...textOf(page).matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
+    title!
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+
+test('every relative link leads to a file, and to a heading that is there', () => {
+  const broken = withReadmes.flatMap((page) => {
+    const links = [...textOf(page).matchAll(/\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)/g)];
+    return links.flatMap(([link, path, anchor]) => {
+      const target = path ? join(dirname(page), path) : page;
+      const found = existsSync(join(root, target)) && (anchor === undefined || anchorsOf(target).includes(anchor));
+      return found ? [] : [`${page}: ${link}`];
+    });
   });
   expect(broken).toEqual([]);
 });
@@ -88,4 +101,8 @@ test('a chain of dense tanh layers keeps the bytes of the formula in the memory 
   const x = tf.randomNormal([B, D], 0, 1, 'float32', 7);
   const loss = (): tf.Scalar => weights.reduce<tf.Tensor>((h, w) => tf.tanh(tf.matMul(h, w)), x).mean();
   expect(keptBytes(loss, weights)).toBe(4 * B * D * L);
+});
+
+test('techniques combine as the table says; if not, `npx tsx --conditions=@leantune/source scripts/combine.ts` writes it', async () => {
+  expect(writtenTable()).toBe(await pairsTable());
 });

@@ -12,6 +12,7 @@ import { resolveSource } from './sources/resolve.ts';
 import { readJson, type Source } from './sources/source.ts';
 import { type FillOptions, fillWeights, slotsOf } from './weights.ts';
 
+/** Options of {@link fromPretrained}. */
 export interface PretrainedOptions {
   /** What the model is for. @default what the checkpoint's own class is for */
   readonly task?: Task;

@@ -15,6 +15,7 @@ import { bool, currentBackend, type, withOps } from './raw.ts';
 
 const T = type(DType.float);
 
+/** The numbers of a step, the same for all variables. */
 export interface AdamWStep {
   /** α: the learning rate times √(1 - β₂ᵗ) / (1 - β₁ᵗ). */
   readonly alpha: number;

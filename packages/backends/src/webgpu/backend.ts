@@ -26,6 +26,7 @@ export interface BufferManager {
   releaseBuffer(buffer: GpuBuffer, reuse?: boolean): void;
 }
 
+/** What is used of tfjs's webgpu backend: parts of its class that are no public API. */
 export interface WebGPUBackend extends tf.KernelBackend {
   readonly device: GpuDevice;
   readonly queue: GpuDevice['queue'];

@@ -32,8 +32,10 @@ import { placeUniforms } from './uniforms.ts';
 export type Input = readonly [x: tf.TensorInfo, element: string];
 /** A tensor to make, or one that exists, which is then updated in place, with every tensor that shares its buffer. */
 export type Output = readonly [y: tf.TensorInfo | { readonly shape: readonly number[]; readonly dtype: tf.DataType }, element: string];
+/** A value that a program reads beside its buffers. */
 export type Uniform = readonly [type: 'f32' | 'i32' | 'u32', value: number];
 
+/** A WGSL program as tfjs's webgpu backend compiles and caches it. */
 export interface Program<Outputs extends string> {
   /** Names the kernel in errors and profiles. With the declarations, it must tell apart every `code` that differs. */
   readonly key: string;

@@ -12,6 +12,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
 import { gradients } from './gradients.ts';
 
+/** Options of {@link gradcheck}. */
 export interface GradcheckOptions {
   /** First and largest step, relative to the root mean square of an input. @default 0.125 */
   readonly epsilon?: number;
@@ -29,6 +30,7 @@ export interface GradcheckOptions {
   readonly assert?: boolean;
 }
 
+/** How far gradients are from finite differences. */
 export interface GradcheckReport {
   readonly ok: boolean;
   readonly maxError: number;

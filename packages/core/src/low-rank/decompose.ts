@@ -8,6 +8,7 @@ import { denseSites, kernelMatrix, type LowRankSite, lowRankSites, matrixShape }
 import { matrixFrom, zeros } from './matrix.ts';
 import { type SvdOptions, type TruncatedSvd, truncatedSvd } from './truncated-svd.ts';
 
+/** Options of {@link decompose}. */
 export interface DecomposeOptions extends SvdOptions {
   /** How many singular values and vectors of each kernel, at most min(dIn, dOut). */
   readonly rank: number;

@@ -13,6 +13,7 @@ import { firstColumns, type Matrix, matrixFrom, multiply, transposed, zeros } fr
 import { orthonormalize } from './orthonormalize.ts';
 import { randomSigns } from './random-signs.ts';
 
+/** Options of {@link truncatedSvd}. */
 export interface SvdOptions {
   /** Of the random sketch: the same seed gives the same result on one backend. @default 0 */
   readonly seed?: number;

@@ -20,6 +20,7 @@ export interface KeptRow {
   readonly count: number;
 }
 
+/** A report as plain data: for files, and for other tools. */
 export interface MemoryData {
   readonly backend: string;
   /** The largest total of live buffers. */

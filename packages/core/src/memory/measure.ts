@@ -19,6 +19,7 @@ export type { KeptRow, MemoryByCategory, MemoryCategory, MemoryData, MemoryPoint
 export type { HtmlOptions } from './html.ts';
 export type { MemoryReport } from './report.ts';
 
+/** Options of {@link measure} and {@link trackMemory}. */
 export interface TrackOptions {
   /** Its constants (GraphModel) count as weights, its compiled optimizer's slots as optimizer. All variables are known without it. */
   readonly model?: object;
@@ -28,6 +29,7 @@ export interface TrackOptions {
   readonly optimizer?: tf.Optimizer;
 }
 
+/** Counts memory until it is stopped. */
 export interface Tracker extends Disposable {
   /** What was seen so far. */
   report(): MemoryReport;
@@ -37,6 +39,7 @@ export interface Tracker extends Disposable {
   callback(): { onEpochBegin(): void; onEpochEnd(epoch: number, logs?: { [name: string]: unknown }): void };
 }
 
+/** What {@link measure} gives back. */
 export interface Measured<T> {
   readonly result: T;
   readonly memory: MemoryReport;

@@ -2,6 +2,7 @@
 import { aligned, gpuNote, type MemoryData, tables, unitFor } from './data.ts';
 import { type HtmlOptions, memoryPage } from './html.ts';
 
+/** Where memory went. `String(report)` is a table. */
 export interface MemoryReport extends MemoryData {
   /** A fixed-width table. */
   toString(): string;

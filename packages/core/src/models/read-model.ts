@@ -9,6 +9,7 @@ import { readLayersModel } from './layers-model.ts';
 import type { ModelReader } from './model-reader.ts';
 import { readVariables } from './variables.ts';
 
+/** What {@link finetune} takes: a LayersModel, a GraphModel, or variables by name. */
 export type TunableModel = LayersModel | GraphModel | { readonly [name: string]: tf.Variable };
 
 export function readModel(model: TunableModel): ModelReader {

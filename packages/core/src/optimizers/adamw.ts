@@ -17,6 +17,7 @@ import { dropRows } from './drop-rows.ts';
 import { checkRanges, fraction, positive, rate } from './ranges.ts';
 import type { Schedule } from './schedules.ts';
 
+/** Options of {@link adamW}. */
 export interface AdamWOptions {
   /** A rate, or a function from the number of finished steps to a rate. @default 1e-3 */
   readonly learningRate?: number | Schedule;

@@ -4,8 +4,11 @@ import { FinetuneError } from '../errors.ts';
 type Range = readonly [expected: string, holds: (x: number) => boolean];
 
 export const rate: Range = ['a finite rate >= 0', (x) => x >= 0 && x < Infinity];
+/** A part of a whole, which is never all of it. */
 export const fraction: Range = ['a number in [0, 1)', (x) => x >= 0 && x < 1];
+/** A quantity. */
 export const positive: Range = ['a number > 0', (x) => x > 0];
+/** How many of something. */
 export const count: Range = ['a whole number >= 1', (x) => Number.isInteger(x) && x > 0];
 
 /** @throws FinetuneError `bad-option` with every number that is out of its range. */

@@ -19,6 +19,7 @@ export const bytesPerElement: { readonly [dtype: string]: number } = {
   F64: 8,
 };
 
+/** The floating-point types of a safetensors file that are read. */
 export type FloatDtype = 'F32' | 'F16' | 'BF16';
 
 /** Values of `bytes` as float32, exactly; a view where they are float32 already and aligned. */

@@ -6,6 +6,7 @@
 import { FinetuneError } from '../errors.ts';
 import { bytesPerElement } from './dtypes.ts';
 
+/** Type, shape and place of a tensor in a safetensors file. */
 export interface TensorEntry {
   readonly name: string;
   /** `'F32'`, `'F16'`, `'BF16'`, `'I64'`, … */
@@ -16,6 +17,7 @@ export interface TensorEntry {
   readonly end: number;
 }
 
+/** What is in a safetensors file, and where. */
 export interface SafetensorsHeader {
   /** In the order of the file. */
   readonly tensors: readonly TensorEntry[];

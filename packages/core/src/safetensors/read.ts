@@ -2,11 +2,13 @@
 import { decodeFloats, type FloatDtype } from './dtypes.ts';
 import { badFile, headerLength, parseHeader, type SafetensorsHeader, type TensorEntry } from './header.ts';
 
+/** A tensor as it lies in a safetensors file. */
 export interface StoredTensor extends TensorEntry {
   /** Its values as they lie in the file, little-endian. */
   readonly bytes: Uint8Array;
 }
 
+/** What reading a safetensors file can be told. */
 export interface ReadOptions {
   /** Named in errors. @default 'the file' */
   readonly file?: string;

@@ -1,12 +1,14 @@
 /** Writes the safetensors format. */
 import { encodeFloats, type FloatDtype } from './dtypes.ts';
 
+/** A tensor that is to be written. */
 export interface TensorValues {
   readonly shape: readonly number[];
   /** Whole numbers are stored as I32, whatever the option says of floats. */
   readonly values: Float32Array | Int32Array;
 }
 
+/** What writing a safetensors file can be told. */
 export interface WriteOptions {
   /** How floats are stored; F16 and BF16 round to nearest. @default 'F32' */
   readonly dtype?: FloatDtype;

@@ -10,16 +10,19 @@ import type { Technique } from '../technique.ts';
 import { finetune } from './finetune.ts';
 import type { FinetuneOptions } from './tuned.ts';
 
+/** Options of {@link explain}. */
 export interface ExplainOptions extends FinetuneOptions {
   /** Techniques to weigh, each by itself. @default none */
   readonly candidates?: readonly Technique[];
 }
 
+/** One place of a model, and what would wait there for backward. */
 export interface ExplainedRow extends KeptRow {
   /** What the same layer and kernel would keep under each candidate, by technique name. */
   readonly under: { readonly [technique: string]: number };
 }
 
+/** What training would keep, as {@link explain} finds it. `String(explanation)` is a table. */
 export interface Explanation {
   /** The most that waits for backward at once, in bytes, and the same under each candidate. */
   readonly keptBytes: number;

@@ -17,6 +17,7 @@ import { descend } from '../optimizers/sgd.ts';
 import { type FiniteLoss, readsOnTheSide } from './finite-loss.ts';
 import type { Pass } from './pass.ts';
 
+/** What happens around the steps of an optimizer. */
 export interface StepOptions {
   /** Scales all gradients down together so that their norm is at most this. @default no clipping */
   readonly clipNorm?: number;

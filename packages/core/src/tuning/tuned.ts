@@ -4,6 +4,7 @@ import type { TunableModel } from '../models/read-model.ts';
 import type { SiteFilter } from '../technique.ts';
 import type { StepOptions } from './finetune-optimizer.ts';
 
+/** Options of {@link finetune}. */
 export interface FinetuneOptions {
   /**
    * Which of the model's own weights train: sites (all their weights) or single weights, by name, RegExp, list or function.

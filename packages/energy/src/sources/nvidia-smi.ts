@@ -13,6 +13,7 @@ import type { EnergySource, Meter } from '../source.ts';
 import { energyBetween, type PowerSample, readings, updatePeriod } from './power-trace.ts';
 import { type Recording, record } from './smi-recording.ts';
 
+/** Options of {@link nvidiaSmi}. */
 export interface NvidiaSmiOptions {
   /** The program, by name or path. @default 'nvidia-smi' */
   readonly command?: string;

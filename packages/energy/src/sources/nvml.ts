@@ -7,6 +7,7 @@
 import { EnergyError } from '../errors.ts';
 import type { EnergySource, Meter } from '../source.ts';
 
+/** Options of {@link nvml}. */
 export interface NvmlOptions {
   /** The library, by name or path. @default 'libnvidia-ml.so.1', on Windows 'nvml.dll' */
   readonly library?: string;

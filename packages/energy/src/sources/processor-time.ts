@@ -9,6 +9,7 @@
 import { EnergyError } from '../errors.ts';
 import type { EnergySource } from '../source.ts';
 
+/** Options of {@link processorTime}. */
 export interface ProcessorTimeOptions {
   /** Thermal design power of the processor. @default 65, of the i5-12600 of arXiv 2409.07853 */
   readonly tdpWatts?: number;

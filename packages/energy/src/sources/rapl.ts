@@ -8,6 +8,7 @@
 import { EnergyError } from '../errors.ts';
 import type { EnergySource, Meter } from '../source.ts';
 
+/** Options of {@link rapl}. */
 export interface RaplOptions {
   /** @default '/sys/class/powercap' */
   readonly folder?: string;

@@ -4,6 +4,7 @@ import { hedgesG } from './effect-size.ts';
 import { holm } from './holm.ts';
 import { type WelchTest, welchTest } from './welch.ts';
 
+/** One configuration against another. */
 export interface PairTest extends WelchTest {
   readonly first: string;
   readonly second: string;
@@ -12,6 +13,7 @@ export interface PairTest extends WelchTest {
   readonly hedgesG: number;
 }
 
+/** Which configurations differ, as statistics say it. */
 export interface GroupTests {
   /** Whether there is any difference between the groups. */
   readonly anova: Anova;

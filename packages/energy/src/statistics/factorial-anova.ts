@@ -13,14 +13,17 @@ import { EnergyError } from '../errors.ts';
 import { type Effect, effect } from './anova.ts';
 import { moments, squares } from './summary.ts';
 
+/** The level of each factor, by its name. */
 export type Levels = Readonly<Record<string, string | number>>;
 
+/** One run: the levels of its factors, and its value. */
 export interface Observation {
   /** The level of each factor: `{ precision: 'float32', batch: 64 }`. */
   readonly levels: Levels;
   readonly value: number;
 }
 
+/** Analysis of variance over several factors. */
 export interface FactorialAnova {
   /** By the factors of the effect: `precision`, `batch`, `precision × batch`. */
   readonly effects: Readonly<Record<string, Effect>>;

@@ -7,6 +7,7 @@ import { tCritical, tTails } from './distributions.ts';
 import { numbersOf } from './sample.ts';
 import { moments } from './summary.ts';
 
+/** Welch's t-test of two groups. */
 export interface WelchTest {
   readonly t: number;
   /** Degrees of freedom by Welch and Satterthwaite. */

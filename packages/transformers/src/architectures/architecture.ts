@@ -12,6 +12,7 @@ export interface Inputs {
   readonly token_type_ids?: SymbolicTensor | undefined;
   readonly pixel_values?: SymbolicTensor | undefined;
 }
+/** Inputs of a model, by Hugging Face's names. */
 export type InputName = keyof Inputs;
 
 export interface Request {

@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { ofGroups } from './heads.ts';
 
+/** Options of {@link attention}. */
 export interface AttentionAttrs {
   readonly heads: number;
   /** Heads of keys and values, a divisor of `heads`. */

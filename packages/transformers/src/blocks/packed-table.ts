@@ -15,6 +15,7 @@ export type RowLayout = CodeLayout | HalfLayout;
 /** Of what is added to finer rows. */
 export const FINER: CodeFormat = 'nf4';
 
+/** A table of weights in few bits a value. */
 export interface PackedTable {
   /** [rows, words] int32. */
   readonly packed: tf.Tensor;

@@ -7,6 +7,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { defineBlock } from './block.ts';
 
+/** Options of {@link rope}. */
 export interface RopeAttrs {
   readonly heads: number;
   /** f_i: radians per position, d/2 of them. */

@@ -14,6 +14,7 @@ export type LanguageBatch = {
   readonly ys: tf.Tensor2D;
 };
 
+/** Options of {@link languageBatches}. */
 export interface BatchOptions {
   readonly batchSize: number;
   /** Fills rows up to the longest of their batch. @default 0 */

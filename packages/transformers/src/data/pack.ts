@@ -13,6 +13,7 @@ export interface Row {
   readonly mask: readonly number[];
 }
 
+/** Options of {@link pack}. */
 export interface PackOptions {
   /** Tokens in a row. */
   readonly length: number;

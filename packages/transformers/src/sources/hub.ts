@@ -3,6 +3,7 @@ import { FinetuneError } from '@leantune/core';
 import type { Source } from './source.ts';
 import { chunksOf } from './web.ts';
 
+/** Options of {@link hubRepository}. */
 export interface HubOptions {
   /** Branch, tag or commit. @default 'main' */
   readonly revision?: string;
@@ -12,7 +13,11 @@ export interface HubOptions {
   readonly fetch?: typeof fetch;
 }
 
-/** @param repository `owner/name` */
+/**
+ * A repository of the Hugging Face Hub, through its own client, which is loaded when first asked.
+ *
+ * @param repository `owner/name`
+ */
 export function hubRepository(repository: string, { revision = 'main', accessToken, fetch }: HubOptions = {}): Source {
   return {
     name: repository,

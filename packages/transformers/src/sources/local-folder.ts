@@ -2,7 +2,11 @@
 import { FinetuneError } from '@leantune/core';
 import type { Source } from './source.ts';
 
-/** @param path of the folder, or a `file://` address */
+/**
+ * A checkpoint in a folder of the file system.
+ *
+ * @param path of the folder, or a `file://` address
+ */
 export function localFolder(path: string): Source {
   return {
     name: path,

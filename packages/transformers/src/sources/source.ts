@@ -1,6 +1,7 @@
 /** Where a checkpoint's files come from. */
 import { FinetuneError } from '@leantune/core';
 
+/** A file that is open for reading. */
 export interface SourceFile {
   /** Its bytes, as they arrive. */
   readonly chunks: AsyncIterable<Uint8Array>;
@@ -8,6 +9,7 @@ export interface SourceFile {
   readonly size?: number | undefined;
 }
 
+/** Where the files of a checkpoint come from. */
 export interface Source {
   /** For errors: the folder, address or repository. */
   readonly name: string;

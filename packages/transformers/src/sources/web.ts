@@ -2,6 +2,7 @@
 import { FinetuneError } from '@leantune/core';
 import type { Source, SourceFile } from './source.ts';
 
+/** Options of {@link webFolder}. */
 export interface WebOptions {
   /** Of every request, such as `{ Authorization: 'Bearer …' }`. */
   readonly headers?: { readonly [name: string]: string };

@@ -1,6 +1,7 @@
 /** A conversation as text, by the template that a checkpoint brings. */
 import { FinetuneError } from '@leantune/core';
 
+/** One turn of a conversation. */
 export interface ChatMessage {
   readonly role: 'system' | 'user' | 'assistant' | (string & {});
   readonly content: string;

@@ -4,6 +4,7 @@ import { resolveSource } from '../sources/resolve.ts';
 import { readJson, readText, type Source } from '../sources/source.ts';
 import { type ChatMessage, chatTemplate } from './chat-template.ts';
 
+/** Turns text into tokens and back. */
 export interface TextTokenizer {
   /** Tokens of a text, with those that the model wants around it. */
   encode(text: string, options?: EncodeOptions): number[];
@@ -21,6 +22,7 @@ export interface TextTokenizer {
   readonly padding: number;
 }
 
+/** What encoding a text can be told. */
 export interface EncodeOptions {
   /** Adds what the model wants around a text, such as [CLS] and [SEP]. A chat has its own. @default true */
   readonly special?: boolean;
