@@ -8,7 +8,7 @@ import type { Peers } from './install.ts';
 
 export type Ran = Outcome & { readonly versions?: { readonly [name: string]: string } };
 
-const LONGEST_MS = 10 * 60_000;
+const LONGEST_MS = 30 * 60_000;
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
 /** Never throws: why a cell has no figures is an outcome. */

@@ -65,10 +65,10 @@ export function peakRatio({ levers }: Comparison, { outcome }: Ran): number {
   return outcome.peakAboveWeights / levers[0]!.outcome.peakAboveWeights;
 }
 
-/** Of what full training trains: moving statistics do not count. */
+/** Of what full training trains: moving statistics do not count. A model may have a little more as blocks: BERT's pooler. */
 export function trainedShare({ results }: Comparison, { cell, outcome }: Ran): number {
   const full = results.cells[nameOf(fullOf(cell))];
-  return outcome.trained / (hasRun(full) ? full.trained : outcome.parameters);
+  return Math.min(1, outcome.trained / (hasRun(full) ? full.trained : outcome.parameters));
 }
 
 const file = new URL('../compare/results/accuracy.json', import.meta.url);
