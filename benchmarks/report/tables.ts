@@ -22,7 +22,7 @@ import { pictures } from './pictures.ts';
 const file = '../docs/results.md';
 
 export const tables: readonly Table[] = [
-  { file: '../README.md', marker: 'levers', text: () => shortTable(comparisons()) },
+  { file: '../README.md', marker: 'levers', text: () => shortTable(comparisons().filter(({ levers }) => levers.length > 4)) },
   { file, marker: 'levers', text: () => comparisons().map(leverTable).join('\n\n') },
   { file, marker: 'accuracy', text: accuracyTable },
   { file, marker: 'peers', text: () => comparisons().map(peerTable).join('\n\n') },
