@@ -50,8 +50,8 @@ test('every lever that is measured leaves less than a quarter of the peak of sto
   expect(above.filter((name) => name !== 'stories15M full')).toEqual([]);
 });
 
-test.each(['minilm', 'mobilenet-v2'])('%s in miniature: a cell of each engine runs, and all levers hold less', async (id) => {
-  const contest = contestsOf(true).find((one) => one.id === id)!;
+test('in miniature a cell of each engine runs, and all levers hold less', { timeout: 120_000 }, async () => {
+  const contest = contestsOf(true).find(({ id }) => id === 'minilm')!;
   const { chain } = planOf(contest);
   const run = (i: number) => tfjsCell({ ...contest, cell: chain.at(i)!.cell, seed: SEED, timeline: true });
   const [stock, all] = [await run(0), await run(-1)];
