@@ -18,6 +18,8 @@ export interface Ran extends Row {
 /** A row of the table of levers: each adds one to the row before. */
 export interface LeverRow extends Ran {
   readonly lever: string;
+  /** How many levers lie below it. */
+  readonly step: number;
 }
 
 export interface Comparison {
@@ -34,10 +36,10 @@ export function comparisons(): readonly Comparison[] {
     .map((contest): Comparison => {
       const results = readResults(contest, SEED);
       const rows = planOf(contest).cells.flatMap((cell) => rowOf(results, cell));
-      const levers = planOf(contest).chain.flatMap(({ lever, cell }) =>
+      const levers = planOf(contest).chain.flatMap(({ lever, cell }, step) =>
         rowOf(results, cell)
           .filter(ran)
-          .map((row) => ({ lever, ...row })),
+          .map((row) => ({ lever, step, ...row })),
       );
       return { contest, results, levers, rows };
     })

@@ -38,11 +38,11 @@ const times = (ratio: number | undefined): string => (ratio === undefined ? '' :
 /** Rows: levers. Columns: models. Cells: peak, and its share of stock tfjs's. */
 export function shortTable(all: readonly Comparison[]): string {
   const heads = all.map(({ contest }) => contest.title);
-  const longest = Math.max(...all.map(({ levers }) => levers.length));
+  const longest = Math.max(...all.flatMap(({ levers }) => levers.map(({ step }) => step + 1)));
   const rows = Array.from({ length: longest }, (_, i) => {
-    const names = [...new Set(all.flatMap(({ levers }) => levers[i]?.lever ?? []))].join(' / ');
+    const names = [...new Set(all.flatMap(({ levers }) => levers.filter(({ step }) => step === i).map(({ lever }) => lever)))].join(' / ');
     const cells = all.map((comparison) => {
-      const row = comparison.levers[i];
+      const row = comparison.levers.find(({ step }) => step === i);
       if (!row) return '';
       const peak = `${megabytes(row.outcome.peakAboveWeights)} MB`;
       return i === 0 ? peak : `**${peak}** · ${percent(peakRatio(comparison, row))}`;
