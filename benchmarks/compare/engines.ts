@@ -8,7 +8,7 @@ import type { Peers } from './install.ts';
 
 export type Ran = Outcome & { readonly versions?: { readonly [name: string]: string } };
 
-const LONGEST_MS = 10 * 60_000;
+const LONGEST_MS = 30 * 60_000;
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
 /** Never throws: why a cell has no figures is an outcome. */
@@ -50,7 +50,7 @@ function inChild(job: Job): Promise<Figures> {
     child.stderr?.on('data', (chunk) => (said += String(chunk)));
     child.once('message', (figures) => resolve(figures as Figures));
     child.once('error', reject);
-    child.once('exit', (code, signal) => reject(new Error(`${said}\nthe process ended with ${signal ?? `code ${code}`}`)));
+    child.once('close', (code, signal) => reject(new Error(`${said}\nthe process ended with ${signal ?? `code ${code}`}`)));
     child.send(job);
   });
 }
@@ -60,6 +60,6 @@ function reasonOf(error: unknown): string {
   const { message, stderr, killed } = error as Error & { stderr?: string; killed?: boolean };
   if (killed) return `took more than ${LONGEST_MS / 60_000} minutes`;
   const lines = (stderr || message).trim().split('\n');
-  const named = lines.filter((line) => /^\s*(\w+(Error|Exception))\b|^\[/.test(line));
+  const named = lines.filter((line) => /^\s*(\w*(Error|Exception))\b|^\[/.test(line));
   return (named.at(-1) ?? lines.at(-1)!).trim().slice(0, 300);
 }

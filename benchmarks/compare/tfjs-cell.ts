@@ -2,6 +2,7 @@
  * A cell of tfjs, stock or under LeanTune: a first step, one that is measured, one to warm up, and the timed ones. Both run on the same
  * kernels (`useBackend`), for stock tfjs alone cannot train these models on wasm; a tracker for both counts every buffer once.
  */
+import { fileURLToPath } from 'node:url';
 import { type BackendName, useBackend } from '@leantune/backends';
 import { finetune, type MemoryPoint, type MemoryReport, measure, type SiteFilter } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
@@ -111,5 +112,5 @@ function timelineOf({ timeline }: MemoryReport): readonly (readonly number[])[] 
 
 const round = (value: number): number => Number(value.toPrecision(4));
 
-if (process.send)
+if (process.send && process.argv[1] === fileURLToPath(import.meta.url))
   process.once('message', (job) => void tfjsCell(job as Job).then((figures) => process.send?.(figures, () => process.exit())));

@@ -18,6 +18,8 @@ export interface Ran extends Row {
 /** A row of the table of levers: each adds one to the row before. */
 export interface LeverRow extends Ran {
   readonly lever: string;
+  /** How many levers lie below it. */
+  readonly step: number;
 }
 
 export interface Comparison {
@@ -34,10 +36,10 @@ export function comparisons(): readonly Comparison[] {
     .map((contest): Comparison => {
       const results = readResults(contest, SEED);
       const rows = planOf(contest).cells.flatMap((cell) => rowOf(results, cell));
-      const levers = planOf(contest).chain.flatMap(({ lever, cell }) =>
+      const levers = planOf(contest).chain.flatMap(({ lever, cell }, step) =>
         rowOf(results, cell)
           .filter(ran)
-          .map((row) => ({ lever, ...row })),
+          .map((row) => ({ lever, step, ...row })),
       );
       return { contest, results, levers, rows };
     })
@@ -65,10 +67,10 @@ export function peakRatio({ levers }: Comparison, { outcome }: Ran): number {
   return outcome.peakAboveWeights / levers[0]!.outcome.peakAboveWeights;
 }
 
-/** Of what full training trains: moving statistics do not count. */
+/** Of what full training trains: moving statistics do not count. A model may have a little more as blocks: BERT's pooler. */
 export function trainedShare({ results }: Comparison, { cell, outcome }: Ran): number {
   const full = results.cells[nameOf(fullOf(cell))];
-  return outcome.trained / (hasRun(full) ? full.trained : outcome.parameters);
+  return Math.min(1, outcome.trained / (hasRun(full) ? full.trained : outcome.parameters));
 }
 
 const file = new URL('../compare/results/accuracy.json', import.meta.url);

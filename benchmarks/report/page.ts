@@ -86,7 +86,8 @@ ${sectionsOf(all, known).map(html).join('\n')}</body></html>
 
 function card(comparison: Comparison): string {
   const { contest, levers } = comparison;
-  const [stock, last] = [levers[0]!, levers.at(-1)!];
+  const stock = levers[0]!;
+  const least = levers.reduce((a, b) => (b.outcome.peakAboveWeights < a.outcome.peakAboveWeights ? b : a));
   const mb = ({ outcome }: typeof stock): string => `${digits(outcome.peakAboveWeights / 1e6)} MB`;
-  return `<div class="card"><small>${contest.title}</small><b>${(1 / peakRatio(comparison, last)).toFixed(1)}× less</b>${mb(stock)} → ${mb(last)}</div>`;
+  return `<div class="card"><small>${contest.title}</small><b>${(1 / peakRatio(comparison, least)).toFixed(1)}× less</b>${mb(stock)} → ${mb(least)}</div>`;
 }

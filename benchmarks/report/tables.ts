@@ -1,6 +1,7 @@
 /** The tables of docs/results.md and of the README that come from the comparison. */
+import type { Bundles } from '../compare/bundle.ts';
 import { nameOf } from '../compare/cell.ts';
-import { line, markdownTable, megabytes, type Table } from '../documents.ts';
+import { line, markdownTable, megabytes, readJson, type Table } from '../documents.ts';
 import {
   accuracies,
   type Comparison,
@@ -21,10 +22,11 @@ import { pictures } from './pictures.ts';
 const file = '../docs/results.md';
 
 export const tables: readonly Table[] = [
-  { file: '../README.md', marker: 'levers', text: () => shortTable(comparisons()) },
+  { file: '../README.md', marker: 'levers', text: () => shortTable(comparisons().filter(({ levers }) => levers.length > 4)) },
   { file, marker: 'levers', text: () => comparisons().map(leverTable).join('\n\n') },
   { file, marker: 'accuracy', text: accuracyTable },
   { file, marker: 'peers', text: () => comparisons().map(peerTable).join('\n\n') },
+  { file, marker: 'bundle', text: bundleTable },
   { file, marker: 'provenance', text: () => provenance(comparisons()) },
   { file: '../docs/results.html', text: () => reportPage(comparisons(), accuracies()) },
   ...pictures().map(({ name, draw }) => ({ file: `../docs/pictures/${name}.svg`, text: draw })),
@@ -36,11 +38,11 @@ const times = (ratio: number | undefined): string => (ratio === undefined ? '' :
 /** Rows: levers. Columns: models. Cells: peak, and its share of stock tfjs's. */
 export function shortTable(all: readonly Comparison[]): string {
   const heads = all.map(({ contest }) => contest.title);
-  const longest = Math.max(...all.map(({ levers }) => levers.length));
+  const longest = Math.max(...all.flatMap(({ levers }) => levers.map(({ step }) => step + 1)));
   const rows = Array.from({ length: longest }, (_, i) => {
-    const names = [...new Set(all.flatMap(({ levers }) => levers[i]?.lever ?? []))].join(' / ');
+    const names = [...new Set(all.flatMap(({ levers }) => levers.filter(({ step }) => step === i).map(({ lever }) => lever)))].join(' / ');
     const cells = all.map((comparison) => {
-      const row = comparison.levers[i];
+      const row = comparison.levers.find(({ step }) => step === i);
       if (!row) return '';
       const peak = `${megabytes(row.outcome.peakAboveWeights)} MB`;
       return i === 0 ? peak : `**${peak}** · ${percent(peakRatio(comparison, row))}`;
@@ -102,6 +104,18 @@ function accuracyTable(): string {
   const seeds = Object.keys(Object.values(methods)[0]!.runs).length;
   const table = markdownTable(['', 'peak above weights', 'trained', 'rate', 'test accuracy (each seed)'], rows);
   return `${table}\n\nMiniLM's checkpoint on ${data}; batch ${batch}, ${epochs} epochs, ${seeds} ${seeds === 1 ? 'seed' : 'seeds'}; forward and backward.`;
+}
+
+/** What a page loads, without what it loads on demand. */
+function bundleTable(): string {
+  const shown = [
+    ...['@leantune/core { finetune }', '@leantune/core { measure }', '@leantune/convbn', '@leantune/s2a', '@leantune/lamda'],
+    ...['@leantune/lora', '@leantune/mixed-precision', '@leantune/transformers', '@leantune/backends/wasm', '@leantune/backends/webgpu'],
+    ...['@tensorflow/tfjs-core + tfjs-layers', '@jax-js/jax'],
+  ];
+  const { entries } = readJson<Bundles>('compare/results/bundle.json');
+  const rows = shown.filter((entry) => entry in entries).map((entry) => [`\`${entry}\``, (entries[entry]! / 1000).toFixed(1)]);
+  return markdownTable(['what is imported', 'kB, minified and gzipped'], rows);
 }
 
 /** Every cell of a model, the hungriest first, and what could not run. */

@@ -14,7 +14,7 @@ export function timelinePlot({ contest, levers }: Comparison): Plot.PlotOptions 
     y: { label: null, grid: true, ticks: 5 },
     color: { domain: parts.map(([, label]) => label), range: parts.map(([part]) => color(part)) },
     marks: [
-      titled(`${contest.title}: MB (gray: stock; line: the tape; filled: all levers)`, 50),
+      titled(`${contest.title}: MB above weights`, 50),
       Plot.areaY(totals(stock), { x: 'at', y: 'mb', fill: color('stock'), fillOpacity: 0.28, curve: 'step' }),
       Plot.lineY(totals(stock), { x: 'at', y: 'mb', stroke: color('stock'), strokeWidth: 1.5, curve: 'step' }),
       Plot.lineY(totals(tape), { x: 'at', y: 'mb', stroke: color('leantune'), strokeWidth: 1.8, curve: 'step' }),
