@@ -20,27 +20,27 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
     because: 'three modules, the rules of every operator and its patterns in graphs, and automatic precision',
   },
   '@leantune/mixed-precision': { bytes: 4_500, because: 'the lists, the rounding of operands and results, loss scaling' },
-  '@leantune/core': { bytes: 34_000, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
+  '@leantune/core': { bytes: 35_200, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
   '@leantune/core { valueAndGrads, checkpoint }': {
     bytes: 10_200,
     because:
       'the autograd alone; 0.6 kB of it says what memory held when there was too little, 1.2 kB are for variables that a loss assigns, gradients that nest, kernels that are differentiated as one, and kernels of backends that do a gradient in one pass',
   },
   '@leantune/core { finetune }': {
-    bytes: 22_300,
+    bytes: 23_600,
     because:
-      'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md; 3 kB of it for patterns of kernels, rows that freeze, another kernel at a site, kernels that are held packed, einsums that are dense layers, and steps that move nothing where a device learns late that the loss is not finite',
+      'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md; 4 kB of it for patterns of kernels, rows that freeze, another kernel at a site, kernels that are held packed, einsums that are dense layers, and steps that move nothing where a device learns late that the loss is not finite',
   },
   '@leantune/core { measure }': { bytes: 5_500, because: 'the tracker with its table and its page' },
   '@leantune/backends': {
-    bytes: 110_000,
+    bytes: 115_500,
     because:
       'every backend at once, 5 kB of it casts to halves, a fifth codes values that wait; a page loads the part of the one it uses, on demand',
   },
   '@leantune/backends/tensorflow': {
-    bytes: 11_500,
+    bytes: 13_000,
     because:
-      'kernels, gradients in one op, raw ops, the codes of values that wait in few bits and the allocator; it is for Node and never on a page',
+      'kernels, gradients in one op, raw ops, the codes of values that wait in few bits half kernels, ops of our own and the allocator; it is for Node and never on a page',
   },
   '@leantune/core/safetensors': {
     bytes: 3_900,
@@ -60,9 +60,9 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
       'two native modules, with and without SIMD, of which a page loads one; a quarter of them codes values that wait in few bits, 3 kB casts to halves',
   },
   '@leantune/backends/webgpu': {
-    bytes: 27_500,
+    bytes: 29_000,
     because:
-      'dispatch, the pool, and the WGSL of the kernels, a kilobyte of it elementwise, one and a half move values exactly, one norms rows and gelu, half of one casts to halves, three code values that wait, two multiply halves, half of one reads frozen tables in few bits; the device is brought up by useBackend',
+      'dispatch, the pool, and the WGSL of the kernels, a kilobyte of it elementwise, one and a half move values exactly, one norms rows and gelu, half of one casts to halves, three code values that wait, three multiply and add in halves, half of one reads frozen tables in few bits; the device is brought up by useBackend',
   },
   '@leantune/backends/webgl': {
     bytes: 5_000,
@@ -70,8 +70,8 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
   },
   leantune: { bytes: 6_000, because: 'a program for Node, which no page loads; it is here so that it stays small' },
   '@leantune/core/low-rank': {
-    bytes: 23_800,
-    because: 'bundled by itself, as here, two thirds are the readers of models and the recording, which a page has from core',
+    bytes: 25_000,
+    because: 'bundled by itself, as here, two thirds of it are the readers of models and the recording, which a page has from core',
   },
   '@leantune/lamda': { bytes: 4_800, because: 'the path, its freezing, the allocation of ranks and the page that shows it' },
   '@leantune/lora': { bytes: 6_300, because: "LoRA and its kin, two fifths of it for peft's names and files and the checks of them" },
