@@ -68,7 +68,10 @@ describe.each(await available(['cpu', 'wasm', 'tensorflow', 'webgpu']))('%s', (b
       expect(farthest(realOf(out, mask), realOf(tensorOf(expected.get('out')!), mask))).toBeLessThan(CLOSE);
       const trained = out.rank === 3 && expected.has('in.labels') && model.inputs.length === 1 ? lossModel(model) : model;
       const { value, grads } = valueAndGrads(() => lossOf(trained, inputs, expected));
-      expect(farthest(value.dataSync(), expected.get('loss')!.values)).toBeLessThan(CLOSE);
+      // A probe's terms nearly cancel (bert: to 0.05 of 65): the sum is held to a millionth of them.
+      const probe = expected.get('in.probe');
+      const terms = probe && tf.sum(tf.abs(tf.mul(out, tensorOf(probe)))).dataSync()[0]!;
+      expect(farthest(value.dataSync(), expected.get('loss')!.values, terms && terms / 100)).toBeLessThan(CLOSE);
       // Softmax does not see a constant: the gradient of a key's bias is 0, and both have rounding there, small beside other gradients.
       const largest = Math.max(...[...expected].flatMap(([key, { values }]) => (key.startsWith('grad.') ? [...values] : [])).map(Math.abs));
       const floorOf = (parameter: string) => (/\b(key|k_lin)\.bias$/.test(parameter) ? largest / 100 : undefined);

@@ -162,7 +162,7 @@ await describeOn('webgpu', () => {
     const broken = () =>
       tf.tidy(() => {
         tf.mul(w, 3); // brings w to the GPU, in the batch that is open
-        const y = tf.pad(x, Array(5).fill([1, 0])); // tfjs 4.22 writes vec5
+        const y = tf.mirrorPad(x, Array(5).fill([1, 0]), 'symmetric'); // tfjs 4.22 writes vec5
         tf.mul(w, 4);
         return y.dataSync();
       });
