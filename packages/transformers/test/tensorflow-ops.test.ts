@@ -1,5 +1,6 @@
 /** Blocks that are ops of our own on tensorflow, held to the ops that they stand for, on cpu. */
 import { useBackend } from '@leantune/backends';
+import { valueAndGrads } from '@leantune/core';
 import { describeOn } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, expect, test } from 'vitest';
@@ -45,6 +46,26 @@ await describeOn('tensorflow', () => {
   test.each([[[3, 5]], [[2, 7, 16]], [[70, 33]], [[1, 384]]])('layer norm of %j', (shape) => {
     const n = shape.at(-1)!;
     return expectSame([shape, [n], [n]], (x, w, b) => layerNorm(x!, w!, b!, 1e-5), 1e-5);
+  });
+
+  test.each([['weight', 'bias'], ['bias'], ['x']])('of layer norm only the gradients that are wanted: %s %s', async (...wanted) => {
+    const of = async (backend: 'cpu' | 'tensorflow') => {
+      await useBackend(backend);
+      const before = tf.memory().numTensors;
+      const values = { x: random([6, 5], 1), weight: random([5], 2), bias: random([5], 3) };
+      const trained = Object.fromEntries(wanted.map((name) => [name, tf.variable(values[name as 'x'])]));
+      const { x, weight, bias } = { ...values, ...trained };
+      const { value, grads } = valueAndGrads(
+        () => tf.tidy(() => tf.sum(tf.square(layerNorm(x, weight, bias, 1e-5)))),
+        Object.values(trained),
+      );
+      const found = wanted.map((name) => grads[trained[name]!.name]!.dataSync<'float32'>().slice());
+      tf.dispose([value, grads, values, trained]);
+      expect(tf.memory().numTensors).toBe(before);
+      return found;
+    };
+    const expected = await of('cpu');
+    (await of('tensorflow')).forEach((gradient, i) => expect(distance(gradient, expected[i]!)).toBeLessThan(1e-5));
   });
 
   test.each([true, false])('GELU, approximate: %s, also far from 0', (approximate) =>

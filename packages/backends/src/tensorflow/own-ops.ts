@@ -35,7 +35,6 @@ const wanted =
     return attrs['wanted'].map((name: string) => all[inputs.indexOf(name)]);
   };
 
-const three: readonly tf.DataType[] = ['float32', 'float32', 'float32'];
 const gelu = ({ approximate }: Attrs) => ({ approximate: bool(approximate) });
 const epsilon = (attrs: Attrs) => ({ epsilon: float(attrs['epsilon']) });
 const attention = ({ heads, kvHeads, scale, causal, window, masked }: Attrs) => ({
@@ -47,6 +46,13 @@ const attention = ({ heads, kvHeads, scale, causal, window, masked }: Attrs) => 
   masked: bool(masked),
 });
 
+/** The gradient of the weight does not read it, and that of the bias not even x: what was not kept may be anything of its shape. */
+const layerNormGrad: OwnKernel = ({ x, weight, dy }, attrs, backend) =>
+  withOps(backend, ({ constant, runMany, leave }) => {
+    const operands = [x ?? dy!, weight ?? constant(new Float32Array(dy!.shape.at(-1)!)), dy!];
+    return runMany('LeantuneLayerNormGrad', epsilon(attrs), operands, 3).map((handle) => leave(handle, 'float32'));
+  });
+
 const kernels: { readonly [kernel: string]: OwnKernel } = {
   Relu6Mask: own('Relu6Mask', ['x'], none, ['bool']),
   InRange: own('InRange', ['x'], ({ clipValueMin, clipValueMax }) => ({ low: float(clipValueMin), high: float(clipValueMax) }), ['bool']),
@@ -55,9 +61,13 @@ const kernels: { readonly [kernel: string]: OwnKernel } = {
   Gelu: own('Gelu', ['x'], gelu),
   GeluGrad: own('GeluGrad', ['x', 'dy'], gelu),
   LayerNorm: own('LayerNorm', ['x', 'weight', 'bias'], epsilon),
-  LayerNormGrad: wanted(own('LayerNormGrad', ['x', 'weight', 'dy'], epsilon, three), ['x', 'weight', 'bias']),
+  LayerNormGrad: wanted(layerNormGrad, ['x', 'weight', 'bias']),
   Attention: own('Attention', ['q', 'k', 'v', 'mask'], attention, ['float32', 'float32']),
-  AttentionGrad: wanted(own('AttentionGrad', ['q', 'k', 'v', 'mask', 'y', 'y1', 'dy'], attention, three), ['q', 'k', 'v']),
+  AttentionGrad: wanted(own('AttentionGrad', ['q', 'k', 'v', 'mask', 'y', 'y1', 'dy'], attention, ['float32', 'float32', 'float32']), [
+    'q',
+    'k',
+    'v',
+  ]),
 };
 
 /** The kernels, if the addon is there and TensorFlow computes on the CPU. */
