@@ -2,21 +2,12 @@
 import { fromConfig } from '@leantune/transformers';
 import * as tf from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
+import type { EncoderOptions } from './encoder.ts';
 import { weightsOf } from './layers-model.ts';
 import { uniform } from './random.ts';
 
-export interface BertOptions {
-  readonly layers: number;
-  readonly width: number;
-  readonly heads: number;
-  readonly inner: number;
-  readonly vocabulary: number;
-  readonly tokens: number;
-  readonly classes: number;
-}
-
 /** [ids, mask], both int32 [n, tokens], to logits [n, classes]. */
-export function bert({ layers, width, heads, inner, vocabulary, tokens, classes }: BertOptions, next: () => number): LayersModel {
+export function bert({ layers, width, heads, inner, vocabulary, tokens, classes }: EncoderOptions, next: () => number): LayersModel {
   const config = {
     model_type: 'bert',
     num_hidden_layers: layers,

@@ -17,12 +17,13 @@ import { parseArgs } from 'node:util';
 import { useBackend } from '@leantune/backends';
 import { finetune, measure } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { type BertOptions, bert } from '../models/bert.ts';
+import { bert } from '../models/bert.ts';
+import type { EncoderOptions } from '../models/encoder.ts';
 import { generator, integers, oneHotRows } from '../models/random.ts';
 import { type ModelSpec, makeSubject } from '../models/subject.ts';
 import { leanTrainer } from '../tasks/trainers.ts';
 
-type Spec = ModelSpec | ({ readonly name: 'bert' } & BertOptions);
+type Spec = ModelSpec | ({ readonly name: 'bert' } & EncoderOptions);
 interface Times {
   readonly milliseconds: number;
   readonly processorMilliseconds: number;
