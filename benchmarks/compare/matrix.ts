@@ -47,18 +47,13 @@ function chained([stock, method]: [string, string], rest: readonly (readonly [st
 
 const singles = ['head', 'biases', 'full + checkpoint'];
 const convolutional = [
-  'tune + checkpoint',
-  '4bit',
-  'mixed',
-  'lora',
-  'dora',
-  'lamda',
-  'biases + 4bit',
-  'prompt',
-  'side',
-  'tune + biases + 4bit',
+  ...['tune + checkpoint', '4bit', 'mixed', 'mixed-bfloat16', 'lora', 'dora', 'lamda', 'prompt', 'side'],
+  ...['biases + 4bit', 'biases + 8bit', 'tune + biases + 4bit'],
 ];
-const attentive = ['mixed', 'checkpoint', 'lora', 'dora', 'lamda', 'lamda-frozen', 'lora + 4bit', 'biases + 4bit', 'prompt', 'side'];
+const attentive = [
+  ...['checkpoint', 'mixed', 'mixed-bfloat16', 'lora', 'dora', 'lamda', 'lamda-frozen', 'prompt', 'side'],
+  ...['lora + 4bit', 'biases', 'biases + 4bit', 'biases + 8bit'],
+];
 
 /** What Llama has none of. */
 const without: { readonly [model: string]: readonly string[] } = { decoder: ['head', 'biases'] };
