@@ -73,7 +73,7 @@ export function planOf({ spec }: Contest): Plan {
     ...many('leantune', 'wasm', [...singles, ...own]),
     ...many('torch', 'cpu', ['full', 'full + checkpoint', 'head', 'biases', 'lora', 'dora', 'velora', 'lora + checkpoint', 'bfloat16']),
     ...many('keras', 'torch', ['full', 'full + checkpoint', 'head', 'lora']),
-    ...many('jax-js', 'wasm', ['full']),
+    ...many('jax-js', 'wasm', layers ? [] : ['full']), // it has no models; the transformers are written in peers/jax-models.ts
   ];
   const unlike = new Map(cells.filter(has).map((one) => [nameOf(one), one]));
   return { chain, cells: [...unlike.values()] };
