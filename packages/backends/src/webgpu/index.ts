@@ -6,6 +6,7 @@ import { arithmetic } from './arithmetic.ts';
 import type { Kernels, Stock } from './backend.ts';
 import { batchNorms } from './batch-norm.ts';
 import { batchNormGradients } from './batch-norm-gradient.ts';
+import { batchNormTraining } from './batch-norm-train.ts';
 import { casts } from './cast.ts';
 import { convolutions } from './conv2d.ts';
 import { cumulatives } from './cumulative.ts';
@@ -44,6 +45,7 @@ export { type PoolUse, poolUse, trimPool } from './pool.ts';
 const alone: readonly Kernels[] = [
   cumulatives,
   batchNormGradients,
+  batchNormTraining,
   rowNorms,
   gelus,
   adamWs,
