@@ -21,6 +21,7 @@ import { reductions } from './reduce.ts';
 import { rowCodes } from './row-codes.ts';
 import { rowNorms } from './row-norms.ts';
 import { segmentSums } from './segment-sum.ts';
+import { descents } from './sgd.ts';
 import { softmaxes } from './softmax-gradient.ts';
 import { stepCodes } from './step-codes.ts';
 import { tables } from './tables.ts';
@@ -49,6 +50,7 @@ const alone: readonly Kernels[] = [
   rowNorms,
   gelus,
   adamWs,
+  descents,
   halfStorage,
   stepCodes,
   rowCodes,
