@@ -11,9 +11,7 @@ const native = join(import.meta.dirname, '../../packages/backends/native');
 /** Ours, by name: the allocator's figures, and the ops of our own with their headers. They need more than the C API. */
 const own = {
   leantune_memory: [join(native, 'tensorflow-memory.cc')],
-  leantune_ops: ['ops.cc', ...readdirSync(join(native, 'tensorflow')).filter((name) => name.endsWith('.h'))].map((name) =>
-    join(native, 'tensorflow', name),
-  ),
+  leantune_ops: readdirSync(join(native, 'tensorflow')).map((name) => join(native, 'tensorflow', name)),
 };
 const flags = [
   '-w',
@@ -53,7 +51,7 @@ export async function compile({ folder, version }, { include, lib, main, framewo
     say('compiling');
     const all = [build(join(partial, 'tfjs_binding.node'), sources)];
     if (existsSync(join(include, 'tensorflow/core/framework/op_kernel.h')))
-      for (const [name, [source]] of Object.entries(own)) all.push(build(join(partial, `${name}.node`), [source]));
+      for (const [name, files] of Object.entries(own)) all.push(build(join(partial, `${name}.node`), files.filter((file) => file.endsWith('.cc'))));
     else say('these headers are those of the C API alone: allocatorStats() and the ops of our own will not be available');
     await Promise.all(all);
   });
