@@ -27,7 +27,7 @@ const cells: { readonly [model: string]: { readonly [what: string]: string } } =
   },
   'resnet-50': {
     ...{ 'stock tfjs, full': 'stock wasm: full', 'PyTorch, full': 'torch cpu: full', full: 'leantune wasm: full' },
-    ...{ biases: 'leantune wasm: biases', prompt: 'leantune wasm: prompt', 'side branch': 'leantune wasm: side' },
+    ...{ prompt: 'leantune wasm: prompt', 'side branch': 'leantune wasm: side' },
     ...{ 'S2A: biases, 4 bits': 'leantune wasm: biases + 4bit', 'S2A: biases, 8 bits': 'leantune wasm: biases + 8bit' },
   },
 };
