@@ -1,5 +1,5 @@
 /** Training on webgpu from end to end, held against cpu; and what happens when a step fails or the device goes. */
-import { adamW, finetune, measure, restore } from '@leantune/core';
+import { adamW, clipByGlobalNorm, finetune, measure, restore } from '@leantune/core';
 import { describeOn, memoryFile } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -133,6 +133,41 @@ await describeOn('webgpu', () => {
         tf.dispose([x, y]);
       },
     );
+  });
+
+  test('clipByGlobalNorm reads nothing at once where values are read through canvases, and tells of a norm that is not finite with the next call', async () => {
+    const gradients = (value: number) => ({ a: tf.tensor1d([3, value]), b: tf.tensor2d([[0], [12]]) });
+    vi.stubGlobal('OffscreenCanvas', class {});
+    const before = tf.memory().numTensors;
+    try {
+      for (const [bound, scale] of [
+        [6.5, 0.5],
+        [20, 1],
+      ] as const) {
+        const readSync = vi.spyOn(tf.backend(), 'readSync');
+        const clipped = clipByGlobalNorm(gradients(4), bound);
+        expect(readSync).not.toHaveBeenCalled();
+        readSync.mockRestore();
+        const [a, b] = await valuesOf([clipped['a']!, clipped['b']!]);
+        for (const [i, value] of [3, 4, 0, 12].entries()) expect([...a!, ...b!][i]).toBeCloseTo(scale * value, 5);
+        tf.dispose(clipped);
+      }
+      const nothing = clipByGlobalNorm(gradients(Number.NaN), 1);
+      expect((await valuesOf([nothing['a']!, nothing['b']!])).map((values) => [...values])).toEqual([
+        [0, 0],
+        [0, 0],
+      ]);
+      tf.dispose(nothing);
+      await vi.waitFor(() => expect(tf.memory().numTensors).toBe(before));
+      const next = gradients(4);
+      expect(() => clipByGlobalNorm(next, 1)).toThrow(
+        'the global norm of an earlier call was NaN, and the gradients that it returned are zeros',
+      );
+      tf.dispose([next, clipByGlobalNorm(gradients(4), 1)]);
+      await vi.waitFor(() => expect(tf.memory().numTensors).toBe(before));
+    } finally {
+      vi.unstubAllGlobals();
+    }
   });
 
   test('what fails on the GPU amid a step, reported late, moves no weight', async () => {

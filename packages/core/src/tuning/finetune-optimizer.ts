@@ -12,9 +12,10 @@ import { markState } from '../memory/probe.ts';
 import { clipByGlobalNorm, clipUnread } from '../optimizers/clip.ts';
 import { moveIf } from '../optimizers/move-if.ts';
 import { checkRanges, count, positive } from '../optimizers/ranges.ts';
+import { readsOnTheSide } from '../optimizers/read-aside.ts';
 import { type Schedule, setLearningRate } from '../optimizers/schedules.ts';
 import { descend } from '../optimizers/sgd.ts';
-import { type FiniteLoss, readsOnTheSide } from './finite-loss.ts';
+import type { FiniteLoss } from './finite-loss.ts';
 import type { Pass } from './pass.ts';
 
 /** What happens around the steps of an optimizer. */
