@@ -189,7 +189,12 @@ await describeOn('webgpu', () => {
       const error = new GPUOutOfMemoryError('no memory');
       (device as unknown as EventTarget).dispatchEvent(new GPUUncapturedErrorEvent('uncapturederror', { error }));
     };
-    expect(() => step(outOfMemory)).toThrow(/^\[webgpu\] no memory\. Values computed since then are lost: restore the last saved adapter/);
+    const lost = /^\[webgpu\] no memory\. Values computed since then are lost: restore the last saved adapter.*\n\nHeld/;
+    expect(() => step(outOfMemory)).toThrow(lost);
+    outOfMemory(); // as reported after the step that caused it
+    expect(() => step(() => {})).toThrow(
+      /Held by the last step before this was reported: weights \d\.\d\d MB, optimizer .*, kept for backward 0\.\d*[1-9]\d* MB \(most for .*gradients [^;]*; what kernels were computing comes on top\.\nTo need less:\n- /,
+    );
     expect(await valuesOf(model.getWeights())).toEqual(before);
     step(() => {}).dispose();
     expect(await valuesOf(model.getWeights())).not.toEqual(before);

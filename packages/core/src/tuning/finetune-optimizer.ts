@@ -8,6 +8,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
 import { slotsOf } from '../memory/hooks.ts';
+import { sayWhatIsHeld } from '../memory/out-of-memory.ts';
 import { markState } from '../memory/probe.ts';
 import { clipByGlobalNorm, clipUnread } from '../optimizers/clip.ts';
 import { moveIf } from '../optimizers/move-if.ts';
@@ -83,6 +84,7 @@ export class FinetuneOptimizer extends tf.Optimizer {
       this.#gather(gradients);
       settle(gradients !== 'skip');
     } catch (error) {
+      sayWhatIsHeld(error);
       settle(this.iterations > iterations); // what throws after the weights moved leaves the statistics with them
       loss.dispose();
       throw error;
