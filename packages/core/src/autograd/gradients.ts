@@ -6,7 +6,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
-import { sayWhatIsHeld } from '../memory/out-of-memory.ts';
+import { noteWhatWasHeld, sayWhatIsHeld } from '../memory/out-of-memory.ts';
 import { override } from '../override.ts';
 import type { Undo } from '../technique.ts';
 import { compute } from './computing.ts';
@@ -164,6 +164,9 @@ function record(tape: Tape, f: () => unknown): tf.Tensor {
 
 const nextId = () => tf.tidy(() => tf.scalar(0).id); // ids rise
 
+/** Of `gradients` inside each other. */
+let depth = 0;
+
 /** Disposes a result that is not the user's: it was not there at `start`, and nobody keeps it. */
 function discard(value: tf.Tensor | undefined, start: number): void {
   if (value && value.id > start && !value.kept) value.dispose();
@@ -205,21 +208,25 @@ export function gradients<T extends tf.Tensor>(
   const tape = new Tape(xs, extra, alias);
   const start = nextId();
   let value: T | undefined;
+  depth++;
   try {
     value = record(tape, f) as T;
     const y = value;
+    const { kept } = tape.held();
     if (dy) tf.util.assertShapesMatch(y.shape, dy.shape, 'The shape of dy must match the shape returned by f: ');
     const grads = backward(extra, () => tf.tidy('backward', () => tape.backward(y, dy) as tf.Tensor[])) as (tf.Tensor | null)[] | undefined;
     if (!grads && !allowNoGradients) {
       const advice = 'Make sure that the f you passed encloses all operations that lead from x to y.';
       throw new FinetuneError('not-reached', 'tape', `Cannot compute gradient of y=f(x) with respect to x. ${advice}`);
     }
+    if (depth === 1) noteWhatWasHeld({ kept, gradients: tape.held().gradients });
     return { value, grads: grads ?? xs.map(() => null) };
   } catch (error) {
     sayWhatIsHeld(error, tape.held());
     discard(value, start);
     throw error;
   } finally {
+    depth--;
     tape.dispose();
   }
 }
