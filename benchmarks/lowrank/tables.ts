@@ -19,6 +19,7 @@ interface Row {
 }
 
 interface PyTorch {
+  readonly rank: number;
   readonly torch: string;
   readonly peft: string;
   readonly rows: readonly { readonly model: string; readonly keptBytes: number; readonly peakAboveWeights: number }[];
@@ -110,19 +111,20 @@ function svdTable(): string {
 function memoryTables(): string {
   const torch = readJson<PyTorch>('lowrank/results/pytorch.json');
   return Object.entries(batches)
-    .filter(([model]) => existsSync(at(`lowrank/results/${model}.json`)))
-    .map(([model, batch]) => memoryTable(model, batch, readJson<Result>(`lowrank/results/${model}.json`), torch))
+    .flatMap(([model, batch]) => ['', '-rank32'].map((rank) => ({ model, batch, file: `lowrank/results/${model}${rank}.json` })))
+    .filter(({ file }) => existsSync(at(file)))
+    .map(({ model, batch, file }) => memoryTable(model, batch, readJson<Result>(file), torch))
     .join('\n\n');
 }
 
 function memoryTable(model: string, batch: string, { rank, freezeFraction, backend, rows }: Result, torch: PyTorch): string {
-  const theirs = torch.rows.find((row) => row.model === model)!;
+  const theirs = rank === torch.rank ? torch.rows.find((row) => row.model === model) : undefined;
   const [lora] = rows as [Row];
   const timed = rows.every(({ milliseconds }) => milliseconds !== null);
   const cells = (keptBytes: number, peak: number) => [
     megabytes(keptBytes),
     megabytes(peak),
-    ...[theirs.peakAboveWeights, lora.peakAboveWeights].map((base) => `×${(base / peak).toFixed(2)}`),
+    ...(theirs ? [theirs, lora] : [lora]).map(({ peakAboveWeights }) => `×${(peakAboveWeights / peak).toFixed(2)}`),
   ];
   const ours = rows.map(({ method, keptBytes, peakAboveWeights, updatesPerRun, milliseconds }) => [
     method,
@@ -130,7 +132,7 @@ function memoryTable(model: string, batch: string, { rank, freezeFraction, backe
     method === 'lora' ? updatesPerRun.toLocaleString('en') : `1/${(lora.updatesPerRun / updatesPerRun).toFixed(1)}`,
     ...(timed ? [`×${(milliseconds! / lora.milliseconds!).toFixed(2)}`] : []),
   ]);
-  const peft = [
+  const peft = theirs && [
     `peft ${torch.peft}, PyTorch ${torch.torch.replace(/\+.*/, '')}`,
     ...cells(theirs.keptBytes, theirs.peakAboveWeights),
     ...(timed ? ['', ''] : ['']),
@@ -139,9 +141,9 @@ function memoryTable(model: string, batch: string, { rank, freezeFraction, backe
     `${batch}, rank ${rank}, η = ${freezeFraction}, ${backend}`,
     'kept MB',
     'peak MB',
-    "peft's",
+    ...(peft ? ["peft's"] : []),
     "lora's",
     'moved in 1000 steps',
   ];
-  return markdownTable([...head, ...(timed ? ['step'] : [])], [peft, ...ours]);
+  return markdownTable([...head, ...(timed ? ['step'] : [])], [...(peft ? [peft] : []), ...ours]);
 }
