@@ -1,36 +1,30 @@
 // Sixty-four codes between bytes and words, in eight lanes of 64 bits. Neighbours of w bits, each at the start of its 8, 16 or 32, become one
 // of 2w: by v | v >> what lies between them, and back by v | v << the same.
 
-typedef uint8_t Bytes16 __attribute__((vector_size(16)));
-typedef uint16_t Pairs16 __attribute__((vector_size(32)));
 typedef uint64_t Lanes __attribute__((vector_size(64)));
 
 // What eight codes of so many bits are in memory.
 template <int BITS>
-struct Eight;
-template <>
-struct Eight<1> {
-  typedef uint8_t Of __attribute__((vector_size(8)));
+struct Eight {
+  typedef uint8_t Of;
 };
 template <>
 struct Eight<2> {
-  typedef uint16_t Of __attribute__((vector_size(16)));
+  typedef uint16_t Of;
 };
 template <>
 struct Eight<4> {
-  typedef uint32_t Of __attribute__((vector_size(32)));
+  typedef uint32_t Of;
 };
 
 // A byte for a code, two for one of 16 bits.
 template <int BITS>
 struct Code {
   typedef uint8_t Type;
-  typedef Bytes16 Sixteen;
 };
 template <>
 struct Code<16> {
   typedef uint16_t Type;
-  typedef Pairs16 Sixteen;
 };
 
 // `bits` ones at the start of every `width`.
@@ -50,8 +44,9 @@ INLINE void Pack(const typename Code<BITS>::Type* codes, uint8_t* out) {
     v = (v | v >> (8 - BITS)) & Ones(2 * BITS, 16);
     v = (v | v >> (16 - 2 * BITS)) & Ones(4 * BITS, 32);
     v = v | v >> (32 - 4 * BITS);
-    const auto words = __builtin_convertvector(v, typename Eight<BITS>::Of);
-    std::memcpy(out, &words, sizeof words);
+    typename Eight<BITS>::Of words[8];
+    for (int i = 0; i < 8; i++) words[i] = v[i];
+    std::memcpy(out, words, sizeof words);
   }
 }
 
@@ -60,9 +55,10 @@ INLINE void Unpack(const uint8_t* in, typename Code<BITS>::Type* codes) {
   if constexpr (BITS >= 8) {
     std::memcpy(codes, in, BATCH * BITS / 8);
   } else {
-    typename Eight<BITS>::Of words;
-    std::memcpy(&words, in, sizeof words);
-    Lanes v = __builtin_convertvector(words, Lanes);
+    typename Eight<BITS>::Of words[8];
+    std::memcpy(words, in, sizeof words);
+    Lanes v;
+    for (int i = 0; i < 8; i++) v[i] = words[i];
     v = (v | v << (32 - 4 * BITS)) & Ones(4 * BITS, 32);
     v = (v | v << (16 - 2 * BITS)) & Ones(2 * BITS, 16);
     v = (v | v << (8 - BITS)) & Ones(BITS, 8);
@@ -85,14 +81,11 @@ template <int BITS, typename Step>
 INLINE void Encode(uint8_t* out, int64_t n, Step code) {
   for (int64_t start = 0; start < n; start += BATCH, out += BATCH * BITS / 8) {
     const int64_t count = n - start < BATCH ? n - start : BATCH;
-    alignas(64) float words[BATCH];
+    alignas(64) int32_t wide[BATCH];
     alignas(64) typename Code<BITS>::Type codes[BATCH];
-    if (count < BATCH) std::memset(words, 0, sizeof words);
-    Sixteens(count, [&](auto load, auto store) { store(words, (F)code(load, start)); });
-    for (int i = 0; i < BATCH; i += LANES) {
-      const auto some = __builtin_convertvector((I)Load(words + i), typename Code<BITS>::Sixteen);
-      std::memcpy(codes + i, &some, sizeof some);
-    }
+    if (count < BATCH) std::memset(wide, 0, sizeof wide);
+    Sixteens(count, [&](auto load, auto store) { store((float*)wide, (F)code(load, start)); });
+    for (int i = 0; i < BATCH; i++) codes[i] = wide[i];
     if (count == BATCH) {
       Pack<BITS>(codes, out);
     } else {
@@ -109,7 +102,7 @@ INLINE void Decode(const uint8_t* in, int64_t n, Step each) {
   for (int64_t start = 0; start < n; start += BATCH, in += BATCH * BITS / 8) {
     const int64_t count = n - start < BATCH ? n - start : BATCH;
     alignas(64) typename Code<BITS>::Type codes[BATCH];
-    alignas(64) float words[BATCH];
+    alignas(64) int32_t wide[BATCH];
     if (count == BATCH) {
       Unpack<BITS>(in, codes);
     } else {
@@ -117,11 +110,7 @@ INLINE void Decode(const uint8_t* in, int64_t n, Step each) {
       std::memcpy(last, in, CodeBytes(count, BITS));
       Unpack<BITS>(last, codes);
     }
-    for (int i = 0; i < BATCH; i += LANES) {
-      typename Code<BITS>::Sixteen some;
-      std::memcpy(&some, codes + i, sizeof some);
-      Store(words + i, (F)__builtin_convertvector(some, I));
-    }
-    Sixteens(count, [&](auto load, auto store) { each((I)load(words), start, load, store); });
+    for (int i = 0; i < BATCH; i++) wide[i] = codes[i];
+    Sixteens(count, [&](auto load, auto store) { each((I)load((float*)wide), start, load, store); });
   }
 }

@@ -11,8 +11,6 @@ INLINE uint32_t BitsOf(float value) {
   return bits;
 }
 
-typedef uint32_t U __attribute__((vector_size(64)));
-
 // In [0, 1), from the place of the value and a seed: Jarzynski and Olano 2020, "Hash functions for GPU rendering" (pcg).
 INLINE F Chance(U place, uint32_t seed) {
   const U state = (place ^ seed) * 747796405u + 2891336453u, word = ((state >> ((state >> 28) + 4)) ^ state) * 277803737u;
@@ -95,9 +93,9 @@ static void DequantizeRows(const uint8_t* in, float* out, int64_t rows, const Ro
 // dx = y (dy - Σ dy y / Σ y), y the row read back. Its sum is 1 but for rounding; dividing by it keeps Σ dx = 0.
 static void SoftmaxGradRows(const uint8_t* in, const float* dy, float* dx, int64_t rows, const Rows& of) {
   EachRow(in, dx, rows, of, [&](int64_t row) __attribute__((always_inline)) {
-    const float *by = dy + row * of.n, total = SumOf(dx + row * of.n, of.n);
+    const float* by = dy + row * of.n;
     float* y = dx + row * of.n;
-    const float mean = SumOfProducts(by, y, of.n) / (total ? total : 1);
+    const float total = SumOf(y, of.n), mean = SumOfProducts(by, y, of.n) / (total ? total : 1);
     Sixteens(of.n, [&](auto load, auto store) { store(y, load(y) * (load(by) - mean)); });
   });
 }

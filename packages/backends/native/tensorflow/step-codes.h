@@ -3,7 +3,7 @@
 // Of 2^LOG numbers that at an index.
 template <int LOG>
 INLINE F LookUp(const float* table, I index) {
-#if defined(__AVX512F__) && !defined(__clang__)
+#if WIDTH == 16
   if constexpr (LOG == 4) return __builtin_shuffle(Load(table), index);
   if constexpr (LOG == 5) return __builtin_shuffle(Load(table), Load(table + LANES), index);
 #endif
@@ -13,7 +13,7 @@ INLINE F LookUp(const float* table, I index) {
 }
 
 // Up to so many borders are compared with one by one: without AVX-512 looking up costs more.
-#if defined(__AVX512F__) && !defined(__clang__)
+#if WIDTH == 16
 constexpr int64_t FEW = 3;
 #else
 constexpr int64_t FEW = 31;
@@ -23,7 +23,7 @@ constexpr int64_t FEW = 31;
 template <int LOG>
 INLINE I CountBelow(F x, const float* borders) {
   I below = {};
-  for (int half = 1 << (LOG - 1); half > 0; half /= 2) below += (x > LookUp<LOG>(borders, below + (half - 1))) & half;
+  for (int half = 1 << (LOG - 1); half > 0; half /= 2) below = x > LookUp<LOG>(borders, below + (half - 1)) ? below + half : below;
   return below;
 }
 
