@@ -51,7 +51,13 @@ export async function compile({ folder, version }, { include, lib, main, framewo
     say('compiling');
     const all = [build(join(partial, 'tfjs_binding.node'), sources)];
     if (existsSync(join(include, 'tensorflow/core/framework/op_kernel.h')))
-      for (const [name, files] of Object.entries(own)) all.push(build(join(partial, `${name}.node`), files.filter((file) => file.endsWith('.cc'))));
+      for (const [name, files] of Object.entries(own))
+        all.push(
+          build(
+            join(partial, `${name}.node`),
+            files.filter((file) => file.endsWith('.cc')),
+          ),
+        );
     else say('these headers are those of the C API alone: allocatorStats() and the ops of our own will not be available');
     await Promise.all(all);
   });
