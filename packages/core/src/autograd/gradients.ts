@@ -28,12 +28,12 @@ export function wanted(tensors: readonly tf.Tensor[]): boolean {
   return tapes.some((tape) => tape.wants(tensors));
 }
 
-/** True while one pass is recorded for first derivatives, of which no technique asks to see the kernels: then several may be one. */
-export function recordedAlone(): boolean {
+/** True while one pass is recorded for first derivatives, and no technique asks to see the kernels that `kernel` stands for. */
+export function recordedAs(kernel: string): boolean {
   const [tape, ...inner] = tapes;
   if (!tape || inner.length > 0 || tf.engine().state.gradientDepth > 1) return false;
-  const { gradients = [], keep = [], fusions = [], compute = [] } = tape.extra;
-  return [gradients, keep, fusions, compute].every((of) => of.length === 0);
+  const { fuses, gradients = [], keep = [], fusions = [], compute = [] } = tape.extra;
+  return fuses?.(kernel) ?? [gradients, keep, fusions, compute].every((of) => of.length === 0);
 }
 
 /** Runs ops that no gradient flows through as outside of a recording: tfjs then fuses activations, which it does not under a gradient. */
