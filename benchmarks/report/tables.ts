@@ -67,10 +67,24 @@ function leverTable(comparison: Comparison): string {
     megabytes(row.outcome.keptBytes ?? 0),
     percent(trainedShare(comparison, row)),
     times(timeRatio(comparison, row)),
+    row.native ? `${megabytes(row.native.outcome.peakAboveWeights)} MB` : '',
+    row.native ? percent(peakRatio(comparison, row.native)) : '',
+    row.native ? times(timeRatio(comparison, row.native)) : '',
     accuracyOf(contest.id, row),
   ]);
   const last = levers.at(-1)!;
-  const head = [contest.title, 'peak above weights', 'of stock', 'kept, MB', 'trained', 'step', 'accuracy'];
+  const head = [
+    contest.title,
+    'peak above weights',
+    'of stock',
+    'kept, MB',
+    'trained',
+    'step',
+    'on tensorflow',
+    'of stock',
+    'step',
+    'accuracy',
+  ];
   const shown = rows.some((row) => row.at(-1) !== '') ? rows.length : undefined;
   const cut = (row: readonly string[]) => (shown ? row : row.slice(0, -1));
   const shownAs = ['levers', 'timeline'].map((name) => `![${contest.title}](pictures/${name}-${contest.id}.svg)`);

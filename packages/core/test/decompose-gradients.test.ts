@@ -37,6 +37,20 @@ test('are those of the gradient in closed form, and leave the model and its froz
   expect(() => decomposeGradients(model, loss, { rank: 3 })).toLeakNothing();
 });
 
+test('the gradients of several batches are summed, in the memory of one', () => {
+  const layer = tf.layers.dense({ units: 4, name: 'head', inputShape: [6], kernelInitializer: tf.initializers.glorotUniform({ seed: 1 }) });
+  const model = tf.sequential({ layers: [layer] });
+  const x = tf.randomNormal<tf.Rank.R3>([3, 10, 6], 0, 1, 'float32', 2);
+  const loss = (i: number) => tf.sum(tf.square(model.apply(tf.squeeze(tf.slice(x, i, 1), [0])) as tf.Tensor)) as tf.Scalar;
+  const together = decomposeGradients(model, () => tf.addN([0, 1, 2].map(loss)) as tf.Scalar, { rank: 3 }).get('head')!;
+  const apart = () => decomposeGradients(model, loss, { rank: 3, batches: 3 });
+  const { sigma, energy } = apart().get('head')!;
+  expect(tf.tensor1d(Float32Array.from(sigma))).toBeClose(Array.from(together.sigma), { rel: 1e-5, because: 'float32' });
+  expect(energy / together.energy).toBeCloseTo(1, 5);
+  expect(apart).toLeakNothing();
+  expect(() => decomposeGradients(model, loss, { rank: 3, batches: 0 })).toThrow('got batches = 0; expected a whole number >= 1');
+});
+
 test.each(['layers/conv', 'layers/residual', 'graph/fused', 'function/attention'])(
   'leave no tensor behind, and all weights of %s as they were',
   async (name) => {

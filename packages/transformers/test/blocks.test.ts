@@ -160,7 +160,7 @@ const cases: { readonly [name: string]: Case } = {
     block: (q, k, v) =>
       attention(q!, k!, v!, tf.tensor2d([maskValues, maskValues], [2, 6], 'int32'), { ...attend, causal: true, window: 0 }),
     plain: (q, k, v) => {
-      const sees = (i: number, j: number) => j <= i && maskValues[j] !== 0 && (maskValues[i] === maskValues[j] || maskValues[i] === 0);
+      const sees = (i: number, j: number) => j <= i && maskValues[j] !== 0 && (maskValues[i] || 1) === maskValues[j];
       return plainAttention(q!, k!, v!, far(sees, 6, 6), 4, 2);
     },
   },

@@ -30,7 +30,7 @@ export interface Part {
 /** Scores in memory at a time: 1 MiB, of which a block of backward has some eight copies. */
 const MAX_SCORES = 2 ** 18;
 /** What hides a key: e to this power is 0, and unlike infinity it leaves a number where all keys are hidden. */
-const HIDDEN = -1e9;
+const HIDDEN = -(2 ** 30);
 
 export function parts(q: tf.Tensor, k: tf.Tensor, { heads, causal, window }: AttentionAttrs): Part[] {
   const [n, length] = q.shape as [number, number];
@@ -50,7 +50,7 @@ export function parts(q: tf.Tensor, k: tf.Tensor, { heads, causal, window }: Att
 export function scoresOf(queries: tf.Tensor, keys: tf.Tensor, mask: tf.Tensor, part: Part, attrs: AttentionAttrs): tf.Tensor {
   let scores = ofGroups(tf.matMul(tf.mul(queries, attrs.scale), keys, false, true), attrs);
   if (attrs.causal && part.rows + attrs.window > 1) scores = tf.add(scores, futureOf(part, attrs));
-  if (attrs.masked) scores = tf.add(scores, otherDocuments(mask, part));
+  if (attrs.masked) scores = tf.sub(scores, otherDocuments(mask, part));
   return scores;
 }
 
@@ -65,11 +65,13 @@ function futureOf({ rows, keys, first, from }: Part, { window }: AttentionAttrs)
   return tf.tensor2d(hidden, [rows, keys]);
 }
 
-/** [n, 1, rows, keys]: hides padding and keys of other documents. A query that is padding sees every document, as nobody reads it. */
+/**
+ * [n, 1, rows, keys]: hides padding and keys of other documents, by the squared distance of their numbers: one op as large as the result.
+ * A query that is padding sees what the first document does, as nobody reads it.
+ */
 function otherDocuments(mask: tf.Tensor, { first, from, keys, rows }: Part): tf.Tensor {
-  const key = tf.expandDims(tf.expandDims(tf.slice(mask, [0, from], [-1, keys]), 1), 1);
-  const query = tf.reshape(tf.slice(mask, [0, first], [-1, rows]), [-1, 1, rows, 1]);
-  const same = tf.logicalOr(tf.equal(query, key), tf.equal(query, 0));
-  const seen = tf.logicalAnd(same, tf.notEqual(key, 0));
-  return tf.mul(tf.sub(1, tf.cast(seen, 'float32')), HIDDEN);
+  const far = tf.mul(tf.cast(mask, 'float32'), Math.sqrt(-HIDDEN)); // a whole number: nothing is rounded
+  const key = tf.reshape(tf.slice(far, [0, from], [-1, keys]), [-1, 1, 1, keys]);
+  const query = tf.reshape(tf.maximum(tf.slice(far, [0, first], [-1, rows]), Math.sqrt(-HIDDEN)), [-1, 1, rows, 1]);
+  return tf.squaredDifference(query, key);
 }
