@@ -250,8 +250,11 @@ describe('the place of the largest in its window', () => {
 describe.runIf(backends.includes('tensorflow'))('ops of our own on tensorflow', () => {
   it('are there', () => expect(hasOwn).toBe(true));
 
+  /** Slopes that rise and fall have several intervals for a code. */
+  const manyBorders = Array.from({ length: 700 }, (_, i) => (i - 350) / 256);
   const all: readonly (readonly [kernel: string, inputs: { [name: string]: Values }, attrs: Attrs])[] = [
     ...[1, 2, 4, 8].flatMap((bits) => [1, 31, 64, 5003].map((n) => ['EncodeSteps', { x: random([n], n) }, steps(bits)] as const)),
+    ['EncodeSteps', { x: random([5003], 1) }, { borders: manyBorders, codes: [...manyBorders.map((_, i) => i % 256), 7], bits: 8 }],
     ...[1, 2, 4, 8, 16].flatMap((bits) =>
       [
         [1, 1],
@@ -298,6 +301,30 @@ describe.runIf(backends.includes('tensorflow'))('ops of our own on tensorflow', 
       else expect(mean).toEqual([]);
       expect(distance(rstd, inverse)).toBeLessThan(1e-6);
     }
+  });
+
+  it.each([
+    [5, true],
+    [200, false],
+  ])('sum the gradients of a norm of %d rows (centered: %s) over its rows', async (rows, centered) => {
+    const [width, bits] = [83, 4];
+    const [x, dy] = [random([rows, width], 3), random([rows, width], 4)];
+    const [mean, rstd] = [random([rows], 5), random([rows], 6)];
+    const codes = codesOf(await runOn('cpu', 'QuantizeRows', { x }, { bits, group: width, seed: 0 }));
+    const back = (await runOn('cpu', 'DequantizeRows', { codes }, { bits, group: width, shape: [rows, width] })).data;
+    const sums = [new Array<number>(width).fill(0), new Array<number>(width).fill(0)] as const;
+    dy.data.forEach((given, i) => {
+      const r = Math.floor(i / width);
+      sums[0][i % width]! += given * ((back[i] as number) - (centered ? mean.data[r]! : 0)) * rstd.data[r]!;
+      sums[1][i % width]! += given;
+    });
+    await tf.setBackend('tensorflow');
+    tf.tidy(() => {
+      const tensor = ({ data, shape, dtype }: Values) => tf.tensor(data, shape, dtype ?? 'float32');
+      const given = { codes: tensor(codes), dy: tensor(dy), rstd: tensor(rstd), ...(centered && { mean: tensor(mean) }) };
+      const made = tf.engine().runKernel('NormScaleGradRows', given, { bits, group: width }) as unknown as tf.Tensor[];
+      made.forEach((of, i) => expect(distance(of.dataSync(), sums[i]!)).toBeLessThan(2e-6));
+    });
   });
 
   it('refuse codes that do not fit', async () => {

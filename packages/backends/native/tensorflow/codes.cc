@@ -55,7 +55,7 @@ struct EncodeStepsOp : CodeOp {
   explicit EncodeStepsOp(OpKernelConstruction* c) : CodeOp(c) {
     OP_REQUIRES_OK(c, c->GetAttr("borders", &borders));
     OP_REQUIRES_OK(c, c->GetAttr("codes", &codes));
-    OP_REQUIRES(c, borders.size() < 256 && codes.size() == borders.size() + 1 && bits <= 8,
+    OP_REQUIRES(c, borders.size() < 1024 && codes.size() == borders.size() + 1 && bits <= 8,
                 InvalidArgument(codes.size(), " codes of ", bits, " bits between ", borders.size(), " borders"));
   }
   void Compute(OpKernelContext* c) override {
@@ -180,18 +180,73 @@ struct SoftmaxGradRowsOp : RowOp {
   }
 };
 
-// Mean and scale of no element are left out.
+// Null where it has no element.
+const float* Optional(OpKernelContext* c, int i) { return c->input(i).NumElements() ? Floats(c, i) : nullptr; }
+
+// Mean and scale may have no element.
 struct NormGradRowsOp : RowOp {
   using RowOp::RowOp;
-  void Compute(OpKernelContext* c) override {
+
+  // Whether the statistics, and what has one number a column, fit dy; else the context says so.
+  bool Fit(OpKernelContext* c) const {
     const int64_t rows = c->input(1).NumElements() / group;
-    const auto fits = [=](int i, int64_t n) { return c->input(i).NumElements() == n || (i != 3 && c->input(i).NumElements() == 0); };
-    OP_REQUIRES(c, fits(2, rows) && fits(3, rows) && fits(4, group), InvalidArgument("mean, rstd and scale do not fit rows of ", group));
-    const auto optional = [=](int i) { return c->input(i).NumElements() ? Floats(c, i) : nullptr; };
-    const float *mean = optional(2), *r = Floats(c, 3), *scale = optional(4);
+    bool fit = c->input(3).NumElements() == rows && (!Optional(c, 2) || c->input(2).NumElements() == rows);
+    if (c->num_inputs() > 4) fit &= !Optional(c, 4) || c->input(4).NumElements() == group;
+    if (!fit) c->CtxFailure(InvalidArgument("mean, rstd and scale do not fit rows of ", group));
+    return fit;
+  }
+
+  void Compute(OpKernelContext* c) override {
+    if (!Fit(c)) return;
+    const float *mean = Optional(c, 2), *r = Floats(c, 3), *scale = Optional(c, 4);
     Gradient(c, *this, [=](const uint8_t* in, const float* dy, float* dx, int64_t row, int64_t rows, Rows of) {
       run.normGradRows(in, dy, mean ? mean + row : nullptr, r + row, scale, dx, rows, of);
     });
+  }
+};
+
+REGISTER_OP("LeantuneNormScaleGradRows")
+    .Input("codes: int32")
+    .Input("dy: float")
+    .Input("mean: float")
+    .Input("rstd: float")
+    .Output("dscale: float")
+    .Output("doffset: float")
+    .Attr("bits: int")
+    .Attr("group: int");
+
+struct NormScaleGradRowsOp : NormGradRowsOp {
+  using NormGradRowsOp::NormGradRowsOp;
+  void Compute(OpKernelContext* c) override {
+    const int64_t n = c->input(1).NumElements(), rows = n / group, width = group;
+    OP_REQUIRES(c, n % group == 0, InvalidArgument(n, " values are no rows of ", group));
+    if (!Fit(c) || !Holds(c, Bytes(n))) return;
+    const uint8_t* in = Words(c, 0);
+    const float *dy = Floats(c, 1), *mean = Optional(c, 2), *r = Floats(c, 3);
+    float *dscale = Output(c, 0, {width}), *doffset = Output(c, 1, {width});
+    if (!dscale || !doffset) return;
+    // Each part of the rows has sums of its own: the same ones in every run, and of fewer numbers each.
+    const int64_t parts = rows < 64 ? 1 : 16;
+    Tensor sums;
+    OP_REQUIRES_OK(c, c->allocate_temp(tensorflow::DT_FLOAT, {3 * parts * width}, &sums));
+    float* part = sums.flat<float>().data();
+    std::memset(part, 0, sums.TotalBytes());
+    const Rows of = Whole();
+    Exactly(c, parts, 3 * n / parts, [=](int64_t begin, int64_t end) {
+      for (; begin < end; begin++) {
+        const int64_t from = rows * begin / parts, to = rows * (begin + 1) / parts;
+        float* own = part + 3 * begin * width;
+        run.normScaleGradRows(in + from * of.Bytes(), dy + from * width, mean ? mean + from : nullptr, r + from, own, own + width,
+                              own + 2 * width, to - from, of);
+      }
+    });
+    for (int64_t i = 0; i < width; i++) {
+      double sum[2] = {0, 0};
+      for (int64_t p = 0; p < parts; p++)
+        for (int which = 0; which < 2; which++) sum[which] += part[(3 * p + which) * width + i];
+      dscale[i] = sum[0];
+      doffset[i] = sum[1];
+    }
   }
 };
 
@@ -280,6 +335,7 @@ REGISTER("QuantizeRows", QuantizeRowsOp);
 REGISTER("DequantizeRows", DequantizeRowsOp);
 REGISTER("SoftmaxGradRows", SoftmaxGradRowsOp);
 REGISTER("NormGradRows", NormGradRowsOp);
+REGISTER("NormScaleGradRows", NormScaleGradRowsOp);
 REGISTER("RowMoments", RowMomentsOp);
 REGISTER("MaxPoolIndex", MaxPoolIndexOp);
 REGISTER("MaxPoolIndexGrad", MaxPoolIndexGradOp);

@@ -36,6 +36,7 @@ export const ownCodes: { readonly [kernel: string]: OwnKernel } = {
   DequantizeRows: own('DequantizeRows', ['codes'], (attrs) => ({ ...rowsOf(attrs), shape: shape(attrs['shape']) })),
   SoftmaxGradRows: own('SoftmaxGradRows', ['codes', 'dy'], rowsOf),
   NormGradRows: own('NormGradRows', ['codes', 'dy', 'mean', 'rstd', 'scale'], rowsOf),
+  NormScaleGradRows: own('NormScaleGradRows', ['codes', 'dy', 'mean', 'rstd'], rowsOf, ['float32', 'float32']),
   RowMoments: own('RowMoments', ['x'], ({ epsilon, centered }) => ({ epsilon: float(epsilon), centered: bool(centered) }), [
     'float32',
     'float32',
