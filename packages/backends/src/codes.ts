@@ -10,7 +10,7 @@
  *
  * and of tensorflow alone, where elsewhere ops do:
  *
- *   RowMoments       rows of x → mean, rstd = 1 / √(variance + ε)     NormScaleGradRows  codes of x, dy, mean, rstd → dscale, doffset
+ *   RowMoments       rows of x → [mean, 1 / √(variance + ε)]          NormScaleGradRows  codes of x, dy, mean, rstd → dscale, doffset
  */
 
 /** Attributes of `EncodeSteps`. `bits` is 1, 2, 4 or 8. */

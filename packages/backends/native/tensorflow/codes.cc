@@ -250,7 +250,7 @@ struct NormScaleGradRowsOp : NormGradRowsOp {
   }
 };
 
-REGISTER_OP("LeantuneRowMoments").Input("x: float").Output("mean: float").Output("rstd: float").Attr("epsilon: float").Attr("centered: bool");
+REGISTER_OP("LeantuneRowMoments").Input("x: float").Output("moments: float").Attr("epsilon: float").Attr("centered: bool");
 
 struct RowMomentsOp : OpKernel {
   float epsilon;
@@ -265,10 +265,11 @@ struct RowMomentsOp : OpKernel {
     OP_REQUIRES(c, n > 0, InvalidArgument("x has no last axis"));
     const int64_t rows = shape.num_elements() / n;
     const float *x = Floats(c, 0), eps = epsilon;
-    float *mean = Output(c, 0, {centered ? rows : 0}), *r = Output(c, 1, {rows});
-    const bool of = centered;
-    if (r) Parallel(c, rows, n, [=](int64_t begin, int64_t end) {
-      run.rowMoments(x + begin * n, of ? mean + begin : nullptr, r + begin, end - begin, n, eps);
+    const bool both = centered;
+    float* out = Output(c, 0, {both ? 2 : 1, rows});
+    if (out) Parallel(c, rows, n, [=](int64_t begin, int64_t end) {
+      float* own = out + begin;
+      run.rowMoments(x + begin * n, both ? own : nullptr, both ? own + rows : own, end - begin, n, eps);
     });
   }
 };
