@@ -4,6 +4,8 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { useBackend } from '../src/index.ts';
 import type { Attrs, KernelMap } from '../src/kernels.ts';
 import type { TensorflowBackend } from '../src/tensorflow/binding.ts';
+import { ownCodes } from '../src/tensorflow/own-codes.ts';
+import { registered } from '../src/tensorflow/own-op.ts';
 import { ownOps } from '../src/tensorflow/own-ops.ts';
 import { poolCodes } from '../src/tensorflow/pool-codes.ts';
 import { rowCodes } from '../src/tensorflow/row-codes.ts';
@@ -249,6 +251,13 @@ describe('the place of the largest in its window', () => {
 
 describe.runIf(backends.includes('tensorflow'))('ops of our own on tensorflow', () => {
   it('are there', () => expect(hasOwn).toBe(true));
+
+  it('leave kernels to TensorFlow whose ops an older addon lacks', () => {
+    const kernels = (names: readonly string[]) => Object.keys(registered(ownCodes, new Set(names)));
+    expect(kernels([])).toEqual([]);
+    expect(kernels(['EncodeSteps', 'DecodeSteps'])).toEqual(['EncodeSteps']); // a decoder multiplies by another op
+    expect(kernels(['DecodeSteps', 'TimesSteps'])).toEqual(['DecodeSteps']);
+  });
 
   /** Slopes that rise and fall have several intervals for a code. */
   const manyBorders = Array.from({ length: 700 }, (_, i) => (i - 350) / 256);
