@@ -28,22 +28,20 @@ const flags = [
 
 /** Stands for the sources of our addons: the file of this name beside them says of which they were made. */
 export const SOURCES = 'leantune_sources';
-export const ownSources = () => digest(...Object.values(own).flat().map((file) => readFileSync(file)), ...flags);
+export const ownSources = () =>
+  digest(
+    ...Object.values(own)
+      .flat()
+      .map((file) => readFileSync(file)),
+    ...flags,
+  );
 
 /** Paths of the addons by file name, and of `SOURCES`. Ours is left out where the headers are those of the C API alone. */
 export async function compile({ folder, version }, { include, lib, main, framework }) {
   const node = nodeHeaders();
   const sources = ['tfjs_backend.cc', 'tfjs_binding.cc'].map((name) => join(folder, 'binding', name));
   const { CXX: compiler = 'g++' } = process.env;
-  const key = digest(
-    version,
-    ...sources.map((file) => readFileSync(file)),
-    SOURCES,
-    ownSources(),
-    apiVersion(include),
-    main,
-    compiler,
-  );
+  const key = digest(version, ...sources.map((file) => readFileSync(file)), SOURCES, ownSources(), apiVersion(include), main, compiler);
   const build = (output, files) => {
     const libraries = ['-L', lib, `-l:${main}`, `-l:${framework}`];
     return run(compiler, [...flags, '-I', node, '-I', include, ...files, '-o', output, ...libraries]).catch((error) => {

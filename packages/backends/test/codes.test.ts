@@ -4,6 +4,8 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { useBackend } from '../src/index.ts';
 import type { Attrs, KernelMap } from '../src/kernels.ts';
 import type { TensorflowBackend } from '../src/tensorflow/binding.ts';
+import { ownCodes } from '../src/tensorflow/own-codes.ts';
+import { registered } from '../src/tensorflow/own-op.ts';
 import { ownOps } from '../src/tensorflow/own-ops.ts';
 import { poolCodes } from '../src/tensorflow/pool-codes.ts';
 import { rowCodes } from '../src/tensorflow/row-codes.ts';
@@ -250,8 +252,18 @@ describe('the place of the largest in its window', () => {
 describe.runIf(backends.includes('tensorflow'))('ops of our own on tensorflow', () => {
   it('are there', () => expect(hasOwn).toBe(true));
 
+  it('leave kernels to TensorFlow whose ops an older addon lacks', () => {
+    const kernels = (names: readonly string[]) => Object.keys(registered(ownCodes, new Set(names)));
+    expect(kernels([])).toEqual([]);
+    expect(kernels(['EncodeSteps', 'DecodeSteps'])).toEqual(['EncodeSteps']); // a decoder multiplies by another op
+    expect(kernels(['DecodeSteps', 'TimesSteps'])).toEqual(['DecodeSteps']);
+  });
+
+  /** Slopes that rise and fall have several intervals for a code. */
+  const manyBorders = Array.from({ length: 700 }, (_, i) => (i - 350) / 256);
   const all: readonly (readonly [kernel: string, inputs: { [name: string]: Values }, attrs: Attrs])[] = [
     ...[1, 2, 4, 8].flatMap((bits) => [1, 31, 64, 5003].map((n) => ['EncodeSteps', { x: random([n], n) }, steps(bits)] as const)),
+    ['EncodeSteps', { x: random([5003], 1) }, { borders: manyBorders, codes: [...manyBorders.map((_, i) => i % 256), 7], bits: 8 }],
     ...[1, 2, 4, 8, 16].flatMap((bits) =>
       [
         [1, 1],
@@ -283,12 +295,8 @@ describe.runIf(backends.includes('tensorflow'))('ops of our own on tensorflow', 
     const [rows, width, epsilon] = [7, 83, 1e-5];
     const x = random([rows, width], 3);
     for (const centered of [true, false]) {
-      await tf.setBackend('tensorflow');
-      const [mean, rstd] = tf.tidy(() => {
-        const t = tf.tensor(x.data, x.shape);
-        const made = tf.engine().runKernel('RowMoments', { x: t }, { epsilon, centered }) as unknown as tf.Tensor[];
-        return made.map((of) => Array.from(of.dataSync()));
-      }) as [number[], number[]];
+      const { data } = await runOn('tensorflow', 'RowMoments', { x }, { epsilon, centered });
+      const [mean, rstd] = [Array.from(data).slice(0, -rows), Array.from(data).slice(-rows)];
       const row = (r: number) => x.data.slice(r * width, (r + 1) * width);
       const means = Array.from({ length: rows }, (_, r) => row(r).reduce((sum, v) => sum + v, 0) / width);
       const inverse = means.map(
@@ -298,6 +306,30 @@ describe.runIf(backends.includes('tensorflow'))('ops of our own on tensorflow', 
       else expect(mean).toEqual([]);
       expect(distance(rstd, inverse)).toBeLessThan(1e-6);
     }
+  });
+
+  it.each([
+    [5, true],
+    [200, false],
+  ])('sum the gradients of a norm of %d rows (centered: %s) over its rows', async (rows, centered) => {
+    const [width, bits] = [83, 4];
+    const [x, dy] = [random([rows, width], 3), random([rows, width], 4)];
+    const [mean, rstd] = [random([rows], 5), random([rows], 6)];
+    const codes = codesOf(await runOn('cpu', 'QuantizeRows', { x }, { bits, group: width, seed: 0 }));
+    const back = (await runOn('cpu', 'DequantizeRows', { codes }, { bits, group: width, shape: [rows, width] })).data;
+    const sums = [new Array<number>(width).fill(0), new Array<number>(width).fill(0)] as const;
+    dy.data.forEach((given, i) => {
+      const r = Math.floor(i / width);
+      sums[0][i % width]! += given * ((back[i] as number) - (centered ? mean.data[r]! : 0)) * rstd.data[r]!;
+      sums[1][i % width]! += given;
+    });
+    await tf.setBackend('tensorflow');
+    tf.tidy(() => {
+      const tensor = ({ data, shape, dtype }: Values) => tf.tensor(data, shape, dtype ?? 'float32');
+      const given = { codes: tensor(codes), dy: tensor(dy), rstd: tensor(rstd), ...(centered && { mean: tensor(mean) }) };
+      const made = tf.engine().runKernel('NormScaleGradRows', given, { bits, group: width }) as unknown as tf.Tensor[];
+      made.forEach((of, i) => expect(distance(of.dataSync(), sums[i]!)).toBeLessThan(2e-6));
+    });
   });
 
   it('refuse codes that do not fit', async () => {

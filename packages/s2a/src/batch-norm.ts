@@ -6,7 +6,7 @@
  */
 import type { GradientRule } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
-import type { Precision } from './kernels.ts';
+import { type Precision, runMany } from './kernels.ts';
 import type { RowStore } from './rows.ts';
 
 export function batchNormRule(store: RowStore, precision: Precision): GradientRule {
@@ -19,8 +19,7 @@ export function batchNormRule(store: RowStore, precision: Precision): GradientRu
       return { ...values, mean: mean!, variance: variance!, ...(scale && { scale }) };
     },
     backward([dy], { codes, x = tf.reshape(store.read(codes!), dy!.shape), ...statistics }, { attrs, wanted }) {
-      const inputs = { dy: dy!, x, ...statistics };
-      const [dx, scale, offset] = tf.engine().runKernel('BatchNormTrainGrad', inputs, attrs as tf.NamedAttrMap) as unknown as tf.Tensor[];
+      const [dx, scale, offset] = runMany('BatchNormTrainGrad', { dy: dy!, x, ...statistics }, attrs);
       const all: { readonly [input: string]: tf.Tensor } = { x: dx!, scale: scale!, offset: offset! };
       return Object.fromEntries(wanted.map((input) => [input, all[input]!]));
     },

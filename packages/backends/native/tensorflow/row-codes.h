@@ -117,6 +117,20 @@ static void NormGradRows(const uint8_t* in, const float* dy, const float* mean, 
   });
 }
 
+// Adds Σ dy z to dscale and Σ dy to doffset. `x` is room for a row.
+static void NormScaleGradRows(const uint8_t* in, const float* dy, const float* mean, const float* r, float* dscale, float* doffset, float* x,
+                              int64_t rows, const Rows& of) {
+  for (int64_t row = 0; row < rows; row++, in += of.Bytes(), dy += of.n)
+    EachRow(in, x, 1, of, [&](int64_t) {
+      const float center = mean ? mean[row] : 0, inverse = r[row];
+      Sixteens(of.n, [&](auto load, auto store) {
+        const F given = load(dy);
+        store(dscale, load(dscale) + given * ((load(x) - center) * inverse));
+        store(doffset, load(doffset) + given);
+      });
+    });
+}
+
 // r = 1 / √(variance + ε)
 static void RowMoments(const float* x, float* mean, float* r, int64_t rows, int64_t n, float epsilon) {
   for (int64_t row = 0; row < rows; row++, x += n) {

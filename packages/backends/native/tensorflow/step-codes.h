@@ -51,7 +51,7 @@ static void EncodeSteps(const float* x, uint8_t* out, int64_t n, int bits, const
   if (steps.count == 1 && bits == 1) EncodeByBorders(x, out, n, 1, steps, 1);
   else if (steps.count <= FEW) EncodeByBorders(x, out, n, bits, steps, steps.count);
   else if (steps.count < 32) EncodeByHalves<5>(x, out, n, bits, steps);
-  else EncodeByHalves<8>(x, out, n, bits, steps);
+  else EncodeByHalves<10>(x, out, n, bits, steps);
 }
 
 template <typename Level>
