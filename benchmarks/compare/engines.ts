@@ -56,7 +56,7 @@ function inChild(job: Job): Promise<Figures> {
 }
 
 /** The line of an error that says most, without paths of this machine. */
-function reasonOf(error: unknown): string {
+export function reasonOf(error: unknown): string {
   const { message, stderr, killed } = error as Error & { stderr?: string; killed?: boolean };
   if (killed) return `took more than ${LONGEST_MS / 60_000} minutes`;
   const lines = (stderr || message).trim().split('\n');

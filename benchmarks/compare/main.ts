@@ -1,20 +1,21 @@
 /**
  * The comparison: techniques and their stacks, stock tfjs, and the peers, each measured on this machine by the same definition.
  *
- *   npm run bench                                all that is not measured yet; half an hour on two free cores
+ *   npm run bench                                all that is not measured yet; some two hours on two free cores
  *   npm run bench -- minilm                      one model
  *   npm run bench -- --only 'leantune wasm'      the cell of this name, or cells whose name has these words
  *   npm run bench -- --minutes 3                 begins no cell after three minutes; the next run goes on
  *   npm run bench -- --again                     also what is measured already
  *   npm run bench -- --list                      names the cells
  *   npm run bench -- --quick                     tiny sizes: stock tfjs, the tape and all levers; writes and installs nothing
+ *   npm run bench -- --quick --only lora         tiny sizes of these cells
  *
  * Results go into results/ after each cell; `npm run tables -w benchmarks` makes the documents of them.
  */
 import { parseArgs } from 'node:util';
 import { type Cell, type Contest, hasRun, type Job, nameOf } from './cell.ts';
 import { contestsOf } from './contests.ts';
-import { runCell } from './engines.ts';
+import { reasonOf, runCell } from './engines.ts';
 import { findPeers, type Peers } from './install.ts';
 import { commit, machine, versions } from './machine.ts';
 import { planOf } from './matrix.ts';
@@ -32,13 +33,13 @@ if (unknown.length > 0) throw new Error(`[compare] got ${unknown.join(', ')}; ex
 const chosen = all.filter(({ id }) => positionals.length === 0 || positionals.includes(id));
 
 if (values.list) for (const contest of chosen) console.log([contest.id, ...wanted(contest).map((cell) => `  ${nameOf(cell)}`)].join('\n'));
-else if (values.quick) await quick();
+else if (values.quick) await quick(findPeers(false));
 else await full(findPeers(!values.installed));
 
 /** The cells of a model that the command line asks for. */
 function wanted(contest: Contest): readonly Cell[] {
   const { cells, chain } = planOf(contest);
-  const some = values.quick ? [chain[0]!, chain[1]!, chain.at(-1)!].map(({ cell }) => cell) : cells;
+  const some = values.quick && values.only === undefined ? [chain[0]!, chain[1]!, chain.at(-1)!].map(({ cell }) => cell) : cells;
   const exact = some.filter((cell) => nameOf(cell) === values.only);
   return exact.length > 0 ? exact : some.filter((cell) => nameOf(cell).includes(values.only ?? ''));
 }
@@ -63,11 +64,17 @@ async function full(peers: Peers): Promise<void> {
   }
 }
 
-/** In this process, one model after the other. */
-async function quick(): Promise<void> {
+/** tfjs in this process, whose cells must run. */
+async function quick(peers: Peers): Promise<void> {
   const { tfjsCell } = await import('./tfjs-cell.ts');
   for (const contest of chosen)
-    for (const cell of wanted(contest)) console.log(`${contest.id}, ${describe(cell, await tfjsCell(jobOf(contest, cell)))}`);
+    for (const cell of wanted(contest)) {
+      const job = jobOf(contest, cell);
+      const here = cell.engine === 'stock' || cell.engine === 'leantune';
+      const outcome = here ? await tfjsCell(job).catch((error: unknown) => ({ notRun: reasonOf(error) })) : await runCell(job, peers);
+      if (here && !hasRun(outcome)) process.exitCode = 1;
+      console.log(`${contest.id}, ${describe(cell, outcome)}`);
+    }
 }
 
 function describe(cell: Cell, outcome: Awaited<ReturnType<typeof runCell>>): string {

@@ -1,5 +1,5 @@
 /** Which cells there are: every technique, the combinations that make sense, on the backends that add something, and the peers. */
-import type { Cell, Contest, Engine } from './cell.ts';
+import { type Cell, type Contest, type Engine, nameOf } from './cell.ts';
 
 interface Plan {
   /** Each row adds one lever to the row before; the first is stock tfjs. Of the report's table of levers. */
@@ -7,6 +7,7 @@ interface Plan {
   readonly cells: readonly Cell[];
 }
 
+export const onBackend = (backend: string, { engine, method }: Cell): Cell => ({ engine, backend, method });
 const cell = (engine: Engine, backend: string, method: string): Cell => ({ engine, backend, method });
 const many = (engine: Engine, backend: string, methods: readonly string[]): Cell[] =>
   methods.map((method) => cell(engine, backend, method));
@@ -46,40 +47,34 @@ function chained([stock, method]: [string, string], rest: readonly (readonly [st
 
 const singles = ['head', 'biases', 'full + checkpoint'];
 const convolutional = [
-  'tune + checkpoint',
-  '4bit',
-  'mixed',
-  'lora',
-  'dora',
-  'lamda',
-  'biases + 4bit',
-  'prompt',
-  'side',
-  'tune + biases + 4bit',
+  ...['tune + checkpoint', '4bit', 'mixed', 'mixed-bfloat16', 'lora', 'dora', 'lamda', 'prompt', 'side'],
+  ...['biases + 4bit', 'biases + 8bit', 'tune + biases + 4bit'],
 ];
-const attentive = ['mixed', 'checkpoint', 'lora', 'dora', 'lamda', 'lamda-frozen', 'lora + 4bit', 'biases + 4bit', 'prompt', 'side'];
+const attentive = [
+  ...['checkpoint', 'mixed', 'mixed-bfloat16', 'lora', 'dora', 'lamda', 'lamda-frozen', 'prompt', 'side'],
+  ...['lora + 4bit', 'biases', 'biases + 4bit', 'biases + 8bit'],
+];
 
-const last = (chain: Plan['chain']): string => chain.at(-1)!.cell.method;
+/** What Llama has none of. */
+const without: { readonly [model: string]: readonly string[] } = { decoder: ['head', 'biases'] };
 
 /** The cells of a model. */
 export function planOf({ spec }: Contest): Plan {
   const layers = spec.name === 'mobilenet-v2' || spec.name === 'resnet-50';
   const chain = layers ? images : transformers;
+  const has = ({ method }: Cell): boolean => !method.split(' + ').some((word) => without[spec.name]?.includes(word));
   const own = layers ? convolutional : attentive.map((method) => `blocks + ${method}`);
-  const some = spec.name === 'decoder' ? singles.slice(2) : singles;
+  const webgpu = spec.name === 'mobilenet-v2' || spec.name === 'encoder' ? [0, 1, chain.length - 1] : [];
   const cells = [
     ...chain.map((row) => row.cell),
-    ...many('stock', 'wasm', spec.name === 'decoder' ? [] : ['head', 'biases']),
-    ...many('leantune', 'wasm', [...some, ...own]),
-    ...many('stock', 'tensorflow', ['full']),
-    ...many('leantune', 'tensorflow', ['full', layers ? 'tune' : 'blocks', last(chain)]),
-    ...(spec.name === 'mobilenet-v2' || spec.name === 'encoder'
-      ? [cell('stock', 'webgpu', 'full'), ...many('leantune', 'webgpu', ['full', last(chain)])]
-      : []),
+    ...chain.map((row) => onBackend('tensorflow', row.cell)),
+    ...webgpu.map((row) => onBackend('webgpu', chain[row]!.cell)),
+    ...many('stock', 'wasm', ['head', 'biases']),
+    ...many('leantune', 'wasm', [...singles, ...own]),
     ...many('torch', 'cpu', ['full', 'full + checkpoint', 'head', 'biases', 'lora', 'dora', 'velora', 'lora + checkpoint', 'bfloat16']),
     ...many('keras', 'torch', ['full', 'full + checkpoint', 'head', 'lora']),
-    ...many('jax-js', 'wasm', ['full']),
+    ...many('jax-js', 'wasm', layers ? [] : ['full']), // it has no models; the transformers are written in peers/jax-models.ts
   ];
-  const unlike = new Map(cells.map((one) => [JSON.stringify(one), one]));
+  const unlike = new Map(cells.filter(has).map((one) => [nameOf(one), one]));
   return { chain, cells: [...unlike.values()] };
 }

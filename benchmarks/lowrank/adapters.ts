@@ -7,7 +7,7 @@
  * run. "Updates" are summed over a run of 1000 steps. LaMDA is measured as it begins, with all of B training, and as it is once B is
  * frozen: after `--freeze` of the run, for which lamda's default is 0.3. A time is processor time, the median of turns in which every
  * method makes one step after the other; next to LoRA's it says something.
- * `pytorch.py` beside measures peft on the same models, batches and targets.
+ * peft is measured on the same models, batches and targets by `npm run bench -- minilm --only 'torch cpu: lora'`, at rank 8.
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';

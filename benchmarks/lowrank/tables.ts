@@ -1,6 +1,8 @@
 /** The table of docs/techniques/lamda.md, from lowrank/results. */
 import { existsSync } from 'node:fs';
+import { RANK } from '../compare/stacks.ts';
 import { at, markdownTable, megabytes, readJson, type Table } from '../documents.ts';
+import { cellsOf } from '../report/figures.ts';
 
 interface Result {
   readonly rank: number;
@@ -16,13 +18,6 @@ interface Row {
   readonly peakAboveWeights: number;
   /** null where none was taken. */
   readonly milliseconds: number | null;
-}
-
-interface PyTorch {
-  readonly rank: number;
-  readonly torch: string;
-  readonly peft: string;
-  readonly rows: readonly { readonly model: string; readonly keptBytes: number; readonly peakAboveWeights: number }[];
 }
 
 const batches = { minilm: 'MiniLM, 8 texts of 128 tokens', stories15M: 'stories15M, 4 texts of 256 tokens' } as const;
@@ -109,22 +104,21 @@ function svdTable(): string {
 }
 
 function memoryTables(): string {
-  const torch = readJson<PyTorch>('lowrank/results/pytorch.json');
   return Object.entries(batches)
     .flatMap(([model, batch]) => ['', '-rank32'].map((rank) => ({ model, batch, file: `lowrank/results/${model}${rank}.json` })))
     .filter(({ file }) => existsSync(at(file)))
-    .map(({ model, batch, file }) => memoryTable(model, batch, readJson<Result>(file), torch))
+    .map(({ model, batch, file }) => memoryTable(model, batch, readJson<Result>(file)))
     .join('\n\n');
 }
 
-function memoryTable(model: string, batch: string, { rank, freezeFraction, backend, rows }: Result, torch: PyTorch): string {
-  const theirs = rank === torch.rank ? torch.rows.find((row) => row.model === model) : undefined;
+function memoryTable(model: string, batch: string, { rank, freezeFraction, backend, rows }: Result): string {
+  const [peftRow] = rank === RANK ? cellsOf(model, ['torch cpu: lora']) : [];
   const [lora] = rows as [Row];
   const timed = rows.every(({ milliseconds }) => milliseconds !== null);
   const cells = (keptBytes: number, peak: number) => [
     megabytes(keptBytes),
     megabytes(peak),
-    ...(theirs ? [theirs, lora] : [lora]).map(({ peakAboveWeights }) => `×${(peakAboveWeights / peak).toFixed(2)}`),
+    ...[...(peftRow ? [peftRow.outcome] : []), lora].map(({ peakAboveWeights }) => `×${(peakAboveWeights / peak).toFixed(2)}`),
   ];
   const ours = rows.map(({ method, keptBytes, peakAboveWeights, updatesPerRun, milliseconds }) => [
     method,
@@ -132,18 +126,18 @@ function memoryTable(model: string, batch: string, { rank, freezeFraction, backe
     method === 'lora' ? updatesPerRun.toLocaleString('en') : `1/${(lora.updatesPerRun / updatesPerRun).toFixed(1)}`,
     ...(timed ? [`×${(milliseconds! / lora.milliseconds!).toFixed(2)}`] : []),
   ]);
-  const peft = theirs && [
-    `peft ${torch.peft}, PyTorch ${torch.torch.replace(/\+.*/, '')}`,
-    ...cells(theirs.keptBytes, theirs.peakAboveWeights),
+  const peft = (peftRow ? [peftRow.outcome] : []).map(({ versions, keptBytes, peakAboveWeights }) => [
+    `peft ${versions['peft']}, PyTorch ${versions['torch']}`,
+    ...cells(keptBytes ?? 0, peakAboveWeights),
     ...(timed ? ['', ''] : ['']),
-  ];
+  ]);
   const head = [
     `${batch}, rank ${rank}, η = ${freezeFraction}, ${backend}`,
     'kept MB',
     'peak MB',
-    ...(peft ? ["peft's"] : []),
+    ...peft.map(() => "peft's"),
     "lora's",
     'moved in 1000 steps',
   ];
-  return markdownTable([...head, ...(timed ? ['step'] : [])], [...(peft ? [peft] : []), ...ours]);
+  return markdownTable([...head, ...(timed ? ['step'] : [])], [...peft, ...ours]);
 }

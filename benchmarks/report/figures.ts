@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import type { Accuracies } from '../compare/accuracy.ts';
 import { type Cell, type Contest, type Figures, hasRun, nameOf } from '../compare/cell.ts';
 import { contestsOf } from '../compare/contests.ts';
-import { planOf } from '../compare/matrix.ts';
+import { onBackend, planOf } from '../compare/matrix.ts';
 import { type Record, type Results, readResults, SEED } from '../compare/store.ts';
 
 export interface Row {
@@ -20,6 +20,8 @@ export interface LeverRow extends Ran {
   readonly lever: string;
   /** How many levers lie below it. */
   readonly step: number;
+  /** The same on tensorflow. */
+  readonly native: Ran | undefined;
 }
 
 export interface Comparison {
@@ -39,11 +41,20 @@ export function comparisons(): readonly Comparison[] {
       const levers = planOf(contest).chain.flatMap(({ lever, cell }, step) =>
         rowOf(results, cell)
           .filter(ran)
-          .map((row) => ({ lever, step, ...row })),
+          .map((row) => ({ lever, step, ...row, native: rowOf(results, onBackend('tensorflow', cell)).find(ran) })),
       );
       return { contest, results, levers, rows };
     })
     .filter(({ levers }) => levers.length > 1);
+}
+
+/** The measured cells of these names, and of one model; those that are not measured are left out. */
+export function cellsOf(id: string, names: readonly string[]): readonly Ran[] {
+  const found =
+    comparisons()
+      .find(({ contest }) => contest.id === id)
+      ?.rows.filter(ran) ?? [];
+  return names.flatMap((name) => found.find(({ cell }) => nameOf(cell) === name) ?? []);
 }
 
 const rowOf = ({ cells }: Results, cell: Cell): Row[] => {
@@ -62,9 +73,10 @@ export function timeRatio({ results }: Comparison, { cell, outcome }: Ran): numb
   return hasRun(base) && cell.backend !== 'webgpu' ? outcome.processorMilliseconds / base.processorMilliseconds : undefined;
 }
 
-/** Peak over that of full training with stock tfjs on wasm. */
-export function peakRatio({ levers }: Comparison, { outcome }: Ran): number {
-  return outcome.peakAboveWeights / levers[0]!.outcome.peakAboveWeights;
+/** Peak over that of full training with stock tfjs on wasm, or on the same backend. */
+export function peakRatio({ levers, results }: Comparison, { cell, outcome }: Ran): number {
+  const stock = results.cells[nameOf({ ...cell, engine: 'stock', method: 'full' })];
+  return outcome.peakAboveWeights / (hasRun(stock) ? stock : levers[0]!.outcome).peakAboveWeights;
 }
 
 /** Of what full training trains: moving statistics do not count. A model may have a little more as blocks: BERT's pooler. */
@@ -85,8 +97,18 @@ export function wordsOf({ engine, backend, method }: Cell): string {
   const engines = { stock: 'stock tfjs', leantune: 'LeanTune', torch: 'PyTorch', keras: 'Keras', 'jax-js': 'jax-js' } as const;
   const adapted = engine === 'torch' && /ora/.test(method) ? 'peft' : engines[engine];
   const names: { readonly [word: string]: string } = {
-    ...{ tune: 'tune mode', '4bit': '4 bits', lora: 'LoRA', dora: 'DoRA', velora: 'VeLoRA', lamda: 'LaMDA', mixed: 'mixed precision' },
+    ...{
+      tune: 'tune mode',
+      '4bit': '4 bits',
+      '8bit': '8 bits',
+      lora: 'LoRA',
+      dora: 'DoRA',
+      velora: 'VeLoRA',
+      lamda: 'LaMDA',
+      mixed: 'mixed precision',
+    },
     ...{ 'lamda-frozen': 'LaMDA, B frozen', blocks: 'blocks', checkpoint: 'checkpoints', side: 'side branch', bfloat16: 'full, bfloat16' },
+    ...{ 'mixed-bfloat16': 'mixed precision in bfloat16' },
   };
   const words = method.split(' + ').map((word) => names[word] ?? word);
   const where = backend === 'tensorflow' || backend === 'webgpu' ? ` (${backend})` : '';

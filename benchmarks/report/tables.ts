@@ -67,14 +67,17 @@ function leverTable(comparison: Comparison): string {
     megabytes(row.outcome.keptBytes ?? 0),
     percent(trainedShare(comparison, row)),
     times(timeRatio(comparison, row)),
+    row.native ? `${megabytes(row.native.outcome.peakAboveWeights)} MB` : '',
+    row.native ? percent(peakRatio(comparison, row.native)) : '',
+    row.native ? times(timeRatio(comparison, row.native)) : '',
     accuracyOf(contest.id, row),
   ]);
   const last = levers.at(-1)!;
-  const head = [contest.title, 'peak above weights', 'of stock', 'kept, MB', 'trained', 'step', 'accuracy'];
-  const shown = rows.some((row) => row.at(-1) !== '') ? rows.length : undefined;
-  const cut = (row: readonly string[]) => (shown ? row : row.slice(0, -1));
+  const own = [contest.title, 'peak above weights', 'of stock', 'kept, MB', 'trained', 'step'];
+  const head = [...own, 'on tensorflow', 'of stock', 'step', 'accuracy'];
+  const measured = (row: readonly string[]) => row.filter((_, column) => rows.some((other) => other[column] !== ''));
   const shownAs = ['levers', 'timeline'].map((name) => `![${contest.title}](pictures/${name}-${contest.id}.svg)`);
-  return `${markdownTable(cut(head), rows.map(cut))}\n\n${shownAs.join('\n')}\n\nThe last row: \`npm run bench -- ${contest.id} --only '${nameOf(last.cell)}' --again\``;
+  return `${markdownTable(measured(head), rows.map(measured))}\n\n${shownAs.join('\n')}\n\nThe last row: \`npm run bench -- ${contest.id} --only '${nameOf(last.cell)}' --again\``;
 }
 
 /** Where the levers were also trained on a task. */

@@ -109,26 +109,39 @@ test.each(['llama3', 'gpt2', 'bert-sequence', 'roberta-token', 'deit', 'mistral'
   tf.dispose([a, b, ...inputs, ...weights]); // tfjs leaves the weights of a layer that was applied twice
 });
 
-test('gradient checkpointing finds its segments, and changes no gradient', async () => {
-  const model = await load('llama');
-  const [ids, probe] = [tokens(4), tf.randomNormal([4, 8, 19])];
-  const gradients = (checkpoint: boolean) => {
-    const tuned = finetune(model, [], { checkpoint });
-    const moved: number[][] = [];
-    const weights = model.getWeights().map((w) => w.clone());
-    const optimizer = tf.train.sgd(1e-3);
-    const loss = () => tf.sum(tf.mul(model.apply(ids, { training: true }) as tf.Tensor, probe)) as tf.Scalar;
-    tuned.minimize(loss, optimizer).dispose();
-    optimizer.dispose();
-    for (const w of model.getWeights()) moved.push([...w.dataSync()]);
-    tuned.dispose();
-    model.setWeights(weights);
-    tf.dispose(weights);
-    return moved;
-  };
-  expect(gradients(true)).toEqual(gradients(false));
-  tf.dispose([ids, probe]);
-  model.dispose();
+describe('gradient checkpointing finds its segments, and changes no gradient', () => {
+  test.each([
+    ['a decoder', 'llama', {}, false],
+    ['a decoder with a mask', 'llama', { inputs: ['input_ids', 'attention_mask'] }, false],
+    ['a decoder that ends in losses', 'llama', { inputs: ['input_ids', 'attention_mask'] }, true],
+    ['an encoder with a mask', 'bert-sequence', {}, false],
+    ['an encoder with a mask and types', 'bert-sequence', { inputs: ['input_ids', 'attention_mask', 'token_type_ids'] }, false],
+  ] as const)('of %s', async (_, name, options, losses) => {
+    const base = await load(name, options);
+    const model = losses ? lossModel(base) : base;
+    const ids = tokens(4);
+    const mask = tf.tidy(() =>
+      tf.cast(tf.greater(tf.range(8, 0, -1, 'int32'), tf.tensor2d([[0], [3], [1], [0]], [4, 1], 'int32')), 'int32'),
+    );
+    const types = tf.zerosLike(ids);
+    const known: { readonly [input: string]: tf.Tensor } = { input_ids: ids, attention_mask: mask, token_type_ids: types, labels: ids };
+    const x = model.inputNames.map((input) => known[input]!);
+    const step = (checkpoint: boolean) => {
+      const tuned = finetune(model, [], { checkpoint });
+      const loss = () => tf.mean(tf.square(model.apply(x, { training: true }) as tf.Tensor)) as tf.Scalar;
+      const { result, memory } = measure(() => tuned.valueAndGrads(() => tf.tidy(loss)));
+      const grads = Object.values(result.grads).map((g) => [...g.dataSync()]);
+      tf.dispose([result.value, result.grads]);
+      tuned.dispose();
+      return { grads, kept: memory.keptBytes };
+    };
+    const [recomputed, kept] = [step(true), step(false)];
+    expect(recomputed.grads).toEqual(kept.grads);
+    expect(recomputed.kept).toBeLessThan(kept.kept);
+    tf.dispose([ids, mask, types]);
+    if (losses) model.dispose();
+    base.dispose();
+  });
 });
 
 describe('masks', () => {

@@ -1,14 +1,9 @@
-// The kernels of this folder, compiled for AVX-512, for AVX2 and for what every processor has; the processor picks. The compiler splits
-// vectors by the target of the function it finds them in, before anything is inlined, so each target has all of the code to itself.
+// Kernels of training that are not codes; codes.h has those. Compiled for three targets, by targets.h.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
-#include <cstring>
 
 namespace leantune {
-
-#define INLINE static inline __attribute__((always_inline))
 
 struct Attention {
   int64_t queries, keys, heads, kvHeads, size;  // of one sequence; `size` of a head
@@ -40,33 +35,8 @@ struct Kernels {
                      const float* v, int64_t ldk, float* dq, float* dk, float* dv, float* kt, float* vt, float* p, float* ds);
 };
 
-namespace plain {
-#include "all-kernels.h"
-}
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#pragma GCC push_options
-#pragma GCC target("arch=haswell")
-namespace avx2 {
-#include "all-kernels.h"
-}
-#pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("arch=skylake-avx512")
-namespace avx512 {
-#include "all-kernels.h"
-}
-#pragma GCC pop_options
-#endif
-
-inline const Kernels& Chosen() {
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl"))
-    return avx512::kernels;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::kernels;
-#endif
-  return plain::kernels;
-}
-
 }  // namespace leantune
+
+#define KERNELS "all-kernels.h"
+#define TABLE Kernels
+#include "targets.h"

@@ -1,44 +1,17 @@
 // Ops of our own in TensorFlow's registry, which tfjs-node's binding runs by name like any other: passes of training that TensorFlow
 // composes of many. They work on TensorFlow's tensors and threads; what they compute is in the headers beside this file.
 //
-// Built by scripts/setup-tfjs-node.mjs against the headers and libraries that tfjs-node's addon is built against. An addon of Node that
-// exports nothing: loading it registers the ops.
+// Built by scripts/setup-tfjs-node.mjs against the headers and libraries that tfjs-node's addon is built against. An addon of Node:
+// loading it registers the ops, and it exports their names.
 #include <node_api.h>
 
 #include "kernels.h"
-#include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/util/work_sharder.h"
+#include "op.h"
 
 namespace leantune {
 namespace {
 
-using tensorflow::OpKernel;
-using tensorflow::OpKernelConstruction;
-using tensorflow::OpKernelContext;
-using tensorflow::Tensor;
-using tensorflow::TensorShape;
-
-// f(begin, end) on TensorFlow's threads. `cost` of one unit in processor cycles.
-template <typename F>
-void Parallel(OpKernelContext* context, int64_t units, int64_t cost, F f) {
-  auto* threads = context->device()->tensorflow_cpu_worker_threads();
-  tensorflow::Shard(threads->num_threads, threads->workers, units, cost, f);
-}
-
 const Kernels& run = Chosen();
-
-const float* Floats(OpKernelContext* context, int i) { return context->input(i).flat<float>().data(); }
-
-// Null if there is no memory for it, which the context then says.
-template <typename T = float>
-T* Output(OpKernelContext* context, int i, const TensorShape& shape) {
-  Tensor* out = nullptr;
-  const auto status = context->allocate_output(i, shape, &out);
-  if (status.ok()) return out->flat<T>().data();
-  context->CtxFailure(status);
-  return nullptr;
-}
 
 // An op whose inputs have the shape of the first, and whose one output has it too.
 template <typename T, typename Each>
@@ -307,7 +280,6 @@ struct AttentionGradOp : AttentionOp {
   }
 };
 
-#define REGISTER(name, Kernel) REGISTER_KERNEL_BUILDER(Name("Leantune" name).Device(tensorflow::DEVICE_CPU), Kernel)
 REGISTER("Gelu", GeluOp);
 REGISTER("GeluGrad", GeluGradOp);
 REGISTER("Relu6Mask", Relu6MaskOp);
@@ -322,4 +294,15 @@ REGISTER("AttentionGrad", AttentionGradOp);
 }  // namespace
 }  // namespace leantune
 
-NAPI_MODULE_INIT() { return exports; }
+// { ops: their names }
+NAPI_MODULE_INIT() {
+  napi_value names, name;
+  napi_create_array(env, &names);
+  uint32_t i = 0;
+  for (const char* of : leantune::Names()) {
+    napi_create_string_utf8(env, of, NAPI_AUTO_LENGTH, &name);
+    napi_set_element(env, names, i++, name);
+  }
+  napi_set_named_property(env, exports, "ops", names);
+  return exports;
+}

@@ -1,39 +1,21 @@
 /**
  * Kernels that are one op of our own (native/tensorflow/ops.cc) on TensorFlow's tensors and threads: the masks and gradients that core's
- * rules look for, and the blocks of @leantune/transformers. Where the addon was not built they are not there, and the ops that they
- * stand for run. They are for the CPU.
+ * rules look for, and the blocks of @leantune/transformers. Where the addon was not built, or is older than the op, they are not there,
+ * and the ops that they stand for run. They are for the CPU.
  */
-import * as tf from '@tensorflow/tfjs-core';
-import type { Attrs, Kernel } from '../kernels.ts';
-import { loadAddon } from './addon.ts';
-import type { TensorflowBackend } from './binding.ts';
-import { type Attr, bool, float, int, type Operand, withOps } from './raw.ts';
-
-type Result = tf.TensorInfo | tf.TensorInfo[];
-type OwnKernel = Kernel<TensorflowBackend, Result>;
-type OpAttrs = { readonly [name: string]: Attr };
-
-const none = (): OpAttrs => ({});
-
-/** The kernel that is the op `Leantune<op>` of the named inputs. @param outputs their types */
-const own =
-  (op: string, inputs: readonly string[], attrs: (of: Attrs) => OpAttrs = none, outputs: readonly tf.DataType[] = ['float32']): OwnKernel =>
-  (given, of, backend) =>
-    withOps(backend, ({ runMany, leave }) => {
-      const operands = inputs.map((name) => given[name] as Operand);
-      const made = runMany(`Leantune${op}`, attrs(of), operands, outputs.length);
-      const results = made.map((handle, i) => leave(handle, outputs[i]!));
-      return results.length === 1 ? results[0]! : results;
-    });
+import type { Attrs } from '../kernels.ts';
+import { ownCodes } from './own-codes.ts';
+import { type OwnKernel, opsBehind, own, ownNames, registered, running } from './own-op.ts';
+import { ownTraining } from './own-training.ts';
+import { bool, float, int, withOps } from './raw.ts';
 
 /** Of a block's gradient: those that are wanted, in that order. */
-const wanted =
-  (kernel: OwnKernel, inputs: readonly string[]): OwnKernel =>
-  (given, attrs, backend) => {
+const wanted = (kernel: OwnKernel, inputs: readonly string[]): OwnKernel =>
+  running(opsBehind(kernel), (given, attrs, backend) => {
     const all = [kernel(given, attrs, backend)].flat();
     for (const [i, name] of inputs.entries()) if (!attrs['wanted'].includes(name)) backend.disposeData(all[i]!.dataId);
     return attrs['wanted'].map((name: string) => all[inputs.indexOf(name)]);
-  };
+  });
 
 const gelu = ({ approximate }: Attrs) => ({ approximate: bool(approximate) });
 const epsilon = (attrs: Attrs) => ({ epsilon: float(attrs['epsilon']) });
@@ -47,14 +29,15 @@ const attention = ({ heads, kvHeads, scale, causal, window, masked }: Attrs) => 
 });
 
 /** The gradient of the weight does not read it, and that of the bias not even x: what was not kept may be anything of its shape. */
-const layerNormGrad: OwnKernel = ({ x, weight, dy }, attrs, backend) =>
+const layerNormGrad = running(['LayerNormGrad'], ({ x, weight, dy }, attrs, backend) =>
   withOps(backend, ({ constant, runMany, leave }) => {
     const operands = [x ?? dy!, weight ?? constant(new Float32Array(dy!.shape.at(-1)!)), dy!];
     return runMany('LeantuneLayerNormGrad', epsilon(attrs), operands, 3).map((handle) => leave(handle, 'float32'));
-  });
+  }),
+);
 
 const kernels: { readonly [kernel: string]: OwnKernel } = {
-  Relu6Mask: own('Relu6Mask', ['x'], none, ['bool']),
+  Relu6Mask: own('Relu6Mask', ['x'], () => ({}), ['bool']),
   InRange: own('InRange', ['x'], ({ clipValueMin, clipValueMax }) => ({ low: float(clipValueMin), high: float(clipValueMax) }), ['bool']),
   ClipByValueGrad: own('Masked', ['dy', 'mask']),
   SoftmaxGrad: own('SoftmaxGrad', ['dy', 'y']),
@@ -70,14 +53,5 @@ const kernels: { readonly [kernel: string]: OwnKernel } = {
   ]),
 };
 
-/** The kernels, if the addon is there and TensorFlow computes on the CPU. */
-export function ownOps(): { readonly [kernel: string]: OwnKernel } {
-  const backend = tf.findBackend('tensorflow') as TensorflowBackend | null;
-  if (!backend || backend.isUsingGpuDevice) return {};
-  try {
-    loadAddon(backend, 'leantune_ops');
-    return kernels;
-  } catch {
-    return {};
-  }
-}
+/** The kernels whose ops the addon has, if it is there and TensorFlow computes on the CPU. */
+export const ownOps = (): { readonly [kernel: string]: OwnKernel } => registered({ ...kernels, ...ownCodes, ...ownTraining }, ownNames());

@@ -50,6 +50,7 @@ const gradients: { readonly [kernel: string]: Op } = {
     dtype: 'bool',
     attrs: ['clipValueMin', 'clipValueMax'],
   },
+  Relu6Mask: { value: '(x > T()) & (x <= T(6.0))', dtype: 'bool' },
   ClipByValueGrad: { value: 'select(T(), dy, mask)' },
 };
 

@@ -6,6 +6,7 @@ import { arithmetic } from './arithmetic.ts';
 import type { Kernels, Stock } from './backend.ts';
 import { batchNorms } from './batch-norm.ts';
 import { batchNormGradients } from './batch-norm-gradient.ts';
+import { batchNormTraining } from './batch-norm-train.ts';
 import { casts } from './cast.ts';
 import { convolutions } from './conv2d.ts';
 import { cumulatives } from './cumulative.ts';
@@ -20,7 +21,8 @@ import { reductions } from './reduce.ts';
 import { rowCodes } from './row-codes.ts';
 import { rowNorms } from './row-norms.ts';
 import { segmentSums } from './segment-sum.ts';
-import { softmaxes } from './softmax-gradient.ts';
+import { descents } from './sgd.ts';
+import { softmaxes } from './softmax.ts';
 import { stepCodes } from './step-codes.ts';
 import { tables } from './tables.ts';
 import { unscales } from './unscale.ts';
@@ -44,9 +46,11 @@ export { type PoolUse, poolUse, trimPool } from './pool.ts';
 const alone: readonly Kernels[] = [
   cumulatives,
   batchNormGradients,
+  batchNormTraining,
   rowNorms,
   gelus,
   adamWs,
+  descents,
   halfStorage,
   stepCodes,
   rowCodes,

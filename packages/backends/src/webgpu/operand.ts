@@ -80,13 +80,16 @@ interface Reading {
   readonly exact: boolean;
   /** By `rounded1` and `rounded4`. */
   readonly rounds: boolean;
+  /** Read by lines, a thread its own, and not by blocks. @default false */
+  readonly lines?: boolean;
 }
 
 /**
  * The functions `placeX` or `rowX` and `offsetX` (where a segment's block begins) and `load_x`: column j of its result holds the block's four
- * rows at k + j.
+ * rows at k + j. Or `line_x`, of one row: k to k + 3.
  */
-export function operandCode(name: 'a' | 'b', { aligned, row, ...at }: Operand, { format, scalar, exact, rounds }: Reading): string {
+export function operandCode(name: 'a' | 'b', operand: Operand, { format, scalar, exact, rounds, lines = false }: Reading): string {
+  const { aligned, row, ...at } = operand;
   const size = name === 'a' ? 'u.m' : 'u.n';
   const [vector, matrix, zero] = [`vec4${scalar}`, `mat4x4${scalar}`, scalar === 'f' ? '0.0' : '0.0h'];
   const found = access[format](name, row);
@@ -107,20 +110,29 @@ export function operandCode(name: 'a' | 'b', { aligned, row, ...at }: Operand, {
         : `${vector}(${each((c) => one(`${start} + min(i + ${c}, ${size} - 1)`))})`;
       return inside(j, value, `${vector}()`);
     };
+    const value = (j: number): string => inside(j, one(`at.x + (${last(j)}) * at.y + min(i, ${size} - 1)`), zero);
     return `${functions ?? ''}
 fn place_${name}(s: u32, z: u32) -> vec2u { return ${at.place}; }
-fn load_${name}(at: vec2u, i: u32, k: u32, length: u32) -> ${matrix} { return ${matrix}(${each(run)}); }`;
+${
+  lines
+    ? `fn line_${name}(at: vec2u, i: u32, k: u32, length: u32) -> ${vector} { return ${vector}(${each(value)}); }`
+    : `fn load_${name}(at: vec2u, i: u32, k: u32, length: u32) -> ${matrix} { return ${matrix}(${each(run)}); }`
+}`;
   }
   // A row that is not there is read at the buffer's beginning and then zeroed; a row beyond the last repeats it and is not stored.
-  const run = (i: number): string => {
-    const start = `u32(max(at[${i}], 0))`;
+  const run = (at: string): string => {
+    const start = `u32(max(${at}, 0))`;
     const value = aligned ? four(`${start} + k`) : `${vector}(${each((j) => inside(j, one(`${start} + ${last(j)}`), zero))})`;
-    return `select(${vector}(), ${value}, at[${i}] >= 0)`;
+    return `select(${vector}(), ${value}, ${at} >= 0)`;
   };
   return `${functions ?? ''}
 fn row_${name}(index: u32, z: u32) -> vec4i { let i = min(index, ${size} - 1); return ${at.place}; }
 fn offset_${name}(row: vec4i, s: u32) -> i32 { return ${at.offset}; }
-fn load_${name}(at: vec4i, k: u32, length: u32) -> ${matrix} { return transpose(${matrix}(${each(run)})); }`;
+${
+  lines
+    ? `fn line_${name}(at: i32, k: u32, length: u32) -> ${vector} { return ${run('at')}; }`
+    : `fn load_${name}(at: vec4i, k: u32, length: u32) -> ${matrix} { return transpose(${matrix}(${each((i) => run(`at[${i}]`))})); }`
+}`;
 }
 
 const four = (f: (i: number) => string): string[] => [0, 1, 2, 3].map(f);
@@ -142,5 +154,20 @@ export function blockAt(
     before: four((i) => `let ${tag}_row${i} = row_${name}(${first} + ${i}, z);`).join(' '),
     segment: `let ${tag}_at = vec4i(${four((i) => `offset_${name}(${tag}_row${i}, s)`).join(', ')});`,
     load: (k: string) => `load_${name}(${tag}_at, ${k}, length)`,
+  };
+}
+
+/** The same for a line of the operand: the row or column that is `index`. */
+export function lineAt(name: 'a' | 'b', { form }: Operand, index: string, tag: string): ReturnType<typeof blockAt> {
+  if (form === 'columns')
+    return {
+      before: '',
+      segment: `let ${tag}_at = place_${name}(s, z);`,
+      load: (k) => `line_${name}(${tag}_at, ${index}, ${k}, length)`,
+    };
+  return {
+    before: `let ${tag}_row = row_${name}(${index}, z);`,
+    segment: `let ${tag}_at = offset_${name}(${tag}_row, s);`,
+    load: (k) => `line_${name}(${tag}_at, ${k}, length)`,
   };
 }

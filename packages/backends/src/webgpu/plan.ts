@@ -11,6 +11,8 @@ export interface Direct {
   readonly kind: 'direct';
   /** Rows of c that a thread sums: 4 or 8. */
   readonly rows: number;
+  /** Each thread of a workgroup, which is one subgroup, reads a row of a, and hands its values to the others. @default false: each reads all rows */
+  readonly shares?: boolean;
 }
 
 /** A workgroup sums a tile of m x n, k steps of the inner axis at a time; a thread of it, rows x columns. All are multiples of 4. */
@@ -122,11 +124,16 @@ function fits(plan: Tiles | Matrices, { device }: WebGPUBackend): boolean {
   return 2 * elements + 4 * down * across * shape.M * shape.N <= most && down * across * lanes <= threads;
 }
 
-/** SwiftShader compiles eight rows for minutes. */
-export const directPlan = ({ device }: WebGPUBackend): Direct => ({
-  kind: 'direct',
-  rows: (device as { adapterInfo?: { architecture?: string } }).adapterInfo?.architecture === 'swiftshader' ? 4 : 8,
-});
+/** SwiftShader compiles eight rows for minutes. llvmpipe reads one value for eight threads as slowly as eight, but hands it on fast. */
+export function directPlan({ device }: WebGPUBackend): Direct {
+  const { adapterInfo } = device as {
+    adapterInfo?: { architecture?: string; subgroupMinSize?: number; subgroupMaxSize?: number };
+  };
+  const { architecture, subgroupMinSize, subgroupMaxSize } = adapterInfo ?? {};
+  if (architecture === 'swiftshader') return { kind: 'direct', rows: 4 };
+  const shares = device.features.has('subgroups') && subgroupMinSize === LANES && subgroupMaxSize === LANES;
+  return { kind: 'direct', rows: 8, ...(shares && { shares }) };
+}
 
 export const matrixPlan = (size: number, down: number, across: number, { shape, lanes }: NonNullable<HalfUnits['matrix']>): Matrices => ({
   kind: 'matrices',

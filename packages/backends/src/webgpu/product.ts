@@ -49,7 +49,9 @@ export interface Product {
 
 /** Records the product. The caller owns the result. */
 export function multiply(backend: WebGPUBackend, product: Product, plan: Plan, rounding?: Rounding): tf.TensorInfo {
-  const { a, b, m, n, depth, output, bias, activation, uniforms, alpha = 0, exact } = product;
+  const { b, m, n, depth, output, bias, activation, uniforms, alpha = 0, exact } = product;
+  const lines = plan.kind === 'direct' && plan.shares === true;
+  const a = lines && product.a.form === 'columns' ? { ...product.a, aligned: false } : product.a; // of which a line has no run of four
   const [tileM, tileN] = tileOf(plan);
   const [tilesM, tilesN] = [Math.ceil(m / tileM), Math.ceil(n / tileN)];
   const whole = n % 4 === 0;
@@ -83,7 +85,7 @@ export function multiply(backend: WebGPUBackend, product: Product, plan: Plan, r
       [
         product.functions ?? '',
         rounding ? roundings(rounding.half) : '',
-        operandCode('a', a, { format: formats[0], scalar: scalarOf(plan), exact, rounds: rounds('a') }),
+        operandCode('a', a, { format: formats[0], scalar: scalarOf(plan), exact, rounds: rounds('a'), lines }),
         operandCode('b', b, { format: formats[1], scalar: scalarOf(plan), exact, rounds: rounds('b') }),
         shared(product, whole, rounding?.c === true),
         plan.kind === 'direct' ? direct(a, b, plan) : plan.kind === 'tiles' ? tiled(a, b, plan) : matrices(a, b, plan),
@@ -113,6 +115,7 @@ const scalarOf = (plan: Plan): Scalar => (plan.kind === 'matrices' || (plan.kind
 
 const extensions = (plan: Plan, formats: readonly Format[]): string[] => [
   ...(scalarOf(plan) === 'h' || formats.includes('native') ? ['f16'] : []),
+  ...(plan.kind === 'direct' && plan.shares ? ['subgroups'] : []),
   ...(plan.kind === 'matrices' ? ['chromium_experimental_subgroup_matrix'] : []),
 ];
 

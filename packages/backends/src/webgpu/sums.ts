@@ -11,9 +11,9 @@ const overAll = ({ rows, columns }: Sums, f: (row: number, four: number) => stri
 
 export const declareSums = (sums: Sums): string => overAll(sums, (i, c) => `var acc${i}_${c} = vec4f();`);
 
-/** Adds the outer product of a column and a row: `a` names its block of four rows, `b` its block of four columns. */
-export const addOuter = (sums: Sums, a: (block: number) => string, b: (block: number) => string): string =>
-  overAll(sums, (i, c) => `acc${i}_${c} = fma(vec4f(${a(i >> 2)}[${i & 3}]), ${b(c)}, acc${i}_${c});`);
+/** Adds the outer product of a column and a row: `a` gives the value of a row, `b` names its block of four columns. */
+export const addOuter = (sums: Sums, a: (row: number) => string, b: (block: number) => string): string =>
+  overAll(sums, (i, c) => `acc${i}_${c} = fma(vec4f(${a(i)}), ${b(c)}, acc${i}_${c});`);
 
 /** @param column WGSL of the first column of a block of four */
 export const putSums = (sums: Sums, row: string, column: (block: number) => string): string =>

@@ -23,7 +23,7 @@ export function tiled(a: Operand, b: Operand, plan: Tiles): string {
         ${list(columns / 4, (c) => `let b${c} = ${vector(`tileB[(k + ${j}) * ${pitch(n)} + tx + ${c * across}]`)};`)}
         ${addOuter(
           plan,
-          (i) => `a${i}`,
+          (row) => `a${row >> 2}[${row & 3}]`,
           (c) => `b${c}`,
         )}
       }`;

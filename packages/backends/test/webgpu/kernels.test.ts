@@ -6,7 +6,7 @@ import { useBackend } from '../../src/index.ts';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient } from '../../src/webgpu/conv2d.ts';
 import type { WebGPUBackend } from '../../src/webgpu/index.ts';
 import { matMul } from '../../src/webgpu/mat-mul.ts';
-import { type Plan, smallTiles } from '../../src/webgpu/plan.ts';
+import { directPlan, type Plan, smallTiles } from '../../src/webgpu/plan.ts';
 import { overRows } from '../../src/webgpu/rows.ts';
 import { convInfo2d } from '../../src/webgpu/window.ts';
 import { distance, random, type Values, whole } from '../compare.ts';
@@ -54,6 +54,7 @@ await describeOn('webgpu', () => {
 
   const plans: readonly [string, Plan][] = [
     ['without tiles', { kind: 'direct', rows: 8 }],
+    ...(directPlan(gpu()).shares ? [['without tiles, in subgroups', directPlan(gpu())] as [string, Plan]] : []),
     ['with tiles', smallTiles],
     ['with tiles that take two turns to fill', { kind: 'tiles', m: 32, n: 32, k: 32, rows: 4, columns: 8 }],
   ];

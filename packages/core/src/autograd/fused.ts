@@ -6,6 +6,7 @@
  * | kernel | inputs | attributes | result |
  * | --- | --- | --- | --- |
  * | `ReluGrad`, `TanhGrad`, `SigmoidGrad` | dy, of y's shape or broadcast to it, y | | dx |
+ * | `ErfGrad` | dy, x | | dx |
  * | `InRange` | x | clipValueMin, clipValueMax | bool: whether x is between them |
  * | `Relu6Mask` | x | | bool: whether 0 < x <= 6 |
  * | `ClipByValueGrad` | dy, mask (bool) | | dy where mask, else 0 |
@@ -15,6 +16,7 @@
  * | `AddTo` | sum, x, of one shape | | none: x is added to sum in place |
  * | `SgdUpdate` | variable, gradient | rate | none: the variable changes in place |
  * | `AdamWUpdate` | variable, m, v, gradient, and finite where there is one | beta1, beta2, correction, epsilon, shrink, rate | none: the first three change in place, where finite holds (a bool of one element, see optimizers/move-if.ts) |
+ * | `SgdUpdateAll`, `AdamWUpdateAll` | of several variables: variable0, gradient0, variable1, …; and finite | the same; count; shrink a list | none: the same |
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { condition } from '../optimizers/move-if.ts';
@@ -34,19 +36,49 @@ export function recordedNow(): boolean {
   return gradientDepth > 0 && kernelDepth === 0;
 }
 
-/**
- * Lets `kernel` change tensors in place, where the current backend has it and every tensor of `changed` is the only one on its data.
- * @returns whether it did
- */
-export function updatedInPlace(kernel: string, changed: tf.NamedTensorMap, read: tf.NamedTensorMap, attrs: tf.NamedAttrMap): boolean {
-  const config = tf.getKernel(kernel, tf.getBackend());
-  if (!config) return false;
+/** Tensors that a kernel changes in place, and those that it reads for it. */
+export interface Update {
+  readonly changed: tf.NamedTensorMap;
+  readonly read: tf.NamedTensorMap;
+}
+
+/** Whether every tensor of `changed` is the only one on its data, and all are where kernels find them. */
+function isAlone({ changed, read }: Update): boolean {
   const backend = tf.backend();
   const { tensorInfo } = tf.engine().state;
-  const alone = (x: tf.Tensor): boolean => tensorInfo.get(x.dataId)?.backend === backend && backend.refCount(x.dataId) === 1;
-  if (!Object.values(changed).every((x) => x.dtype === 'float32' && alone(x))) return false;
-  if (!Object.values(read).every((x) => x.dtype === 'float32' && tensorInfo.get(x.dataId)?.backend === backend)) return false;
+  const here = (x: tf.Tensor): boolean => x.dtype === 'float32' && tensorInfo.get(x.dataId)?.backend === backend;
+  return Object.values(changed).every((x) => here(x) && backend.refCount(x.dataId) === 1) && Object.values(read).every(here);
+}
+
+function run(config: tf.KernelConfig, inputs: tf.NamedTensorMap, attrs: tf.NamedAttrMap): void {
   const finite = condition();
-  config.kernelFunc({ inputs: { ...changed, ...read, ...(finite && { finite }) }, attrs, backend });
+  config.kernelFunc({ inputs: { ...inputs, ...(finite && { finite }) }, attrs, backend: tf.backend() });
+}
+
+/** Lets `kernel` change tensors in place, where the current backend has it and they are there alone. @returns whether it did */
+export function updatedInPlace(kernel: string, update: Update, attrs: tf.NamedAttrMap): boolean {
+  const config = tf.getKernel(kernel, tf.getBackend());
+  if (!config || !isAlone(update)) return false;
+  run(config, { ...update.changed, ...update.read }, attrs);
   return true;
+}
+
+/**
+ * The same for several at once, whose tensors `kernel` finds under their names and a number.
+ *
+ * @param attrs of the updates that it makes, in that order
+ * @returns the updates that are left
+ */
+export function updateAllInPlace<U extends Update>(
+  kernel: string,
+  updates: readonly U[],
+  attrs: (made: readonly U[]) => tf.NamedAttrMap,
+): readonly U[] {
+  const config = tf.getKernel(kernel, tf.getBackend());
+  if (!config) return updates;
+  const [made, left]: [U[], U[]] = [[], []];
+  for (const update of updates) (isAlone(update) ? made : left).push(update);
+  const numbered = made.flatMap(({ changed, read }, i) => Object.entries({ ...changed, ...read }).map(([name, x]) => [`${name}${i}`, x]));
+  if (made.length > 0) run(config, Object.fromEntries(numbered), attrs(made));
+  return left;
 }

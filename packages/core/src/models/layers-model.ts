@@ -119,7 +119,8 @@ function hook(
       release.around(layer, inputs, kwargs, () => (site ? replacing(site, inputs, kwargs) : call(inputs, kwargs)));
     const segmented: Layer['call'] = (inputs, kwargs) => {
       segments?.begin(layer);
-      return (release.runs(kwargs) ? segments?.around(layer, kwargs, inputs)?.made : undefined) ?? released(inputs, kwargs);
+      const caller = segments && release.caller(kwargs);
+      return (caller && segments.around(caller, layer, kwargs, inputs)?.made) ?? released(inputs, kwargs);
     };
     return override(layer, { call: segmented });
   });

@@ -48,12 +48,14 @@ function planOf(container: Container): readonly Step[] {
 class Run {
   /** By symbolic id; null once dead. */
   readonly live = new Map<number, tf.Tensor | null>();
+  readonly container: Container;
   readonly kwargs: Kwargs;
   readonly #plan: readonly Step[];
   #at = 0;
   #dead: tf.Tensor[] = [];
 
-  constructor(plan: readonly Step[], kwargs: Kwargs) {
+  constructor(container: Container, plan: readonly Step[], kwargs: Kwargs) {
+    this.container = container;
     this.#plan = plan;
     this.kwargs = kwargs;
   }
@@ -117,9 +119,10 @@ export class Release {
     }
   }
 
-  /** True if a call with these `kwargs` is part of the run of a container of the tuned model. */
-  runs(kwargs: Kwargs): boolean {
-    return this.#current(kwargs)?.kwargs === kwargs;
+  /** The container of the tuned model of whose run a call with these `kwargs` is part. */
+  caller(kwargs: Kwargs): Container | undefined {
+    const run = this.#current(kwargs);
+    return run?.kwargs === kwargs ? run?.container : undefined;
   }
 
   /** Around one call of a layer, or of a container. */
@@ -149,7 +152,7 @@ export class Release {
   #run(container: Container, kwargs: Kwargs): Run {
     const plan = this.#plans.get(container) ?? planOf(container);
     this.#plans.set(container, plan);
-    return new Run(plan, kwargs);
+    return new Run(container, plan, kwargs);
   }
 
   /** A container may free those of its inputs that die with it. */

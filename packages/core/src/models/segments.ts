@@ -1,14 +1,14 @@
 /**
- * Gradient checkpointing of a LayersModel: its layers run in segments between tensors that are the only way from what is before to
- * what is after (the outputs of residual blocks, say); each segment is one `checkpoint`.
+ * Gradient checkpointing of a LayersModel: its layers run in segments (`cuts.ts`), each of which is one `checkpoint`.
  *
- * tfjs's executor calls layer by layer. The call of a segment's first layer runs the whole segment; the layers between get tensors
- * without values, and the last one gets the result. Where to cut minimizes cut tensors + the largest segment, by their shapes.
+ * tfjs's executor calls layer by layer. The layers of a segment are answered with tensors that have a shape and no values, until
+ * the call of the last one runs them all.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { checkpoint } from '../autograd/checkpoint.ts';
 import { recording } from '../autograd/gradients.ts';
 import { FinetuneError } from '../errors.ts';
+import { type Segment, segmentsOf } from './cuts.ts';
 import {
   type Container,
   isContainer,
@@ -21,82 +21,33 @@ import {
   toList,
 } from './tfjs-layers.ts';
 
-interface Segment {
-  /** What each layer call of the segment computes, in the executor's order. */
-  readonly steps: readonly Symbolic[];
-  /** The tensor that leads in, and the one that leads out. */
-  readonly from: Symbolic;
-  readonly to: Symbolic;
-}
-
-const elements = (t: Symbolic) => t.shape.reduce<number>((n, d) => n * (d ?? 1), 1);
-const sum = (tensors: readonly Symbolic[]) => tensors.reduce((n, t) => n + elements(t), 0);
-
-/** The smallest segments: one ends at every tensor that alone is still to be read. */
-function piecesOf({ inputs, outputs }: Container, order: readonly Symbolic[]): Segment[] {
-  const last = lastReads(order);
-  for (const y of outputs) last.set(y, order.length);
-  const live = new Set<Symbolic>(inputs);
-  const pieces: Segment[] = [];
-  let [steps, from]: [Symbolic[], Symbolic] = [[], inputs[0]!];
-  order.forEach((t, i) => {
-    steps.push(t);
-    live.add(t);
-    for (const x of live) if ((last.get(x) ?? -1) <= i) live.delete(x);
-    if (live.size > 1) return;
-    pieces.push({ steps, from, to: t });
-    [steps, from] = [[], t];
-  });
-  return pieces;
-}
-
-/** Joins neighbours as long as together they make no more than `most` elements. */
-function joined(pieces: readonly Segment[], most: number): Segment[] {
-  const segments: Segment[] = [];
-  for (const piece of pieces) {
-    const before = segments.at(-1);
-    const steps = [...(before?.steps ?? []), ...piece.steps];
-    if (before && sum(steps) <= most) segments[segments.length - 1] = { ...before, steps, to: piece.to };
-    else segments.push(piece);
-  }
-  return segments;
-}
-
-function plan(container: Container): Segment[] {
-  const order = orderOf(container);
-  const { inputs, outputs } = container;
-  const simple = ({ sourceLayer, nodeIndex }: Symbolic) =>
-    !isContainer(sourceLayer) && sourceLayer.inboundNodes[nodeIndex]!.outputTensors.length === 1;
-  if (inputs.length > 1 || outputs.length > 1 || !order.every(simple)) return [];
-  // What is cut waits throughout; of one segment at a time there are the values and their gradients.
-  const cost = (segments: readonly Segment[]) =>
-    sum(segments.map(({ to }) => to)) + 2 * Math.max(...segments.map(({ steps }) => sum(steps)));
-  const pieces = piecesOf(container, order);
-  const options = order.map((_, k) => joined(pieces, sum(order) / (k + 1)));
-  return options.reduce((a, b) => (cost(b) < cost(a) ? b : a));
-}
-
 const masks = (layer: Layer) => layer.getClassName() === 'Masking' || (layer as { maskZero?: boolean }).maskZero === true;
 
 /** Where one run of a container is. */
 interface Run {
   readonly kwargs: Kwargs;
+  /** The next call, and the segment that it belongs to, if any. */
+  at: number;
   segment: number;
-  step: number;
-  made: Map<Symbolic, Tensors>;
-  /** The result of the segment before, which the tape keeps from now on. */
-  spent: tf.Tensor | undefined;
+  /** The kwargs as they were at the first call of the segment: recurrent layers write theirs into them. */
+  first: Kwargs;
+  /** What the executor gave the segment's layers. */
+  given: Map<Symbolic, tf.Tensor>;
+  /** What segments made that is read later. */
+  readonly made: Map<Symbolic, tf.Tensor>;
 }
 
-/** A container's segments, and where it is in them now. */
+/** A container's calls and segments, and where it is in them now. */
 interface Course {
+  readonly order: readonly Symbolic[];
   readonly segments: readonly Segment[];
+  /** The calls that are part of segments. */
+  readonly cut: ReadonlySet<Symbolic>;
   run: Run | undefined;
 }
 
 export class Segments {
-  readonly #byLayer = new Map<Layer, Course>();
-  readonly #byContainer = new Map<Layer, Course>();
+  readonly #courses = new Map<Layer, Course>();
   #inside = false;
 
   /** @throws FinetuneError `bad-option` for models that cannot be cut */
@@ -111,13 +62,11 @@ export class Segments {
       );
     }
     for (const container of containers) {
-      const segments = plan(container);
-      if (segments.length < 2) continue;
-      const state: Course = { segments, run: undefined };
-      this.#byContainer.set(container, state);
-      for (const { steps } of segments) for (const t of steps) this.#byLayer.set(t.sourceLayer, state);
+      const segments = segmentsOf(container);
+      const course = { order: orderOf(container), segments, cut: new Set(segments.flatMap(({ steps }) => steps)), run: undefined };
+      if (segments.length > 1) this.#courses.set(container, course);
     }
-    if (this.#byLayer.size === 0)
+    if (this.#courses.size === 0)
       throw new FinetuneError(
         'bad-option',
         'finetune',
@@ -127,65 +76,70 @@ export class Segments {
 
   /** A container is called: what it had begun and did not finish was ended by an error. */
   begin(container: Layer): void {
-    const state = this.#byContainer.get(container);
-    if (state) state.run = undefined;
+    const course = this.#courses.get(container);
+    if (course) course.run = undefined;
   }
 
-  /** Around one call of a layer; undefined if the layer is not in a segment now. */
-  around(layer: Layer, kwargs: Kwargs, inputs: Tensors): { readonly made: Tensors } | undefined {
-    const state = this.#byLayer.get(layer);
-    if (!state || this.#inside || !recording() || !kwargs?.['training']) return undefined;
-    if (state.run?.kwargs !== kwargs) state.run = { kwargs, segment: 0, step: 0, made: new Map(), spent: undefined };
-    const { run } = state;
-    const segment = state.segments[run.segment];
-    if (segment?.steps[run.step]?.sourceLayer !== layer) {
+  /** Around one call of a layer by `container`; undefined if its layers run as they are called. */
+  around(container: Container, layer: Layer, kwargs: Kwargs, inputs: Tensors): { readonly made: tf.Tensor } | undefined {
+    const course = this.#courses.get(container);
+    if (!course || this.#inside || !recording() || !kwargs?.['training']) return undefined;
+    if (course.run?.kwargs !== kwargs) course.run = { kwargs, at: 0, segment: 0, first: kwargs, given: new Map(), made: new Map() };
+    const { run } = course;
+    const t = course.order[run.at++];
+    if (t?.sourceLayer !== layer) {
       throw new FinetuneError(
         'bad-model',
         'checkpoint',
         `layer "${layer.name}" was called out of order. Use checkpoint: true with model.fit or model.apply of the whole model.`,
       );
     }
-    if (run.step === 0) {
-      state.run = undefined; // if it throws, the next run starts anew
-      this.#compute(segment, run, toList(inputs)[0]!);
-      state.run = run;
-    }
-    const made = run.made.get(segment.steps[run.step]!)!;
-    if (++run.step === segment.steps.length) {
-      run.step = 0;
-      run.segment++;
-      if (run.segment === state.segments.length) state.run = undefined;
-    }
-    return { made };
+    course.run = undefined; // if it throws, the next run starts anew
+    const made = course.cut.has(t) ? this.#answer(course.segments[run.segment]!, t, run, inputs) : undefined;
+    if (run.at < course.order.length) course.run = run;
+    return made && { made };
   }
 
-  #compute({ steps, from, to }: Segment, run: Run, x: tf.Tensor): void {
+  /** What the executor gets for a call that is part of `segment`. */
+  #answer(segment: Segment, t: Symbolic, run: Run, inputs: Tensors): tf.Tensor {
+    if (t === segment.steps[0]) run.first = { ...run.kwargs };
+    // tfjs hands a recurrent layer all but its first input through the kwargs.
+    const given = [...toList(inputs), ...((run.kwargs?.['initialState'] as tf.Tensor[] | undefined) ?? [])];
+    t.inputs.forEach((source, i) => void run.given.set(source, given[i]!));
+    if (t !== segment.steps.at(-1)) return placeholder(t, given);
+    const made = this.#compute(segment, run);
+    for (const source of segment.spent) run.made.get(source)!.dispose();
+    run.made.set(t, made);
+    run.segment++;
+    run.given = new Map();
+    return made;
+  }
+
+  #compute({ steps, from }: Segment, { first, given }: Run): tf.Tensor {
     const last = lastReads(steps);
-    const shapes = new Map<Symbolic, number[]>();
-    const y = checkpoint((start: tf.Tensor) => {
+    const end = steps.at(-1)!;
+    const f = (...starts: tf.Tensor[]) => {
       this.#inside = true; // also when backward runs this again
       try {
-        const values = new Map([[from, start]]);
-        const kwargs = { ...run.kwargs };
+        const values = new Map(from.map((source, i) => [source, starts[i]!]));
+        const kwargs = { ...first };
         steps.forEach((t, i) => {
-          const value = toList(
-            t.sourceLayer.apply(
-              t.inputs.map((source) => values.get(source)!),
-              kwargs,
-            ) as Tensors,
-          )[0]!;
-          values.set(t, value);
-          shapes.set(t, value.shape);
-          for (const source of new Set(t.inputs))
-            if (last.get(source) === i && source !== from && source !== to) values.get(source)!.dispose();
+          const inputs = t.inputs.map((source) => values.get(source)!);
+          values.set(t, toList(t.sourceLayer.apply(inputs, kwargs) as Tensors)[0]!);
+          for (const source of new Set(t.inputs)) if (last.get(source) === i && !from.includes(source)) values.get(source)!.dispose();
         });
-        return values.get(to)!;
+        return values.get(end)!;
       } finally {
         this.#inside = false;
       }
-    }, x);
-    run.made = new Map(steps.map((t) => [t, t === to ? y : new tf.Tensor(shapes.get(t)!, y.dtype, {}, -1)]));
-    run.spent?.dispose();
-    run.spent = y;
+    };
+    return checkpoint(f, ...from.map((source) => given.get(source)!));
   }
+}
+
+/** What a layer's output looks like to the executor. */
+function placeholder(t: Symbolic, inputs: readonly tf.Tensor[]): tf.Tensor {
+  const shapes = t.inputs.map((_, i) => inputs[i]!.shape);
+  const shape = t.sourceLayer.computeOutputShape(shapes.length === 1 ? shapes[0]! : shapes);
+  return new tf.Tensor((Array.isArray(shape[0]) ? shape[0] : shape) as number[], t.dtype, {}, -1);
 }

@@ -11,6 +11,7 @@ export interface LayerVariable {
 export interface Symbolic {
   readonly id: number;
   readonly shape: readonly (number | null)[];
+  readonly dtype: tf.DataType;
   readonly inputs: readonly Symbolic[];
   readonly sourceLayer: Layer;
   readonly nodeIndex: number;
@@ -64,6 +65,8 @@ export interface Layer {
   call(inputs: Tensors, kwargs: Kwargs): Tensors;
   apply(inputs: Tensors, kwargs: Kwargs): Tensors;
   getClassName(): string;
+  /** Of one input's shape, or of all of them. */
+  computeOutputShape(shapes: readonly number[] | readonly (readonly number[])[]): readonly number[] | readonly (readonly number[])[];
 }
 
 export interface Container extends Layer {

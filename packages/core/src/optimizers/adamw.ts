@@ -7,10 +7,10 @@
  * Loshchilov & Hutter 2017, arXiv 1711.05101, in the form and with the defaults of torch.optim.AdamW. Different from tf.train.adam:
  * the corrections come from the step count in double precision, so a resumed run repeats an uninterrupted one bit for bit, and
  * temporaries are freed per variable, at most four of its size at a time, where tf.train.adam holds those of all variables at once. On
- * a backend with a kernel `AdamWUpdate` the step is made in place.
+ * a backend with a kernel `AdamWUpdateAll` or `AdamWUpdate` the step is made in place.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { updatedInPlace } from '../autograd/fused.ts';
+import { type Update, updateAllInPlace, updatedInPlace } from '../autograd/fused.ts';
 import { FinetuneError } from '../errors.ts';
 import { markState } from '../memory/probe.ts';
 import { dropRows } from './drop-rows.ts';
@@ -40,6 +40,14 @@ interface Moments {
   readonly v: tf.Variable;
 }
 
+/** What moves one variable. */
+interface Move extends Update {
+  readonly changed: Moments & { readonly variable: tf.Variable; readonly [name: string]: tf.Variable };
+  readonly read: { readonly gradient: tf.Tensor; readonly [name: string]: tf.Tensor };
+  /** 1 - rate · decay */
+  readonly shrink: number;
+}
+
 /**
  * AdamW as a tfjs optimizer, for `model.compile`, `minimize` and `applyGradients`. Keeps two floats a trained weight.
  *
@@ -56,6 +64,21 @@ function slot(value: tf.Tensor): tf.Variable {
   const variable = tf.variable(value, false);
   markState([variable]);
   return variable;
+}
+
+type Rates = { readonly [name in 'beta1' | 'beta2' | 'correction' | 'epsilon' | 'rate' | 'shrink']: number };
+
+function moveByOps({ changed: { variable, m, v }, read: { gradient } }: Move, rates: Rates): void {
+  const { beta1, beta2, correction, epsilon, rate, shrink } = rates;
+  const assign = (target: tf.Variable, value: () => tf.Tensor): void => tf.tidy(() => target.assign(tf.tidy(value)));
+  assign(m, () => tf.add(tf.mul(m, beta1), tf.mul(gradient, 1 - beta1)));
+  assign(v, () => tf.add(tf.mul(v, beta2), tf.mul(tf.square(gradient), 1 - beta2)));
+  assign(variable, () => {
+    const denominator = tf.tidy(() => tf.add(tf.div(tf.sqrt(v), correction), epsilon));
+    const step = tf.tidy(() => tf.mul(tf.div(m, denominator), rate));
+    denominator.dispose();
+    return tf.sub(tf.mul(variable, shrink), step);
+  });
 }
 
 /** See {@link adamW}. `getConfig` writes a schedule as its present rate and leaves the `decay` filter out: functions have no JSON. */
@@ -88,33 +111,28 @@ export class AdamW extends tf.Optimizer {
     if (gone.length > 0)
       throw new FinetuneError('disposed', 'adamW', `got gradients for ${gone.join(', ')}; expected names of variables that are alive.`);
     if (this.#restored) this.#bind(given.map(({ name }) => variables[name]!));
-    const eta = this.#rate();
-    for (const { name, tensor } of given) this.#move(variables[name]!, tensor, eta);
+    const [eta, t] = [this.#rate(), this.iterations + 1];
+    const { beta1, beta2, weightDecay, decay } = this.#options;
+    const { epsilon = tf.backend().floatPrecision() === 16 ? 1e-4 : 1e-8 } = this.#options; // 1e-8 is 0 in half precision
+    const common = { beta1, beta2, correction: Math.sqrt(1 - beta2 ** t), epsilon, rate: eta / (1 - beta1 ** t) };
+    const moves = given.map(({ name, tensor: gradient }): Move => {
+      const variable = variables[name]!;
+      return {
+        changed: { variable, ...this.#momentsOf(variable) },
+        read: { gradient },
+        shrink: decay(name) ? 1 - eta * weightDecay : 1,
+      };
+    });
+    const left = updateAllInPlace('AdamWUpdateAll', moves, (made) => ({ ...common, shrink: made.map(({ shrink }) => shrink) }));
+    for (const move of left) {
+      const attrs = { ...common, shrink: move.shrink };
+      if (!updatedInPlace('AdamWUpdate', move, attrs)) moveByOps(move, attrs);
+    }
     this.incrementIterations();
   }
 
   #rate(): number {
     return typeof this.learningRate === 'function' ? this.learningRate(this.iterations) : this.learningRate;
-  }
-
-  #move(variable: tf.Variable, gradient: tf.Tensor, eta: number): void {
-    const { beta1, beta2, weightDecay, decay } = this.#options;
-    const { epsilon = tf.backend().floatPrecision() === 16 ? 1e-4 : 1e-8 } = this.#options; // 1e-8 is 0 in half precision
-    const { m, v } = this.#momentsOf(variable);
-    const t = this.iterations + 1;
-    const correction = Math.sqrt(1 - beta2 ** t);
-    const shrink = decay(variable.name) ? 1 - eta * weightDecay : 1;
-    const attrs = { beta1, beta2, correction, epsilon, shrink, rate: eta / (1 - beta1 ** t) };
-    if (updatedInPlace('AdamWUpdate', { variable, m, v }, { gradient }, attrs)) return;
-    const assign = (target: tf.Variable, value: () => tf.Tensor): void => tf.tidy(() => target.assign(tf.tidy(value)));
-    assign(m, () => tf.add(tf.mul(m, beta1), tf.mul(gradient, 1 - beta1)));
-    assign(v, () => tf.add(tf.mul(v, beta2), tf.mul(tf.square(gradient), 1 - beta2)));
-    assign(variable, () => {
-      const denominator = tf.tidy(() => tf.add(tf.div(tf.sqrt(v), correction), epsilon));
-      const step = tf.tidy(() => tf.mul(tf.div(m, denominator), attrs.rate));
-      denominator.dispose();
-      return tf.sub(tf.mul(variable, shrink), step);
-    });
   }
 
   /** Forgets the first `rows` rows of what is held for a variable; with all of them, the variable. */

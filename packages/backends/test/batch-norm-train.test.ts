@@ -1,10 +1,11 @@
 /** Batch norm in training as one kernel each way: held to its equations in float64, and a layer's training step to stock tfjs. */
 import { finetune, type Technique } from '@leantune/core';
-import { describeOn } from '@leantune/testing';
+import { available } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, expect, test, vi } from 'vitest';
-import { useBackend } from '../../src/index.ts';
-import { distance, random as values } from '../compare.ts';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { type BackendName, useBackend } from '../src/index.ts';
+import type { WebGPUBackend } from '../src/webgpu/index.ts';
+import { distance, random as values } from './compare.ts';
 
 const random = (shape: number[], seed: number): tf.Tensor => tf.tensor(values(shape, seed).data, shape);
 
@@ -66,10 +67,25 @@ async function trained(norm: object, techniques: readonly Technique[] | undefine
   return values;
 }
 
-await describeOn('tensorflow', () => {
-  beforeAll(() => useBackend('tensorflow').then(() => undefined));
+const backends = await available(['tensorflow', 'webgpu']);
+/** webgpu also with the plans of a GPU, whatever its adapter. */
+const kinds = backends.flatMap((name): [string, BackendName, boolean][] => [
+  [name, name, false],
+  ...(name === 'webgpu' ? [['webgpu, as on a GPU', name, true] as [string, BackendName, boolean]] : []),
+]);
 
-  test.each([[[40, 3]], [[7, 5, 4]], [[3, 6, 5, 8]], [[2, 2, 3, 2, 5]], [[9, 1, 1, 320]]])(
+describe.each(kinds)('%s', (_, backend, gpu) => {
+  const device = () => (tf.backend() as WebGPUBackend).device;
+  beforeAll(async () => {
+    await useBackend(backend);
+    if (gpu) Object.defineProperty(device(), 'adapterInfo', { value: { description: 'a GPU' }, configurable: true });
+  });
+  afterAll(async () => {
+    await tf.setBackend(backend);
+    if (gpu) Reflect.deleteProperty(device(), 'adapterInfo');
+  });
+
+  test.each([[[40, 3]], [[7, 5, 4]], [[3, 6, 5, 8]], [[2, 2, 3, 2, 5]], [[9, 1, 1, 320]], [[5000, 8]], [[1, 4]], [[3001, 1]]])(
     '%j: y and gradients, to their equations',
     (shape) => {
       const c = shape.at(-1)!;
@@ -88,6 +104,25 @@ await describeOn('tensorflow', () => {
     },
   );
 
+  test('a mean that is a thousand deviations does not drown the variance, and the same step gives the same bits', () => {
+    const [rows, c] = [4096, 12];
+    const again = () =>
+      tf.tidy(() => {
+        const x = tf.add(random([rows, c], 1), 500);
+        const none = { movingMean: tf.zeros([c]), movingVariance: tf.ones([c]) };
+        return run('BatchNormTrain', { x, ...none }, { momentum: 0.9 }).map((t) => t.dataSync<'float32'>());
+      });
+    const values = tf.tidy(() => tf.add(random([rows, c], 1), 500).dataSync<'float32'>());
+    const expected = Array.from({ length: c }, (_, j) => {
+      const column = Array.from({ length: rows }, (_, i) => values[i * c + j]!);
+      const mean = column.reduce((a, b) => a + b, 0) / rows;
+      return column.reduce((a, b) => a + (b - mean) ** 2, 0) / rows;
+    });
+    const once = again();
+    expect(distance(once[2]!, expected)).toBeLessThan(1e-4);
+    expect(again()).toEqual(once);
+  });
+
   test.each([{}, { scale: false }, { center: false }, { scale: false, center: false }])(
     'a step of a layer with %j moves weights and statistics as on cpu',
     async (norm) => {
@@ -97,7 +132,7 @@ await describeOn('tensorflow', () => {
       runKernel.mockRestore();
       await tf.setBackend('cpu');
       const plain = await trained(norm, []);
-      await useBackend('tensorflow');
+      await useBackend(backend);
       ours.forEach((values, i) => expect(distance(values, plain[i]!)).toBeLessThan(2e-5));
     },
   );
