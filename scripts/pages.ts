@@ -17,6 +17,11 @@ export const pages: readonly string[] = [
     .map((path) => join('docs', path)),
 ];
 
+/** The first program of each runs. */
+export const packageReadmes: readonly string[] = readdirSync(join(root, 'packages'))
+  .map((name) => join('packages', name, 'README.md'))
+  .filter((page) => existsSync(join(root, page)));
+
 /** With the READMEs of packages, examples and benchmarks. */
 export const withReadmes: readonly string[] = [
   ...pages,
@@ -47,17 +52,23 @@ export const runnable: readonly string[] = [
   'docs/guides/add-a-technique.md',
 ];
 
-/** Runs the programs of `runnable` pages, one after the other in one process. @returns what they printed */
+/** Runs the programs of `runnable` pages and the first of each package's README, one after the other in one process. @returns what they printed */
 export function runPages(): string {
   const folder = mkdtempSync(join(root, 'node_modules/.pages-')); // they import packages by name, and save adapters
   try {
-    const files = runnable.flatMap((page) =>
-      programsOf(page).map((code, i) => {
-        const file = `${page.replaceAll('/', '-')}.${i}.ts`;
-        writeFileSync(join(folder, file), code);
-        return file;
-      }),
-    );
+    const programs = [
+      ...runnable.flatMap((page) => programsOf(page).map((code, i) => ({ page, code, i }))),
+      ...packageReadmes.flatMap((page) =>
+        programsOf(page)
+          .slice(0, 1)
+          .map((code, i) => ({ page, code, i })),
+      ),
+    ];
+    const files = programs.map(({ page, code, i }) => {
+      const file = `${page.replaceAll('/', '-')}.${i}.ts`;
+      writeFileSync(join(folder, file), code);
+      return file;
+    });
     const main = files.map((file) => `console.log('== ${file}');\nawait import('./${file}');`).join('\n');
     writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
     writeFileSync(join(folder, 'main.ts'), main);

@@ -13,10 +13,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { useBackend } from '@leantune/backends';
-import { BATCH, batchOf, fineTune } from '../tasks/fine-tune.ts';
+import type * as tf from '@tensorflow/tfjs-core';
+import { BATCH, batchesOf, fineTune, type Way } from '../tasks/fine-tune.ts';
 import { findPeers } from './install.ts';
 import { commit, machine } from './machine.ts';
-import { questions, type Task } from './questions.ts';
+import { type Questions, questions } from './questions.ts';
 import { type Places, stackOf } from './stacks.ts';
 
 export interface AccuracyRun {
@@ -68,7 +69,8 @@ async function main(): Promise<void> {
       const stack = stackOf(method.split(': ')[1]!, places);
       const run = method.startsWith('torch')
         ? inPython(task, method, rate, seed)
-        : fineTune(task, first, { rate, make: () => stack.techniques }, stack.options.trainable, seed);
+        : here(task, first, { techniques: stack.techniques, trainable: stack.options.trainable, rate, seed });
+      console.log(`  seed ${seed}: ${(100 * run.accuracy).toFixed(2)} %`);
       write(task, method, rate, seed, run);
     }
 }
@@ -77,7 +79,7 @@ function read(): Accuracies | undefined {
   return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Accuracies) : undefined;
 }
 
-function write(task: Task, method: string, rate: number, seed: number, { accuracy, trainable, peakAboveWeights }: AccuracyRun): void {
+function write(task: Questions, method: string, rate: number, seed: number, { accuracy, trainable, peakAboveWeights }: AccuracyRun): void {
   const known = read()?.methods ?? {};
   const runs = { ...known[method]?.runs, [seed]: { accuracy, trainable, peakAboveWeights } };
   const { data, epochs, model } = task;
@@ -88,16 +90,19 @@ function write(task: Task, method: string, rate: number, seed: number, { accurac
   renameSync(temporary, file);
 }
 
+function here(task: Questions, first: tf.Tensor[], way: Way): AccuracyRun {
+  const { result: accuracy, ...step } = fineTune(task, first, way, () => task.accuracy());
+  return { ...step, accuracy };
+}
+
 /** The same task in PyTorch. */
-function inPython(task: Task, method: string, rate: number, seed: number): AccuracyRun {
+function inPython(task: Questions, method: string, rate: number, seed: number): AccuracyRun {
   const { python } = findPeers(true);
   if ('notRun' in python) throw new Error(`[accuracy] PyTorch ${python.notRun}.`);
   const folder = mkdtempSync(join(tmpdir(), 'leantune-accuracy-'));
   try {
-    const steps = task.epochs * Math.floor(task.examples / BATCH);
-    const batches = Array.from({ length: steps }, (_, step) => batchOf(step, task.examples, seed));
     const job = join(folder, 'job.json');
-    writeFileSync(job, JSON.stringify({ ...task.exported!(), batches, rate, seed, method: method.split(': ')[1] }));
+    writeFileSync(job, JSON.stringify({ ...task.exported(), batches: batchesOf(task, seed), rate, seed, method: method.split(': ')[1] }));
     const script = fileURLToPath(new URL('peers/torch_accuracy.py', import.meta.url));
     const said = execFileSync(python.path, [script, job], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
     return JSON.parse(said.trimEnd().split('\n').at(-1)!) as AccuracyRun;

@@ -1,7 +1,7 @@
 /**
  * The comparison: techniques and their stacks, stock tfjs, and the peers, each measured on this machine by the same definition.
  *
- *   npm run bench                                all that is not measured yet; half an hour on two free cores
+ *   npm run bench                                all that is not measured yet; some two hours on two free cores
  *   npm run bench -- minilm                      one model
  *   npm run bench -- --only 'leantune wasm'      the cell of this name, or cells whose name has these words
  *   npm run bench -- --minutes 3                 begins no cell after three minutes; the next run goes on

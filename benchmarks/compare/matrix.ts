@@ -47,18 +47,13 @@ function chained([stock, method]: [string, string], rest: readonly (readonly [st
 
 const singles = ['head', 'biases', 'full + checkpoint'];
 const convolutional = [
-  'tune + checkpoint',
-  '4bit',
-  'mixed',
-  'lora',
-  'dora',
-  'lamda',
-  'biases + 4bit',
-  'prompt',
-  'side',
-  'tune + biases + 4bit',
+  ...['tune + checkpoint', '4bit', 'mixed', 'mixed-bfloat16', 'lora', 'dora', 'lamda', 'prompt', 'side'],
+  ...['biases + 4bit', 'biases + 8bit', 'tune + biases + 4bit'],
 ];
-const attentive = ['mixed', 'checkpoint', 'lora', 'dora', 'lamda', 'lamda-frozen', 'lora + 4bit', 'biases + 4bit', 'prompt', 'side'];
+const attentive = [
+  ...['checkpoint', 'mixed', 'mixed-bfloat16', 'lora', 'dora', 'lamda', 'lamda-frozen', 'prompt', 'side'],
+  ...['lora + 4bit', 'biases', 'biases + 4bit', 'biases + 8bit'],
+];
 
 /** What Llama has none of. */
 const without: { readonly [model: string]: readonly string[] } = { decoder: ['head', 'biases'] };
@@ -78,7 +73,7 @@ export function planOf({ spec }: Contest): Plan {
     ...many('leantune', 'wasm', [...singles, ...own]),
     ...many('torch', 'cpu', ['full', 'full + checkpoint', 'head', 'biases', 'lora', 'dora', 'velora', 'lora + checkpoint', 'bfloat16']),
     ...many('keras', 'torch', ['full', 'full + checkpoint', 'head', 'lora']),
-    ...many('jax-js', 'wasm', ['full']),
+    ...many('jax-js', 'wasm', layers ? [] : ['full']), // it has no models; the transformers are written in peers/jax-models.ts
   ];
   const unlike = new Map(cells.filter(has).map((one) => [nameOf(one), one]));
   return { chain, cells: [...unlike.values()] };

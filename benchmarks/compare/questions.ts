@@ -2,54 +2,38 @@
 import { cookingQuestions, miniLMCheckpoint, type TextSet } from '@leantune/assets';
 import { fromPretrained, loadTokenizer, type TextTokenizer } from '@leantune/transformers';
 import * as tf from '@tensorflow/tfjs';
+import { stretches, type Task } from '../tasks/fine-tune.ts';
+import { padded } from '../tasks/padded.ts';
 
-export interface Task {
-  readonly data: string;
-  readonly model: tf.LayersModel;
+export interface Questions extends Task {
   /** The layers that train in every mode. */
   readonly head: RegExp;
-  readonly examples: number;
-  readonly epochs: number;
-  /** Gives the head its first weights of a run. */
-  restart(seed: number): void;
-  /** Mean cross-entropy of some examples. */
-  loss(indices: readonly number[]): tf.Scalar;
   /** Share of right answers on the test set. */
   accuracy(): number;
   /** What another program needs to train on the same: the checkpoint's folder, and examples by Hugging Face's names. */
-  exported?(): { readonly checkpoint: string; readonly classes: number; readonly train: object; readonly test: object };
+  exported(): { readonly checkpoint: string; readonly classes: number; readonly train: object; readonly test: object };
 }
+
+const TOKENS = 32;
 
 /** Share of the labels that `logits` of the examples gets right, some at a time. */
 function shareRight(labels: readonly number[], atOnce: number, logits: (indices: readonly number[]) => tf.Tensor): number {
-  const guesses = stretches(labels.length, atOnce).flatMap((indices) => [...tf.tidy(() => tf.argMax(logits(indices), -1).dataSync())]);
+  const guesses = stretches([...labels.keys()], atOnce).flatMap((indices) => [...tf.tidy(() => tf.argMax(logits(indices), -1).dataSync())]);
   return guesses.filter((guess, i) => guess === labels[i]).length / labels.length;
-}
-const stretches = (n: number, size: number): number[][] =>
-  Array.from({ length: Math.ceil(n / size) }, (_, k) => Array.from({ length: Math.min(size, n - k * size) }, (_, i) => k * size + i));
-
-/** Token ids and mask, [n, 32] each. */
-function padded(rows: readonly (readonly number[])[], padding: number): tf.Tensor[] {
-  const matrix = (value: (row: readonly number[], at: number) => number) =>
-    tf.tensor2d(
-      rows.map((row) => Array.from({ length: 32 }, (_, at) => value(row, at))),
-      undefined,
-      'int32',
-    );
-  return [matrix((row, at) => row[at] ?? padding), matrix((row, at) => Number(at < row.length))];
 }
 
 function examplesOf({ texts, labels }: TextSet, tokenizer: TextTokenizer): object {
   const tokens = padded(
     texts.map((text) => tokenizer.encode(text)),
     tokenizer.padding,
+    TOKENS,
   );
   const [input_ids, attention_mask] = tokens.map((matrix) => matrix.arraySync());
   tf.dispose(tokens);
   return { input_ids, attention_mask, labels };
 }
 
-export async function questions(): Promise<Task> {
+export async function questions(): Promise<Questions> {
   const { train, test, topics } = await cookingQuestions({ train: 480, test: 300 });
   const checkpoint = await miniLMCheckpoint();
   const tokenizer = await loadTokenizer(checkpoint);
@@ -59,6 +43,7 @@ export async function questions(): Promise<Task> {
       padded(
         indices.map((i) => tokenizer.encode(texts[i]!)),
         tokenizer.padding,
+        TOKENS,
       ),
       { training },
     ) as tf.Tensor;

@@ -37,7 +37,9 @@ const techniques: { readonly [lever: string]: (places: Places) => Technique } = 
   lamda: ({ adapted }) => lamda({ rank: RANK, targets: adapted }),
   'lamda-frozen': ({ adapted }) => lamda({ rank: RANK, targets: adapted, freezeFraction: 0 }), // as in the last 70 % of a run
   '4bit': () => fourBit(),
+  '8bit': () => fourBit({ bits: 8 }),
   mixed: () => mixedPrecision(),
+  'mixed-bfloat16': () => mixedPrecision({ policy: 'mixed_bfloat16' }),
 };
 const others = ['full', 'blocks', 'head', 'checkpoint'];
 /** With these only the head and what they bring train. */

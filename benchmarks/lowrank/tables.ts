@@ -1,6 +1,8 @@
 /** The table of docs/techniques/lamda.md, from lowrank/results. */
 import { existsSync } from 'node:fs';
+import { RANK } from '../compare/stacks.ts';
 import { at, markdownTable, megabytes, readJson, type Table } from '../documents.ts';
+import { cellsOf } from '../report/figures.ts';
 
 interface Result {
   readonly rank: number;
@@ -16,12 +18,6 @@ interface Row {
   readonly peakAboveWeights: number;
   /** null where none was taken. */
   readonly milliseconds: number | null;
-}
-
-interface PyTorch {
-  readonly torch: string;
-  readonly peft: string;
-  readonly rows: readonly { readonly model: string; readonly keptBytes: number; readonly peakAboveWeights: number }[];
 }
 
 const batches = { minilm: 'MiniLM, 8 texts of 128 tokens', stories15M: 'stories15M, 4 texts of 256 tokens' } as const;
@@ -108,21 +104,21 @@ function svdTable(): string {
 }
 
 function memoryTables(): string {
-  const torch = readJson<PyTorch>('lowrank/results/pytorch.json');
   return Object.entries(batches)
-    .filter(([model]) => existsSync(at(`lowrank/results/${model}.json`)))
-    .map(([model, batch]) => memoryTable(model, batch, readJson<Result>(`lowrank/results/${model}.json`), torch))
+    .flatMap(([model, batch]) => ['', '-rank32'].map((rank) => ({ model, batch, file: `lowrank/results/${model}${rank}.json` })))
+    .filter(({ file }) => existsSync(at(file)))
+    .map(({ model, batch, file }) => memoryTable(model, batch, readJson<Result>(file)))
     .join('\n\n');
 }
 
-function memoryTable(model: string, batch: string, { rank, freezeFraction, backend, rows }: Result, torch: PyTorch): string {
-  const theirs = torch.rows.find((row) => row.model === model)!;
+function memoryTable(model: string, batch: string, { rank, freezeFraction, backend, rows }: Result): string {
+  const [peftRow] = rank === RANK ? cellsOf(model, ['torch cpu: lora']) : [];
   const [lora] = rows as [Row];
   const timed = rows.every(({ milliseconds }) => milliseconds !== null);
   const cells = (keptBytes: number, peak: number) => [
     megabytes(keptBytes),
     megabytes(peak),
-    ...[theirs.peakAboveWeights, lora.peakAboveWeights].map((base) => `×${(base / peak).toFixed(2)}`),
+    ...[...(peftRow ? [peftRow.outcome] : []), lora].map(({ peakAboveWeights }) => `×${(peakAboveWeights / peak).toFixed(2)}`),
   ];
   const ours = rows.map(({ method, keptBytes, peakAboveWeights, updatesPerRun, milliseconds }) => [
     method,
@@ -130,18 +126,18 @@ function memoryTable(model: string, batch: string, { rank, freezeFraction, backe
     method === 'lora' ? updatesPerRun.toLocaleString('en') : `1/${(lora.updatesPerRun / updatesPerRun).toFixed(1)}`,
     ...(timed ? [`×${(milliseconds! / lora.milliseconds!).toFixed(2)}`] : []),
   ]);
-  const peft = [
-    `peft ${torch.peft}, PyTorch ${torch.torch.replace(/\+.*/, '')}`,
-    ...cells(theirs.keptBytes, theirs.peakAboveWeights),
+  const peft = (peftRow ? [peftRow.outcome] : []).map(({ versions, keptBytes, peakAboveWeights }) => [
+    `peft ${versions['peft']}, PyTorch ${versions['torch']}`,
+    ...cells(keptBytes ?? 0, peakAboveWeights),
     ...(timed ? ['', ''] : ['']),
-  ];
+  ]);
   const head = [
     `${batch}, rank ${rank}, η = ${freezeFraction}, ${backend}`,
     'kept MB',
     'peak MB',
-    "peft's",
+    ...peft.map(() => "peft's"),
     "lora's",
     'moved in 1000 steps',
   ];
-  return markdownTable([...head, ...(timed ? ['step'] : [])], [peft, ...ours]);
+  return markdownTable([...head, ...(timed ? ['step'] : [])], [...peft, ...ours]);
 }

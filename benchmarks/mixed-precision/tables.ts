@@ -1,15 +1,7 @@
 /** The tables of docs/techniques/mixed-precision.md, from mixed-precision/results and webgpu/results. */
 import { existsSync } from 'node:fs';
 import { at, markdownTable, megabytes, readJson, type Table } from '../documents.ts';
-
-interface Memory {
-  readonly rows: readonly {
-    readonly model: string;
-    readonly precision: string;
-    readonly keptBytes: number;
-    readonly peakAboveWeights: number;
-  }[];
-}
+import { cellsOf, comparisons, type Ran } from '../report/figures.ts';
 
 interface Accuracy {
   readonly backend: string;
@@ -42,15 +34,24 @@ export const tables: readonly Table[] = [
   { file: '../docs/techniques/mixed-precision.md', marker: 'mixed-precision-tensorflow', text: tensorflowTable },
 ];
 
+/** Cells of the comparison, and the word of each model for all of it. */
+const models = { 'mobilenet-v2': 'full', 'resnet-50': 'full', minilm: 'blocks' } as const;
+const policies = { float32: '', mixed_float16: 'mixed', mixed_bfloat16: 'mixed-bfloat16' } as const;
+
 /** Bytes, and the share of float32's. */
 function memoryTable(): string {
-  const { rows } = readJson<Memory>('mixed-precision/results/memory.json');
-  const cells = rows.map((row) => {
-    const full = rows.find(({ model, precision }) => model === row.model && precision === 'float32')!;
+  const rows = Object.entries(models).flatMap(([model, all]) => {
+    const [{ outcome: full }] = cellsOf(model, [`leantune wasm: ${all}`]) as [Ran];
     const cell = (bytes: number, of: number) => `${megabytes(bytes)} MB (×${(bytes / of).toFixed(3)})`;
-    return [row.model, row.precision, cell(row.keptBytes, full.keptBytes), cell(row.peakAboveWeights, full.peakAboveWeights)];
+    return Object.entries(policies).flatMap(([policy, lever]) => {
+      const method = [...(all === 'blocks' || lever === '' ? [all] : []), ...(lever ? [lever] : [])].join(' + ');
+      return cellsOf(model, [`leantune wasm: ${method}`]).map(({ outcome: { keptBytes, peakAboveWeights } }) => [
+        ...[comparisons().find(({ contest }) => contest.id === model)!.contest.title, policy],
+        ...[cell(keptBytes ?? 0, full.keptBytes ?? 0), cell(peakAboveWeights, full.peakAboveWeights)],
+      ]);
+    });
   });
-  return markdownTable(['model', 'precision', 'kept for backward', 'peak above weights'], cells);
+  return markdownTable(['model', 'precision', 'kept for backward', 'peak above weights'], rows);
 }
 
 /** Means over the seeds that a precision was measured with, and its differences from float32 by seed. */

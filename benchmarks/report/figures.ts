@@ -48,6 +48,15 @@ export function comparisons(): readonly Comparison[] {
     .filter(({ levers }) => levers.length > 1);
 }
 
+/** The measured cells of these names, and of one model; those that are not measured are left out. */
+export function cellsOf(id: string, names: readonly string[]): readonly Ran[] {
+  const found =
+    comparisons()
+      .find(({ contest }) => contest.id === id)
+      ?.rows.filter(ran) ?? [];
+  return names.flatMap((name) => found.find(({ cell }) => nameOf(cell) === name) ?? []);
+}
+
 const rowOf = ({ cells }: Results, cell: Cell): Row[] => {
   const outcome = cells[nameOf(cell)];
   return outcome ? [{ cell, outcome }] : [];
@@ -88,8 +97,18 @@ export function wordsOf({ engine, backend, method }: Cell): string {
   const engines = { stock: 'stock tfjs', leantune: 'LeanTune', torch: 'PyTorch', keras: 'Keras', 'jax-js': 'jax-js' } as const;
   const adapted = engine === 'torch' && /ora/.test(method) ? 'peft' : engines[engine];
   const names: { readonly [word: string]: string } = {
-    ...{ tune: 'tune mode', '4bit': '4 bits', lora: 'LoRA', dora: 'DoRA', velora: 'VeLoRA', lamda: 'LaMDA', mixed: 'mixed precision' },
+    ...{
+      tune: 'tune mode',
+      '4bit': '4 bits',
+      '8bit': '8 bits',
+      lora: 'LoRA',
+      dora: 'DoRA',
+      velora: 'VeLoRA',
+      lamda: 'LaMDA',
+      mixed: 'mixed precision',
+    },
     ...{ 'lamda-frozen': 'LaMDA, B frozen', blocks: 'blocks', checkpoint: 'checkpoints', side: 'side branch', bfloat16: 'full, bfloat16' },
+    ...{ 'mixed-bfloat16': 'mixed precision in bfloat16' },
   };
   const words = method.split(' + ').map((word) => names[word] ?? word);
   const where = backend === 'tensorflow' || backend === 'webgpu' ? ` (${backend})` : '';

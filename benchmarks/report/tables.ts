@@ -73,22 +73,11 @@ function leverTable(comparison: Comparison): string {
     accuracyOf(contest.id, row),
   ]);
   const last = levers.at(-1)!;
-  const head = [
-    contest.title,
-    'peak above weights',
-    'of stock',
-    'kept, MB',
-    'trained',
-    'step',
-    'on tensorflow',
-    'of stock',
-    'step',
-    'accuracy',
-  ];
-  const shown = rows.some((row) => row.at(-1) !== '') ? rows.length : undefined;
-  const cut = (row: readonly string[]) => (shown ? row : row.slice(0, -1));
+  const own = [contest.title, 'peak above weights', 'of stock', 'kept, MB', 'trained', 'step'];
+  const head = [...own, 'on tensorflow', 'of stock', 'step', 'accuracy'];
+  const measured = (row: readonly string[]) => row.filter((_, column) => rows.some((other) => other[column] !== ''));
   const shownAs = ['levers', 'timeline'].map((name) => `![${contest.title}](pictures/${name}-${contest.id}.svg)`);
-  return `${markdownTable(cut(head), rows.map(cut))}\n\n${shownAs.join('\n')}\n\nThe last row: \`npm run bench -- ${contest.id} --only '${nameOf(last.cell)}' --again\``;
+  return `${markdownTable(measured(head), rows.map(measured))}\n\n${shownAs.join('\n')}\n\nThe last row: \`npm run bench -- ${contest.id} --only '${nameOf(last.cell)}' --again\``;
 }
 
 /** Where the levers were also trained on a task. */

@@ -14,15 +14,14 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { useBackend } from '@leantune/backends';
-import { adamW, finetune, measure, type Technique, warmupCosine } from '@leantune/core';
+import type { Technique } from '@leantune/core';
 import { biasTuning, fourBit, liteSideBranch, lowRankPrompt, s2a } from '@leantune/s2a';
-import * as tf from '@tensorflow/tfjs';
+import { BATCH, fineTune } from '../tasks/fine-tune.ts';
 import { HEAD, type Split, tasks } from './tasks.ts';
 
 const { values } = parseArgs({
   options: { model: { type: 'string', default: 'minilm' }, minutes: { type: 'string', default: '1000' } },
 });
-const batch = 16;
 const seeds = [1, 2, 3];
 const ladder = [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1];
 
@@ -70,7 +69,7 @@ const { name: backend } = await useBackend('tensorflow');
 const task = await tasks[values.model]!();
 const first = task.model.getWeights().map((weight) => weight.clone());
 const file = new URL(`results/accuracy-${values.model}.json`, import.meta.url);
-const settings = { model: values.model, data: task.data, batch, epochs: task.epochs, backend, parameters: task.model.countParams() };
+const settings = { model: values.model, data: task.data, batch: BATCH, epochs: task.epochs, backend, parameters: task.model.countParams() };
 let result: AccuracyResult = read() ?? { ...settings, search: [], rows: [] };
 
 for (const [what, { rate }] of Object.entries(modes)) {
@@ -125,31 +124,11 @@ function run(what: string, rate: number, seed: number, split: Split) {
     process.exit(3);
   }
   const started = performance.now();
-  task.model.setWeights(first);
-  task.restart(seed);
-  const tuned = finetune(task.model, modes[what]!.make(seed), what === 'full' ? {} : { trainable: HEAD });
-  const perEpoch = Math.floor(task.examples / batch);
-  const steps = task.epochs * perEpoch;
-  const schedule = warmupCosine({ peak: rate, warmupSteps: Math.ceil(steps / 10), steps });
+  const way = { techniques: modes[what]!.make(seed), trainable: what === 'full' ? undefined : HEAD, rate, seed };
   const decay = (name: string) => !/bias|beta|gamma/i.test(name);
-  const optimizer = tuned.optimizer(adamW({ weightDecay: 0.01, decay }), { schedule, clipNorm: 1 });
-  const { memory } = measure(() => tf.dispose(tuned.valueAndGrads(() => task.loss(order(seed, 0).slice(0, batch)))), { model: task.model });
-  for (let epoch = 0; epoch < task.epochs; epoch++) {
-    const indices = order(seed, epoch);
-    for (let k = 0; k < perEpoch; k++) tuned.minimize(() => task.loss(indices.slice(k * batch, (k + 1) * batch)), optimizer).dispose();
-  }
-  const accuracy = task.accuracy(split, seed);
-  const { trainable } = tuned.summary();
-  optimizer.dispose();
-  tuned.dispose();
+  const { result: accuracy, ...step } = fineTune(task, first, { ...way, decay }, () => task.accuracy(split, seed));
   console.log(
     `${what}, rate ${rate}, seed ${seed}: ${(100 * accuracy).toFixed(2)} % of ${split}, ${((performance.now() - started) / 1000).toFixed(0)} s`,
   );
-  return { trainable, keptBytes: memory.keptBytes, peakAboveWeights: memory.peakAboveWeights, accuracy };
-}
-
-/** The examples of an epoch, shuffled by the seed. */
-function order(seed: number, epoch: number): number[] {
-  const keys = tf.tidy(() => tf.randomUniform([task.examples], 0, 1, 'float32', 1000 * seed + epoch).dataSync());
-  return Array.from({ length: task.examples }, (_, i) => i).sort((a, b) => keys[a]! - keys[b]!);
+  return { ...step, accuracy };
 }

@@ -2,25 +2,9 @@
 import { existsSync } from 'node:fs';
 import { at, markdownTable, megabytes, readJson, type Table } from '../documents.ts';
 import { ratiosTo } from '../ratios.ts';
+import { cellsOf, comparisons } from '../report/figures.ts';
 import type { AccuracyResult } from './accuracy.ts';
 import type { TimeResult } from './time.ts';
-
-interface Result {
-  readonly batch: number;
-  readonly parameters: number;
-  readonly rows: readonly {
-    readonly what: string;
-    readonly trainable: number;
-    readonly keptBytes: number;
-    readonly peakAboveWeights: number;
-  }[];
-}
-
-interface PyTorch {
-  readonly batch: number;
-  readonly torch: string;
-  readonly rows: readonly { readonly model: string; readonly keptBytes: number; readonly peakAboveWeights: number }[];
-}
 
 const models = ['encoder', 'resnet-50'] as const;
 
@@ -30,32 +14,41 @@ export const tables: readonly Table[] = [
   { file: '../docs/techniques/s2a.md', marker: 's2a-accuracy', text: accuracyTables },
 ];
 
+/** Cells of the comparison, by what trains. */
+const cells: { readonly [model: string]: { readonly [what: string]: string } } = {
+  minilm: {
+    ...{ 'stock tfjs, full': 'stock wasm: full', 'PyTorch, full': 'torch cpu: full', full: 'leantune wasm: blocks' },
+    ...{
+      biases: 'leantune wasm: blocks + biases',
+      prompt: 'leantune wasm: blocks + prompt',
+      'side branch': 'leantune wasm: blocks + side',
+    },
+    ...{ 'S2A: biases, 4 bits': 'leantune wasm: blocks + biases + 4bit', 'S2A: biases, 8 bits': 'leantune wasm: blocks + biases + 8bit' },
+  },
+  'resnet-50': {
+    ...{ 'stock tfjs, full': 'stock wasm: full', 'PyTorch, full': 'torch cpu: full', full: 'leantune wasm: full' },
+    ...{ biases: 'leantune wasm: biases', prompt: 'leantune wasm: prompt', 'side branch': 'leantune wasm: side' },
+    ...{ 'S2A: biases, 4 bits': 'leantune wasm: biases + 4bit', 'S2A: biases, 8 bits': 'leantune wasm: biases + 8bit' },
+  },
+};
+
 function memoryTables(): string {
-  const torch = existsSync(at('s2a/results/pytorch.json')) ? readJson<PyTorch>('s2a/results/pytorch.json') : undefined;
-  return models
-    .filter((model) => existsSync(at(`s2a/results/${model}.json`)))
-    .map((model) => memoryTable(model, readJson<Result>(`s2a/results/${model}.json`), torch))
-    .join('\n\n');
+  return Object.keys(cells).map(memoryTable).join('\n\n');
 }
 
 /** Kept and peak by what trains, and how many times the peak of S2A it is. */
-function memoryTable(model: string, { batch, parameters, rows }: Result, torch: PyTorch | undefined): string {
-  const least = rows.find(({ what }) => what === 'S2A: biases, 4 bits')!.peakAboveWeights;
-  const share = (trainable: number) => `${Number(((100 * trainable) / parameters).toPrecision(3))} %`;
-  const cells = (keptBytes: number, peak: number) => [megabytes(keptBytes), megabytes(peak), `×${(peak / least).toFixed(1)}`];
-  const ours = rows.map(({ what, trainable, keptBytes, peakAboveWeights }) => [
+function memoryTable(model: string): string {
+  const measured = Object.entries(cells[model]!).flatMap(([what, name]) => cellsOf(model, [name]).map((row) => ({ what, ...row })));
+  const least = measured.find(({ what }) => what === 'S2A: biases, 4 bits')!.outcome.peakAboveWeights;
+  const rows = measured.map(({ what, outcome: { trained, parameters, keptBytes, peakAboveWeights } }) => [
     what,
-    share(trainable),
-    ...cells(keptBytes, peakAboveWeights),
+    `${Number(((100 * trained) / parameters).toPrecision(3))} %`,
+    megabytes(keptBytes ?? 0),
+    megabytes(peakAboveWeights),
+    `×${(peakAboveWeights / least).toFixed(1)}`,
   ]);
-  const theirs = (torch?.batch === batch ? torch.rows : [])
-    .filter((row) => row.model.startsWith(model))
-    .map((row) => [
-      `PyTorch ${torch!.torch.replace(/\+.*/, '')}, full${row.model.slice(model.length)}`,
-      '100 %',
-      ...cells(row.keptBytes, row.peakAboveWeights),
-    ]);
-  return markdownTable([`${model}, batch ${batch}`, 'trained', 'kept for backward', 'peak above weights', 'of S2A'], [...ours, ...theirs]);
+  const { title } = comparisons().find(({ contest }) => contest.id === model)!.contest;
+  return markdownTable([title, 'trained', 'kept for backward', 'peak above weights', 'of S2A'], rows);
 }
 
 /** The step with codes to that without, by what trains. */

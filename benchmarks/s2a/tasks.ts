@@ -2,18 +2,12 @@
 import { cifar10, cookingQuestions, miniLMCheckpoint, resnet50, resnet50Input, type TextSet } from '@leantune/assets';
 import { fromPretrained, loadTokenizer } from '@leantune/transformers';
 import * as tf from '@tensorflow/tfjs';
+import { stretches, type Task } from '../tasks/fine-tune.ts';
+import { padded } from '../tasks/padded.ts';
 
 export type Split = 'train' | 'validation' | 'test';
 
-export interface Task {
-  readonly data: string;
-  readonly model: tf.LayersModel;
-  readonly examples: number;
-  readonly epochs: number;
-  /** The head gets the weights it learns on frozen features: what every mode starts from. */
-  restart(seed: number): void;
-  /** Mean cross-entropy of some of the examples that train. */
-  loss(indices: readonly number[]): tf.Scalar;
+export interface SplitTask extends Task {
   /** Share of right answers. Where there are enough examples, each seed has its own to test. */
   accuracy(split: Split, seed: number): number;
 }
@@ -38,9 +32,9 @@ interface Parts {
 /** The layer that trains in every mode. */
 export const HEAD = 'head';
 
-export const tasks: { readonly [model: string]: () => Promise<Task> } = { minilm, 'resnet-50': resNet };
+export const tasks: { readonly [model: string]: () => Promise<SplitTask> } = { minilm, 'resnet-50': resNet };
 
-function taskOf({ data, backbone, classes, epochs, splits, tested }: Parts): Task {
+function taskOf({ data, backbone, classes, epochs, splits, tested }: Parts): SplitTask {
   const head = tf.layers.dense({ units: classes, name: HEAD });
   const model = tf.model({ inputs: backbone.inputs, outputs: head.apply(backbone.outputs[0]!) as tf.SymbolicTensor });
   const { train } = splits;
@@ -58,6 +52,7 @@ function taskOf({ data, backbone, classes, epochs, splits, tested }: Parts): Tas
     model,
     examples: train.labels.length,
     epochs,
+    /** To what it learns on frozen features: what every mode starts from. */
     restart(seed) {
       tf.tidy(() => head.setWeights([tf.randomNormal([known.shape[1]!, classes], 0, 0.01, 'float32', seed), tf.zeros([classes])]));
       const optimizer = tf.train.adam(1e-3);
@@ -76,12 +71,8 @@ function taskOf({ data, backbone, classes, epochs, splits, tested }: Parts): Tas
   };
 }
 
-function stretches<T>(items: readonly T[], size: number): T[][] {
-  return Array.from({ length: Math.ceil(items.length / size) }, (_, k) => items.slice(k * size, (k + 1) * size));
-}
-
 /** Four topics, as many as have enough questions for a large test set. */
-async function minilm(): Promise<Task> {
+async function minilm(): Promise<SplitTask> {
   const [trained, chosen, tested] = [320, 400, 1800];
   const checkpoint = await miniLMCheckpoint();
   const [tokenizer, sentences, questions] = await Promise.all([
@@ -118,19 +109,7 @@ async function minilm(): Promise<Task> {
   });
 }
 
-/** Token ids and mask, [n, length of the longest] each. */
-function padded(rows: readonly (readonly number[])[], padding: number): tf.Tensor[] {
-  const longest = Math.max(...rows.map((row) => row.length));
-  const matrix = (value: (row: readonly number[], at: number) => number) =>
-    tf.tensor2d(
-      rows.map((row) => Array.from({ length: longest }, (_, at) => value(row, at))),
-      undefined,
-      'int32',
-    );
-  return [matrix((row, at) => row[at] ?? padding), matrix((row, at) => Number(at < row.length))];
-}
-
-async function resNet(): Promise<Task> {
+async function resNet(): Promise<SplitTask> {
   const [trained, chosen, tested, size] = [400, 400, 1000, 48];
   const { train, test, classes } = await cifar10({ train: trained + chosen, test: 3 * tested, size });
   const whole = await resnet50({ size });

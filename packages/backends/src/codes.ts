@@ -6,6 +6,7 @@
  *   EncodeSteps      x → codes[number of borders below x]             DecodeSteps      codes → levels[code], times dy if given
  *   QuantizeRows     rows of x → low, step, code = (x − low) / step   DequantizeRows   → low + code · step
  *   SoftmaxGradRows  codes of y, dy → dx                              NormGradRows     codes of x, dy, mean, rstd, scale → dx
+ *   RowMoments       rows of x → mean, rstd: of tensorflow alone, elsewhere ops do
  *   MaxPoolIndex     x → place of the largest in its window           MaxPoolIndexGrad codes, dy → dx
  */
 

@@ -75,6 +75,13 @@ function fullyConvolutional(): Case {
   return { model: tf.model({ inputs: x, outputs: ap(L.globalAveragePooling2d({}), h) }), x: [normal([2, 6, 5, 2], 1)] };
 }
 
+/** The last layer that is called makes an output of inputs alone. */
+function withFreeOutput(): Case {
+  const [x, y] = [tf.input({ shape: [8] }), tf.input({ shape: [8] })];
+  const h = ap(dense(), ap(dense(32), ap(dense(), ap(dense(32), x))));
+  return { model: tf.model({ inputs: [x, y], outputs: [h, ap(L.add(), [x, y])] }), x: [normal([6, 8], 1), normal([6, 8], 2)] };
+}
+
 function features(): Case {
   const x = tf.input({ shape: [8] });
   const all = [ap(dense(), x)];
@@ -106,6 +113,7 @@ const exact: readonly (readonly [string, () => Case])[] = [
   ['a mask of integers', () => gated(reshaped, false, 'int32')],
   ['a layer that it shares with a model in it', sharedWithNested],
   ['a recurrent layer that gets its state', withState],
+  ['an output that no weight has a part in', withFreeOutput],
   ['sizes that only the batch has, dropout and batch norms', fullyConvolutional],
 ];
 const rounded: readonly (readonly [string, () => Case])[] = [

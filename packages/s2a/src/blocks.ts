@@ -5,7 +5,7 @@
 import type { GradientRule, GradientRules } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { stepRule, stepsOf, sumTo } from './activations.ts';
-import { type Precision, run } from './kernels.ts';
+import { type Precision, rowMoments, run } from './kernels.ts';
 import type { RowStore } from './rows.ts';
 import type { Reading } from './steps.ts';
 
@@ -35,18 +35,12 @@ function normRule(kernel: 'LayerNorm' | 'RmsNorm', store: RowStore, precision: P
       const bits = precision({ kernel, layer, elements: x!.size, kind: 'norm' });
       if (bits === 32) return { x: x!, weight: weight! };
       const width = x!.shape.at(-1)!;
-      const small = (make: () => tf.Tensor) => () => {
-        const t = tf.keep(tf.tidy(() => tf.reshape(make(), [-1])));
+      const centered = kernel === 'LayerNorm';
+      const of = (which: 0 | 1) => () => {
+        const t = tf.keep(tf.tidy(() => rowMoments(x!, attrs['epsilon'] as number, centered)[which]));
         return { bytes: t.size * 4, decode: () => t, dispose: () => t.dispose() };
       };
-      const epsilon = attrs['epsilon'] as number;
-      const variance = () => (kernel === 'LayerNorm' ? tf.moments(x!, -1).variance : tf.mean(tf.square(x!), -1));
-      return {
-        codes: () => store.pack(x!, bits, width),
-        ...(kernel === 'LayerNorm' && { mean: small(() => tf.mean(x!, -1)) }),
-        rstd: small(() => tf.rsqrt(tf.add(variance(), epsilon))),
-        scale: weight!,
-      };
+      return { codes: () => store.pack(x!, bits, width), ...(centered && { mean: of(0) }), rstd: of(1), scale: weight! };
     },
     backward([dy], { codes, mean, rstd, scale, ...exact }, { inputs, attrs, wanted }) {
       if (exact['x']) {

@@ -7,6 +7,15 @@ type Tensors = { readonly [name: string]: tf.Tensor };
 export const run = (kernel: string, inputs: Tensors, attrs: object): tf.Tensor =>
   tf.engine().runKernel(kernel, inputs as tf.NamedTensorMap, attrs as tf.NamedAttrMap);
 
+/** Of rows along the last axis the mean and 1 / √(variance + ε), [rows] each; not centered, variance is the mean square. */
+export function rowMoments(x: tf.Tensor, epsilon: number, centered: boolean): readonly [mean: tf.Tensor, rstd: tf.Tensor] {
+  if (tf.getKernel('RowMoments', tf.getBackend()))
+    return tf.engine().runKernel('RowMoments', { x }, { epsilon, centered }) as unknown as readonly [tf.Tensor, tf.Tensor];
+  const mean = tf.mean(x, -1);
+  const variance = centered ? tf.moments(x, -1).variance : tf.mean(tf.square(x), -1);
+  return [tf.reshape(mean, [-1]), tf.reshape(tf.rsqrt(tf.add(variance, epsilon)), [-1])];
+}
+
 /** @throws FinetuneError `bad-model` if the backend in use has no such kernels */
 export function requireKernels(who: string): void {
   const name = tf.getBackend();

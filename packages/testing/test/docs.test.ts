@@ -6,14 +6,16 @@ import * as tf from '@tensorflow/tfjs';
 import ts from 'typescript';
 import { expect, test } from 'vitest';
 import { pairsTable, writtenTable } from '../../../scripts/combine.ts';
-import { pages, programsOf, runPages, textOf, withReadmes } from '../../../scripts/pages.ts';
+import { packageReadmes, pages, programsOf, runPages, textOf, withReadmes } from '../../../scripts/pages.ts';
 import { printed, written } from '../../../scripts/readme.ts';
 
 const root = join(import.meta.dirname, '../../..');
 test('every program in the docs type-checks', () => {
   const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile);
   const { options } = ts.parseJsonConfigFileContent({ ...config, include: [] }, ts.sys, root);
-  const files = new Map(pages.flatMap((page) => programsOf(page).map((code, i) => [join(root, `${page}.${i}.ts`), code] as const)));
+  const files = new Map(
+    [...pages, ...packageReadmes].flatMap((page) => programsOf(page).map((code, i) => [join(root, `${page}.${i}.ts`), code] as const)),
+  );
   const host = ts.createCompilerHost(options);
   const { fileExists, getSourceFile, readFile } = host;
   host.fileExists = (path) => files.has(path) || fileExists(path);
@@ -35,7 +37,7 @@ test('the first program of the README prints what the README says; if not, `npx 
   expect(written()).toBe(printed());
 });
 
-test('the programs of the tour and of the guides run, one after the other', () => {
+test('the programs of the tour, of the guides and of the READMEs of packages run, one after the other', () => {
   const said = runPages();
   const [, stock, now] = /peak: (\d+) bytes with tfjs, (\d+) now/.exec(said)!;
   expect(Number(now)).toBeLessThan(0.6 * Number(stock));

@@ -26,12 +26,9 @@ function windowOf(inputShape: readonly number[], attrs: Attrs) {
 }
 
 export const ownCodes: { readonly [kernel: string]: OwnKernel } = {
-  EncodeSteps: own(
-    'EncodeSteps',
-    ['x'],
-    ({ borders, codes, bits }) => ({ borders: float(borders), codes: int(codes), bits: int(bits) }),
-    ['int32'],
-  ),
+  EncodeSteps: own('EncodeSteps', ['x'], ({ borders, codes, bits }) => ({ borders: float(borders), codes: int(codes), bits: int(bits) }), [
+    'int32',
+  ]),
   DecodeSteps: running(['DecodeSteps', 'TimesSteps'], (inputs, attrs, backend) =>
     (inputs['dy'] ? timesLevels : levels)(inputs, attrs, backend),
   ),
@@ -39,12 +36,10 @@ export const ownCodes: { readonly [kernel: string]: OwnKernel } = {
   DequantizeRows: own('DequantizeRows', ['codes'], (attrs) => ({ ...rowsOf(attrs), shape: shape(attrs['shape']) })),
   SoftmaxGradRows: own('SoftmaxGradRows', ['codes', 'dy'], rowsOf),
   NormGradRows: own('NormGradRows', ['codes', 'dy', 'mean', 'rstd', 'scale'], rowsOf),
-  RowMoments: own(
-    'RowMoments',
-    ['x'],
-    ({ epsilon, centered }) => ({ epsilon: float(epsilon), centered: bool(centered) }),
-    ['float32', 'float32'],
-  ),
+  RowMoments: own('RowMoments', ['x'], ({ epsilon, centered }) => ({ epsilon: float(epsilon), centered: bool(centered) }), [
+    'float32',
+    'float32',
+  ]),
   MaxPoolIndex: running(['MaxPoolIndex'], (inputs, attrs, backend) =>
     own('MaxPoolIndex', ['x'], () => windowOf(input(inputs, 'x').shape, attrs), ['int32'])(inputs, attrs, backend),
   ),

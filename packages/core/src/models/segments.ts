@@ -94,20 +94,25 @@ export class Segments {
         `layer "${layer.name}" was called out of order. Use checkpoint: true with model.fit or model.apply of the whole model.`,
       );
     }
-    if (!course.cut.has(t)) return undefined;
-    const segment = course.segments[run.segment]!;
-    if (t === segment.steps[0]) run.first = { ...kwargs };
-    // tfjs hands a recurrent layer all but its first input through the kwargs.
-    const given = [...toList(inputs), ...((kwargs['initialState'] as tf.Tensor[] | undefined) ?? [])];
-    t.inputs.forEach((source, i) => void run.given.set(source, given[i]!));
-    if (t !== segment.steps.at(-1)) return { made: placeholder(t, given) };
     course.run = undefined; // if it throws, the next run starts anew
+    const made = course.cut.has(t) ? this.#answer(course.segments[run.segment]!, t, run, inputs) : undefined;
+    if (run.at < course.order.length) course.run = run;
+    return made && { made };
+  }
+
+  /** What the executor gets for a call that is part of `segment`. */
+  #answer(segment: Segment, t: Symbolic, run: Run, inputs: Tensors): tf.Tensor {
+    if (t === segment.steps[0]) run.first = { ...run.kwargs };
+    // tfjs hands a recurrent layer all but its first input through the kwargs.
+    const given = [...toList(inputs), ...((run.kwargs?.['initialState'] as tf.Tensor[] | undefined) ?? [])];
+    t.inputs.forEach((source, i) => void run.given.set(source, given[i]!));
+    if (t !== segment.steps.at(-1)) return placeholder(t, given);
     const made = this.#compute(segment, run);
-    if (segment === course.segments.at(-1)) return { made };
     for (const source of segment.spent) run.made.get(source)!.dispose();
     run.made.set(t, made);
-    course.run = { ...run, segment: run.segment + 1, given: new Map() };
-    return { made };
+    run.segment++;
+    run.given = new Map();
+    return made;
   }
 
   #compute({ steps, from }: Segment, { first, given }: Run): tf.Tensor {
