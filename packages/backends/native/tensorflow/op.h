@@ -26,13 +26,12 @@ using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
 
-// For the time of a few operations.
-inline void Pause() {
+// Once around a loop that waits for another thread: short, but where it takes long others may run.
+inline void Pause(int64_t turn) {
 #if defined(__x86_64__)
-  for (int i = 0; i < 16; i++) __builtin_ia32_pause();
-#else
-  std::this_thread::yield();
+  if (turn % 64 < 63) return __builtin_ia32_pause();
 #endif
+  std::this_thread::yield();
 }
 
 // Parts of work, which threads take one after the other. Shared: a thread may come when all are taken.
@@ -62,7 +61,7 @@ void Parallel(OpKernelContext* context, int64_t units, int64_t cost, F f) {
   const auto all = std::make_shared<Parts<F>>(&f, units, parts);
   for (int i = 1; i < threads->num_threads && i < parts; i++) threads->workers->Schedule([all] { all->Work(); });
   all->Work();
-  while (all->done.load(std::memory_order_acquire) < parts) Pause();
+  for (int64_t turn = 0; all->done.load(std::memory_order_acquire) < parts; turn++) Pause(turn);
 }
 
 const float* Floats(OpKernelContext* context, int i) { return context->input(i).flat<float>().data(); }

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "op.h"
+#include "tensorflow/core/platform/denormal.h"
 #include "tensorflow/core/platform/threadpool.h"
 #include "tensorflow/core/platform/threadpool_interface.h"
 #include "unsupported/Eigen/CXX11/Tensor"
@@ -53,6 +54,7 @@ class Threads : public tensorflow::thread::ThreadPoolInterface {
   }
 
   void Work(int id) {
+    tensorflow::port::SetDenormalState({true, true});  // as in TensorFlow's own threads
     Id() = id;
     Of() = this;
     for (;;) {
@@ -65,7 +67,7 @@ class Threads : public tensorflow::thread::ThreadPoolInterface {
   void Look() {
     if (looking_.fetch_add(1) < count_ - 1) {
       const auto end = std::chrono::steady_clock::now() + PATIENCE;
-      while (waiting_.load(std::memory_order_acquire) == 0 && std::chrono::steady_clock::now() < end) Pause();
+      for (int64_t turn = 0; waiting_.load(std::memory_order_acquire) == 0 && std::chrono::steady_clock::now() < end; turn++) Pause(turn);
     }
     looking_.fetch_sub(1);
   }

@@ -17,6 +17,6 @@ export const tensorflow: BringUp = {
   },
   async start(backend) {
     guardMemory(backend);
-    if (!process.env['LT_NOTHREADS']) shareThreads(backend);
+    shareThreads(backend);
   },
 };

@@ -14,14 +14,17 @@ import { int, type Operand, type Ops, text, type, withOps } from './raw.ts';
 const T = type(DType.float);
 const NHWC = { data_format: text('NHWC') };
 
+/** Whether there is something to share among threads. */
+const manyOf = (shape: readonly number[]): boolean => tf.util.sizeFromShape([...shape]) >= 4096;
+
 /** Σ x over all axes but the last, [c]. At least of rank two. */
 export const sumRows = ({ run }: Ops, x: Operand): Handle =>
-  ownNames().has('SumRows') && !x.shape.includes(0) ? run('LeantuneSumRows', {}, [x]) : run('BiasAddGrad', { T, ...NHWC }, [x]);
+  ownNames().has('SumRows') && manyOf(x.shape) ? run('LeantuneSumRows', {}, [x]) : run('BiasAddGrad', { T, ...NHWC }, [x]);
 
 /** Σ a b over all axes but the last, [c], of two tensors of that shape. */
 export function sumOfProducts(ops: Ops, a: Operand, b: Operand, shape: readonly number[]): Handle {
   const { constant, reshape, run } = ops;
-  if (ownNames().has('SumOfProducts') && !shape.includes(0)) return run('LeantuneSumOfProducts', {}, [a, b]);
+  if (ownNames().has('SumOfProducts') && manyOf(shape)) return run('LeantuneSumOfProducts', {}, [a, b]);
   const columns = shape.at(-1)!;
   const rows = tf.util.sizeFromShape([...shape]) / columns;
   const parts = powerOfTwoIn(rows); // summed apart: on several threads, and with less rounding

@@ -36,16 +36,31 @@ await describeOn('tensorflow', () => {
   beforeAll(() => useBackend('tensorflow').then(() => undefined));
 
   const operands = [
-    [[3, 5, 7], [3, 5, 7]],
+    [
+      [3, 5, 7],
+      [3, 5, 7],
+    ],
     [[3, 5, 7], [7]],
-    [[3, 5, 7], [1, 1, 7]],
-    [[3, 5, 7], [3, 5, 1]],
+    [
+      [3, 5, 7],
+      [1, 1, 7],
+    ],
+    [
+      [3, 5, 7],
+      [3, 5, 1],
+    ],
     [[3, 5, 7], []],
     [[3, 5, 1], [1]],
-    [[1, 1], [1, 1]],
+    [
+      [1, 1],
+      [1, 1],
+    ],
     [[7], [7]],
     [[70, 300], [300]],
-    [[70, 300], [70, 1]],
+    [
+      [70, 300],
+      [70, 1],
+    ],
   ] as const;
   for (const op of ['add', 'sub', 'mul', 'div'] as const)
     test.each(operands)(`${op} of %j and %j, and the other way round, rounds as float32 does`, (m, n) => {
