@@ -46,11 +46,20 @@ export interface Side extends Bytes {
   readonly allocatorPeak?: number;
 }
 
+/**
+ * How far gradients of stock tfjs-node and of LeanTune are from those of the same step in float64: the length of the difference in units of
+ * the length of all gradients, for each of six seeds of weights and batch.
+ */
+export interface Errors {
+  readonly stock: readonly number[];
+  readonly leantune: readonly number[];
+}
+
 export interface Equality {
   /** The largest difference of any gradient, in units of the largest gradient. */
   readonly maxRelativeDifference: number;
-  /** tensorflow: as much as stock's own gradients move if every number of the batch grows by its last bit. A deep network of norms spreads a rounding. */
-  readonly rounding?: number;
+  /** tensorflow: how far either engine is from the truth. */
+  readonly error?: Errors;
   readonly gradientsBitEqual: boolean;
   /** All weights and moving statistics after two steps, and both losses. */
   readonly stepsBitEqual: boolean;

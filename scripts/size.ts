@@ -20,20 +20,20 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
     because: 'three modules, the rules of every operator and its patterns in graphs, and automatic precision',
   },
   '@leantune/mixed-precision': { bytes: 4_500, because: 'the lists, the rounding of operands and results, loss scaling' },
-  '@leantune/core': { bytes: 35_200, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
+  '@leantune/core': { bytes: 35_500, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
   '@leantune/core { valueAndGrads, checkpoint }': {
-    bytes: 10_200,
+    bytes: 10_500,
     because:
-      'the autograd alone; 0.6 kB of it says what memory held when there was too little, 1.2 kB are for variables that a loss assigns, gradients that nest, kernels that are differentiated as one, and kernels of backends that do a gradient in one pass',
+      'the autograd alone; 0.8 kB of it says what memory held when there was too little, or what the last step held where that is told late, 1.2 kB are for variables that a loss assigns, gradients that nest, kernels that are differentiated as one, and kernels of backends that do a gradient in one pass',
   },
   '@leantune/core { finetune }': {
-    bytes: 23_600,
+    bytes: 23_900,
     because:
-      'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md; 4 kB of it for patterns of kernels, rows that freeze, another kernel at a site, kernels that are held packed, einsums that are dense layers, and steps that move nothing where a device learns late that the loss is not finite',
+      'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md; 4 kB of it for patterns of kernels, updates of many variables at once, rows that freeze, another kernel at a site, kernels that are held packed, einsums that are dense layers, and steps that move nothing where a device learns late that the loss is not finite',
   },
   '@leantune/core { measure }': { bytes: 5_500, because: 'the tracker with its table and its page' },
   '@leantune/backends': {
-    bytes: 115_500,
+    bytes: 118_000,
     because:
       'every backend at once, 5 kB of it casts to halves, a fifth codes values that wait; a page loads the part of the one it uses, on demand',
   },
@@ -60,9 +60,9 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
       'two native modules, with and without SIMD, of which a page loads one; a quarter of them codes values that wait in few bits, 3 kB casts to halves',
   },
   '@leantune/backends/webgpu': {
-    bytes: 29_000,
+    bytes: 32_000,
     because:
-      'dispatch, the pool, and the WGSL of the kernels, a kilobyte of it elementwise, one and a half move values exactly, one norms rows and gelu, half of one casts to halves, three code values that wait, three multiply and add in halves, half of one reads frozen tables in few bits; the device is brought up by useBackend',
+      'dispatch, the pool, and the WGSL of the kernels, a kilobyte of it elementwise, one and a half move values exactly, one norms rows and gelu, one trains batch norms, one updates many variables at once and takes softmax and sums of rows, half of one casts to halves, three code values that wait, three multiply and add in halves, half of one reads frozen tables in few bits; the device is brought up by useBackend',
   },
   '@leantune/backends/webgl': {
     bytes: 5_000,

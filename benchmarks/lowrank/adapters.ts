@@ -5,9 +5,9 @@
  *
  * All linear layers of all blocks are adapted. Bytes are those of forward and backward above the weights, exact and the same in every
  * run. "Updates" are summed over a run of 1000 steps. LaMDA is measured as it begins, with all of B training, and as it is once B is
- * frozen: after 0.15 of the run here, where 0.3 is the default. A time is processor time, the median of turns in which every method makes
- * one step after the other; next to LoRA's it says something.
- * peft is measured on the same models, batches and targets by `npm run bench -- minilm --only 'torch cpu: lora'`.
+ * frozen: after `--freeze` of the run, for which lamda's default is 0.3. A time is processor time, the median of turns in which every
+ * method makes one step after the other; next to LoRA's it says something.
+ * peft is measured on the same models, batches and targets by `npm run bench -- minilm --only 'torch cpu: lora'`, at rank 8.
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -154,7 +154,7 @@ for (const row of rows) {
   );
 }
 if (values.write) {
-  const file = new URL(`./results/${values.model}.json`, import.meta.url);
+  const file = new URL(`./results/${values.model}${rank === 8 ? '' : `-rank${rank}`}.json`, import.meta.url);
   writeFileSync(
     file,
     `${JSON.stringify({ model: values.model, rank, freezeFraction: freezing.freezeFraction, backend: 'wasm', tfjs: tf.version_core, svdMilliseconds, ranks, rows }, null, 2)}\n`,

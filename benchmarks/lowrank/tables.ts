@@ -1,5 +1,6 @@
 /** The table of docs/techniques/lamda.md, from lowrank/results. */
 import { existsSync } from 'node:fs';
+import { RANK } from '../compare/stacks.ts';
 import { at, markdownTable, megabytes, readJson, type Table } from '../documents.ts';
 import { cellsOf } from '../report/figures.ts';
 
@@ -104,19 +105,20 @@ function svdTable(): string {
 
 function memoryTables(): string {
   return Object.entries(batches)
-    .filter(([model]) => existsSync(at(`lowrank/results/${model}.json`)))
-    .map(([model, batch]) => memoryTable(model, batch, readJson<Result>(`lowrank/results/${model}.json`)))
+    .flatMap(([model, batch]) => ['', '-rank32'].map((rank) => ({ model, batch, file: `lowrank/results/${model}${rank}.json` })))
+    .filter(({ file }) => existsSync(at(file)))
+    .map(({ model, batch, file }) => memoryTable(model, batch, readJson<Result>(file)))
     .join('\n\n');
 }
 
 function memoryTable(model: string, batch: string, { rank, freezeFraction, backend, rows }: Result): string {
-  const [peftRow] = cellsOf(model, ['torch cpu: lora']);
+  const [peftRow] = rank === RANK ? cellsOf(model, ['torch cpu: lora']) : [];
   const [lora] = rows as [Row];
   const timed = rows.every(({ milliseconds }) => milliseconds !== null);
   const cells = (keptBytes: number, peak: number) => [
     megabytes(keptBytes),
     megabytes(peak),
-    ...[peftRow?.outcome.peakAboveWeights, lora.peakAboveWeights].map((base) => (base ? `×${(base / peak).toFixed(2)}` : '')),
+    ...[...(peftRow ? [peftRow.outcome] : []), lora].map(({ peakAboveWeights }) => `×${(peakAboveWeights / peak).toFixed(2)}`),
   ];
   const ours = rows.map(({ method, keptBytes, peakAboveWeights, updatesPerRun, milliseconds }) => [
     method,
@@ -133,7 +135,7 @@ function memoryTable(model: string, batch: string, { rank, freezeFraction, backe
     `${batch}, rank ${rank}, η = ${freezeFraction}, ${backend}`,
     'kept MB',
     'peak MB',
-    "peft's",
+    ...peft.map(() => "peft's"),
     "lora's",
     'moved in 1000 steps',
   ];

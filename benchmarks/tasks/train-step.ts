@@ -5,13 +5,16 @@
 import { allocatorStats, resetPeak } from '@leantune/backends/tensorflow';
 import { type MemoryReport, measure } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
-import type { Bytes, Equality, Experiment, Lever, Row, Side } from '../experiment.ts';
+import type { Bytes, Equality, Errors, Experiment, Lever, Row, Side } from '../experiment.ts';
 import { type ModelSpec, makeSubject, type Subject } from '../models/subject.ts';
-import { GradientRecorder } from './gradient-recorder.ts';
+import { type Gradients, gradientsOf, relativeDifference, relativeError } from './gradients.ts';
 import { lowerQuartile } from './lower-quartile.ts';
 import { leanTrainer, selectedWeights, stockTrainer, type Trainer } from './trainers.ts';
+import { truthOf } from './truth.ts';
 
 const SEED = 17;
+/** Weights and batches whose gradients are held to float64. */
+const SEEDS = [17, 18, 19, 20, 21, 22];
 /** Small: random networks must survive the timed steps. */
 const LEARNING_RATE = 1e-4;
 
@@ -23,8 +26,8 @@ interface Run {
   readonly bytes: Bytes;
   readonly losses: readonly number[];
   readonly allocatorPeak?: number;
-  /** By name of the weight. */
-  readonly gradients: ReadonlyMap<string, Float32Array>;
+  readonly gradients: Gradients;
+  /** By name. */
   readonly weights: ReadonlyMap<string, Float32Array>;
 }
 
@@ -49,30 +52,25 @@ export async function trainStep({ model, batch, steps }: Experiment, lever: Leve
     },
     equality: {
       ...compare(stock, lean),
-      ...(tf.getBackend() === 'tensorflow' && { rounding: await rounding(model, batch, lever, stock) }),
+      ...(tf.getBackend() === 'tensorflow' && { error: await errors(model, batch, lever) }),
     },
   };
   for (const subject of subjects) subject.dispose();
   return row;
 }
 
-/** How far stock's own gradients move, in the units of {@link compare}, if every number of the batch grows by its last bit. */
-async function rounding(model: ModelSpec, batch: number, lever: Lever, { gradients }: Run): Promise<number> {
-  const subject = makeSubject(model, batch, SEED);
-  if (subject.kind !== 'layers') return 0; // its batch are tokens
-  const x = tf.mul(subject.x, 1 + 2 ** -23);
-  const moved = await gradientsOf(subject, stockTrainer({ ...subject, x }, lever));
-  x.dispose();
-  subject.dispose();
-  return relativeDifference(gradients, moved);
-}
-
-/** By name of the weight. */
-async function gradientsOf(subject: Subject, trainer: Trainer): Promise<ReadonlyMap<string, Float32Array>> {
-  const recorder = new GradientRecorder();
-  await trainer.step(recorder);
-  const names = new Map(subject.weights.map(({ name, variable }) => [variable.name, name]));
-  return new Map([...recorder.gradients].map(([name, values]) => [names.get(name) as string, values]));
+/** How far either engine is from stock's own step in float64, for each seed. */
+async function errors(model: ModelSpec, batch: number, lever: Lever): Promise<Errors> {
+  const [stock, leantune]: number[][] = [[], []];
+  for (const seed of SEEDS) {
+    const truth = await truthOf({ model, batch, lever, seed });
+    const subject = makeSubject(model, batch, seed);
+    const ours = await gradientsOf(subject, leanTrainer(subject, lever));
+    subject.dispose();
+    stock!.push(round(relativeError(truth.float64, truth.float32)));
+    leantune!.push(round(relativeError(truth.float64, ours)));
+  }
+  return { stock: stock!, leantune: leantune! };
 }
 
 /** Gradients first, then two real steps; the second is measured, when the optimizer has made what it makes. */
@@ -120,20 +118,6 @@ function compare(stock: Run, lean: Run): Equality {
       [...stock.weights].every(([name, values]) => sameBits(values, lean.weights.get(name))) &&
       String(stock.losses) === String(lean.losses),
   };
-}
-
-function relativeDifference(expected: Run['gradients'], got: Run['gradients']): number {
-  let difference = 0;
-  let largest = 0;
-  for (const [name, values] of expected) {
-    const others = got.get(name);
-    if (others?.length !== values.length) throw new Error(`[train-step] LeanTune gave no gradient of ${name}'s size.`);
-    for (let i = 0; i < values.length; i++) {
-      difference = Math.max(difference, Math.abs((values[i] as number) - (others[i] as number)));
-      largest = Math.max(largest, Math.abs(values[i] as number));
-    }
-  }
-  return difference === 0 ? 0 : difference / largest;
 }
 
 function sameBits(a: Float32Array, b: Float32Array | undefined): boolean {

@@ -10,10 +10,12 @@ export interface KernelCount {
 
 interface Pass {
   setPipeline(pipeline: { readonly label: string }): void;
-  setBindGroup(index: number, group: object): void;
+  setBindGroup(index: number, group: object, offsets?: readonly number[]): void;
 }
 interface Device {
-  createBindGroup(of: { readonly entries: readonly { readonly resource: { readonly buffer?: { readonly size: number } } }[] }): object;
+  createBindGroup(of: {
+    readonly entries: readonly { readonly resource: { readonly buffer?: { readonly size: number }; readonly size?: number } }[];
+  }): object;
   createCommandEncoder(): { beginComputePass(...given: unknown[]): Pass };
 }
 
@@ -25,7 +27,7 @@ export function countKernels({ device }: WebGPUBackend): (run: () => void) => Ke
   const createGroup = watched.createBindGroup.bind(device);
   watched.createBindGroup = (of) => {
     const group = createGroup(of);
-    const bytes = of.entries.reduce((sum, { resource }) => sum + (resource.buffer?.size ?? 0), 0);
+    const bytes = of.entries.reduce((sum, { resource }) => sum + (resource.size ?? resource.buffer?.size ?? 0), 0);
     sizes.set(group, bytes);
     return group;
   };
@@ -39,9 +41,9 @@ export function countKernels({ device }: WebGPUBackend): (run: () => void) => Ke
       }
       setPipeline(pipeline);
     };
-    pass.setBindGroup = (index, group) => {
+    pass.setBindGroup = (index, group, offsets) => {
       if (count) count.bytes += sizes.get(group) ?? 0;
-      setGroup(index, group);
+      setGroup(index, group, offsets);
     };
   });
   return (run) => {

@@ -14,7 +14,6 @@ import { fromPretrained, loadTokenizer } from '@leantune/transformers';
 import * as tf from '@tensorflow/tfjs';
 import { commandLine } from './choice.ts';
 import { compare, type Task } from './compare.ts';
-import { FREEZE_FRACTION, RANK } from './methods.ts';
 import { shuffled } from './order.ts';
 
 const choice = commandLine();
@@ -45,9 +44,9 @@ const task: Task = {
   settings: {
     task: 'minilm',
     backend: choice.backend,
-    rank: RANK,
-    freezeFraction: FREEZE_FRACTION,
-    steps: perEpoch,
+    rank: 32,
+    freezeFraction: 0.1,
+    steps: 2 * perEpoch,
     batch: batchSize,
     tokens: length,
     train: train.texts.length,
@@ -65,7 +64,7 @@ const task: Task = {
 };
 await compare(task, choice);
 
-/** Puts a head there that was drawn by `seed`, and has learnt on the model as it is, for half the steps of a run. It learns once. */
+/** Puts a head there that was drawn by `seed`, and has learnt on the model as it is, for half an epoch. It learns once. */
 function start(seed: number): void {
   const tuned = finetune(model, [], { trainable: head });
   const assign = (values: readonly tf.Tensor[]) => {
@@ -78,7 +77,7 @@ function start(seed: number): void {
     assign(pretrained.map((t) => (t === kernel ? drawn : t)));
     drawn.dispose();
     const optimizer = tuned.optimizer(adamW({ learningRate: 1e-3, weightDecay: 0 }));
-    for (let step = 0; step < task.settings.steps / 2; step++) tuned.minimize(() => lossAt(step, seed), optimizer).dispose();
+    for (let step = 0; step < perEpoch / 2; step++) tuned.minimize(() => lossAt(step, seed), optimizer).dispose();
     optimizer.dispose();
     heads.set(
       seed,

@@ -1,9 +1,7 @@
 /** Trains one model with LoRA, LaMDA and LaMDA++ in turn, from the same start on the same batches, and says what each costs and reaches. */
 import { adamW, finetune, measure, type SiteFilter, type Technique, warmupCosine } from '@leantune/core';
-import { decompose } from '@leantune/core/low-rank';
-import { explainRanks } from '@leantune/lamda';
 import * as tf from '@tensorflow/tfjs';
-import { type Method, methodsOf, RANK } from './methods.ts';
+import { type Method, methodsOf } from './methods.ts';
 import { type Run, readResults, recordRun, recordTrial, type Settings, type Trial } from './results.ts';
 
 export interface Task {
@@ -26,44 +24,50 @@ export interface Task {
 
 export interface Choice {
   readonly seeds: readonly number[];
-  /** Of `methodsOf`. @default LoRA, LaMDA and LaMDA++ */
+  /** Of `methodsOf`. @default LoRA, and LaMDA and LaMDA++ of gradients */
   readonly methods?: readonly string[] | undefined;
-  /** Tries the learning rates of each method first, those that the result file does not have yet, with a seed of its own. */
+  /** Looks for the learning rate of each method first, from the trials in the result file on, with a seed of its own. */
   readonly search: boolean;
-  /** Writes each run into the result file. */
+  /** Writes each run into the result file; those that it has are not made again. */
   readonly write: boolean;
 }
 
+const DEFAULT_METHODS = ['LoRA', 'LaMDA of gradients', 'LaMDA++ of gradients'];
 /** Of the search for learning rates. */
 const TRIAL_SEED = 0;
 
-export async function compare(task: Task, { seeds, methods: names = ['LoRA', 'LaMDA', 'LaMDA++'], search, write }: Choice): Promise<void> {
-  const svd = await decompose(task.model, { rank: 2 * RANK, targets: task.targets });
-  console.log(`\n${explainRanks(svd, { averageRank: RANK })}\n`);
-  const methods = methodsOf(task, svd);
+export async function compare(task: Task, { seeds, methods: names = DEFAULT_METHODS, search, write }: Choice): Promise<void> {
+  const methods = methodsOf(task);
   const trials = [...(readResults(task.settings)?.trials ?? [])];
   const runs: Run[] = [];
   for (const name of names) {
     const method = methods[name]!;
-    const { rates, ratesOf = name } = method;
-    const untried = rates.filter((rate) => !trials.some((trial) => trial.method === name && trial.rate === rate));
-    if (search && ratesOf === name) trials.push(...(await tryRates(task, name, { ...method, rates: untried }, write)));
-    const rate = bestRate(trials, ratesOf) ?? rates[0]!;
-    for (const seed of seeds) runs.push(await run(task, name, method, rate, seed, write));
+    const { rateOf = name } = method;
+    if (search && rateOf === name) await searchRate(task, name, method, trials, write);
+    const rate = bestRate(trials, rateOf) ?? method.rate;
+    for (const seed of seeds) {
+      const made = write
+        ? readResults(task.settings)?.runs.find((one) => one.method === name && one.seed === seed && one.rate === rate)
+        : undefined;
+      runs.push(made ?? (await run(task, name, method, rate, seed, write)));
+    }
   }
   print(runs);
 }
 
-async function tryRates(task: Task, name: string, { make, rates }: Method, write: boolean): Promise<Trial[]> {
-  const trials: Trial[] = [];
-  for (const rate of rates) {
+/** Adds trials, doubling and halving the best rate until both of its neighbours are worse. */
+async function searchRate(task: Task, name: string, { make, rate: first }: Method, trials: Trial[], write: boolean): Promise<void> {
+  for (;;) {
+    const best = bestRate(trials, name);
+    const near = best === undefined ? [first] : [2 * best, best / 2];
+    const rate = near.find((one) => !trials.some((trial) => trial.method === name && trial.rate === one));
+    if (rate === undefined) return;
     task.start?.(TRIAL_SEED);
-    const { result } = await train(task, make(TRIAL_SEED), rate, TRIAL_SEED, () => task.evaluate('validation'));
-    console.log(`${name.padEnd(8)} rate ${rate}: validation loss ${result.toFixed(3)}`);
+    const { result } = await train(task, await make(TRIAL_SEED), rate, TRIAL_SEED, () => task.evaluate('validation'));
+    console.log(`${name.padEnd(20)} rate ${rate}: validation loss ${result.toFixed(3)}`);
     trials.push({ method: name, rate, loss: result });
     if (write) recordTrial(task.settings, trials.at(-1)!);
   }
-  return trials;
 }
 
 function bestRate(trials: readonly Trial[], of: string): number | undefined {
@@ -73,13 +77,13 @@ function bestRate(trials: readonly Trial[], of: string): number | undefined {
 async function run(task: Task, name: string, { make }: Method, rate: number, seed: number, write: boolean): Promise<Run> {
   task.start?.(seed);
   const before = task.evaluate('test');
-  const { result, updates, keptBytes } = await train(task, make(seed), rate, seed, async () => {
+  const { result, updates, keptBytes } = await train(task, await make(seed), rate, seed, async () => {
     const loss = task.evaluate('test');
     const sample = await task.show?.(name);
     return { loss, ...(sample !== undefined && { sample }) };
   });
   const one = { method: name, seed, rate, before, updates, keptBytes, ...result };
-  console.log(`${name.padEnd(8)} seed ${seed}: test loss ${before.toFixed(3)} -> ${one.loss.toFixed(3)}`);
+  console.log(`${name.padEnd(20)} seed ${seed}: test loss ${before.toFixed(3)} -> ${one.loss.toFixed(3)}`);
   if (write) recordRun(task.settings, one);
   return one;
 }
@@ -117,7 +121,7 @@ function print(runs: readonly Run[]): void {
     const own = runs.filter((one) => one.method === method);
     const [{ updates, keptBytes }] = own as [Run];
     console.log(
-      `${method.padEnd(8)} test loss ${mean(own.map(({ loss }) => loss)).toFixed(3)}  updates ${updates.toLocaleString('en')} (1/${(most / updates).toFixed(1)})  kept ${(keptBytes / 1e6).toFixed(1)} MB`,
+      `${method.padEnd(20)} test loss ${mean(own.map(({ loss }) => loss)).toFixed(3)}  updates ${updates.toLocaleString('en')} (1/${(most / updates).toFixed(1)})  kept ${(keptBytes / 1e6).toFixed(1)} MB`,
     );
   }
 }

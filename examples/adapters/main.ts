@@ -12,11 +12,10 @@ import { fromPretrained, generate, loadTokenizer, lossModel, meanLoss } from '@l
 import * as tf from '@tensorflow/tfjs';
 import { commandLine } from './choice.ts';
 import { compare, type Task } from './compare.ts';
-import { FREEZE_FRACTION, RANK } from './methods.ts';
 import { shuffled } from './order.ts';
 
 const choice = commandLine();
-const [batchSize, length] = [4, 48];
+const [batchSize, length] = [4, 32];
 
 await useBackend(choice.backend);
 const checkpoint = await storiesCheckpoint();
@@ -25,8 +24,8 @@ const model = await fromPretrained(checkpoint);
 const trainer = lossModel(model); // the same layers, ending in losses
 const tokens = tokenizer.encode(await aliceInWonderland());
 const rows = Array.from({ length: Math.floor(tokens.length / length) }, (_, i) => tokens.slice(i * length, (i + 1) * length));
-const pick = (...rests: number[]) => rows.filter((_, i) => rests.includes(i % 8));
-const sets = { train: pick(1, 2, 3, 5, 6, 7), validation: pick(4), test: pick(0) };
+const pick = (...rests: number[]) => rows.filter((_, i) => rests.includes(i % 16));
+const sets = { train: pick(2, 6, 10, 14), validation: pick(4), test: pick(0) }; // a quarter of the book to learn from
 const { train } = sets;
 console.log(`${train.length} rows of ${length} tokens to learn from, ${sets.test.length} to judge by`);
 
@@ -37,9 +36,9 @@ const task: Task = {
   settings: {
     task: 'stories15M',
     backend: choice.backend,
-    rank: RANK,
-    freezeFraction: FREEZE_FRACTION,
-    steps: choice.quick ? 16 : 50,
+    rank: 32,
+    freezeFraction: 0.045, // on layers this narrow, what it takes to move 17.7 times fewer numbers than LoRA
+    steps: choice.quick ? 16 : 150,
     batch: batchSize,
     tokens: length,
     train: train.length,

@@ -1,36 +1,41 @@
-/** What is compared, and the learning rates that a search tries for each. */
+/** What is compared, and the learning rate that a search begins with. */
 import type { Technique } from '@leantune/core';
-import { type Decomposition, decomposeGradients } from '@leantune/core/low-rank';
-import { lamda, lamdaPlusPlus } from '@leantune/lamda';
+import { type Decomposition, decompose, decomposeGradients } from '@leantune/core/low-rank';
+import { explainRanks, lamda, lamdaPlusPlus } from '@leantune/lamda';
 import { lora } from '@leantune/lora';
-import * as tf from '@tensorflow/tfjs';
 import type { Task } from './compare.ts';
 
 export interface Method {
-  readonly make: (seed: number) => Technique;
-  /** Highest rates of a run, in rising order. */
-  readonly rates: readonly number[];
+  readonly make: (seed: number) => Promise<Technique>;
+  /** The highest learning rate of a run, where none was searched for. */
+  readonly rate: number;
   /** Whose trials decide. @default its own */
-  readonly ratesOf?: string;
+  readonly rateOf?: string;
 }
 
-export const RANK = 24;
-/** Of the run, in which B trains; the default is 0.3. On models this narrow it is what it takes to move 17.7 times fewer numbers than LoRA. */
-export const FREEZE_FRACTION = 0.06;
+/** Of a run, whose gradients are summed. */
+const BATCHES = 16;
 
 /**
- * LaMDA++ has no trials of its own: its variables are LaMDA's, and so is their rate. "of gradients" begins from the singular vectors of the
- * gradient of the first batches of a run.
+ * LaMDA's ends are singular vectors of the weights, as in the paper; "of gradients", of the gradient of a run's first batches. LaMDA++ has no
+ * trials of its own: its variables are LaMDA's, and so is their rate.
  */
-export function methodsOf({ model, targets, loss, settings: { steps } }: Task, svd: Decomposition): { readonly [method: string]: Method } {
-  const shared = { targets, svd, steps, freezeFraction: FREEZE_FRACTION };
-  const narrow = [2e-3, 5e-3, 1e-2, 2e-2];
-  const first = (seed: number) => () => tf.tidy(() => tf.div(tf.addN([0, 1, 2, 3].map((step) => loss(step, seed))), 4) as tf.Scalar);
-  const gradients = (seed: number) => decomposeGradients(model, first(seed), { rank: RANK, targets });
+export function methodsOf({ model, targets, loss, settings }: Task): { readonly [method: string]: Method } {
+  const { rank, freezeFraction, steps } = settings;
+  const shared = { targets, steps, freezeFraction };
+  const rate = 1e-3;
+  const ofWeights = (most: number) => decompose(model, { rank: most, targets });
+  const ofGradients = (most: number, seed: number) =>
+    decomposeGradients(model, (batch) => loss(batch, seed), { rank: most, targets, batches: BATCHES });
+  const plusPlus = (svd: Decomposition) => {
+    console.log(`\n${explainRanks(svd, { averageRank: rank })}\n`);
+    return lamdaPlusPlus({ averageRank: rank, ...shared, svd });
+  };
   return {
-    LoRA: { make: (seed) => lora({ r: RANK, lora_alpha: 2 * RANK, targets, seed }), rates: [5e-4, 1e-3, 2e-3] },
-    LaMDA: { make: () => lamda({ rank: RANK, ...shared }), rates: narrow },
-    'LaMDA of gradients': { make: (seed) => lamda({ rank: RANK, ...shared, svd: gradients(seed) }), rates: [2e-3, 5e-3] },
-    'LaMDA++': { make: () => lamdaPlusPlus({ averageRank: RANK, ...shared }), rates: narrow, ratesOf: 'LaMDA' },
+    LoRA: { make: async (seed) => lora({ r: rank, lora_alpha: 2 * rank, targets, seed }), rate: 5e-4 },
+    LaMDA: { make: async () => lamda({ rank, ...shared, svd: await ofWeights(rank) }), rate },
+    'LaMDA++': { make: async () => plusPlus(await ofWeights(2 * rank)), rate, rateOf: 'LaMDA' },
+    'LaMDA of gradients': { make: async (seed) => lamda({ rank, ...shared, svd: ofGradients(rank, seed) }), rate },
+    'LaMDA++ of gradients': { make: async (seed) => plusPlus(ofGradients(2 * rank, seed)), rate, rateOf: 'LaMDA of gradients' },
   };
 }

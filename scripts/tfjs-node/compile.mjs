@@ -1,6 +1,6 @@
 /** Compiles tfjs-node's addon and ours (packages/backends/native) once per TensorFlow, package and compiler flags. */
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -26,19 +26,22 @@ const flags = [
   '-Wl,-rpath,$ORIGIN/../../deps/lib',
 ];
 
-/** Paths of the addons by file name. Ours is left out where the headers are those of the C API alone. */
+/** Stands for the sources of our addons: the file of this name beside them says of which they were made. */
+export const SOURCES = 'leantune_sources';
+export const ownSources = () =>
+  digest(
+    ...Object.values(own)
+      .flat()
+      .map((file) => readFileSync(file)),
+    ...flags,
+  );
+
+/** Paths of the addons by file name, and of `SOURCES`. Ours is left out where the headers are those of the C API alone. */
 export async function compile({ folder, version }, { include, lib, main, framework }) {
   const node = nodeHeaders();
   const sources = ['tfjs_backend.cc', 'tfjs_binding.cc'].map((name) => join(folder, 'binding', name));
   const { CXX: compiler = 'g++' } = process.env;
-  const key = digest(
-    version,
-    ...[sources, ...Object.values(own)].flat().map((file) => readFileSync(file)),
-    apiVersion(include),
-    main,
-    compiler,
-    ...flags,
-  );
+  const key = digest(version, ...sources.map((file) => readFileSync(file)), SOURCES, ownSources(), apiVersion(include), main, compiler);
   const build = (output, files) => {
     const libraries = ['-L', lib, `-l:${main}`, `-l:${framework}`];
     return run(compiler, [...flags, '-I', node, '-I', include, ...files, '-o', output, ...libraries]).catch((error) => {
@@ -51,9 +54,16 @@ export async function compile({ folder, version }, { include, lib, main, framewo
     say('compiling');
     const all = [build(join(partial, 'tfjs_binding.node'), sources)];
     if (existsSync(join(include, 'tensorflow/core/framework/op_kernel.h')))
-      for (const [name, files] of Object.entries(own)) all.push(build(join(partial, `${name}.node`), files.filter((file) => file.endsWith('.cc'))));
+      for (const [name, files] of Object.entries(own))
+        all.push(
+          build(
+            join(partial, `${name}.node`),
+            files.filter((file) => file.endsWith('.cc')),
+          ),
+        );
     else say('these headers are those of the C API alone: allocatorStats() and the ops of our own will not be available');
     await Promise.all(all);
+    writeFileSync(join(partial, SOURCES), ownSources());
   });
   return Object.fromEntries(readdirSync(cache).map((name) => [name, join(cache, name)]));
 }

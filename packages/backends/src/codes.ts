@@ -7,6 +7,10 @@
  *   QuantizeRows     rows of x → low, step, code = (x − low) / step   DequantizeRows   → low + code · step
  *   SoftmaxGradRows  codes of y, dy → dx                              NormGradRows     codes of x, dy, mean, rstd, scale → dx
  *   MaxPoolIndex     x → place of the largest in its window           MaxPoolIndexGrad codes, dy → dx
+ *
+ * and of tensorflow alone, where elsewhere ops do:
+ *
+ *   RowMoments       rows of x → [mean, 1 / √(variance + ε)]          NormScaleGradRows  codes of x, dy, mean, rstd → dscale, doffset
  */
 
 /** Attributes of `EncodeSteps`. `bits` is 1, 2, 4 or 8. */

@@ -4,6 +4,8 @@ export type BackendErrorCode = 'not-installed' | 'not-available' | 'bad-option' 
 export interface BackendErrorOptions extends ErrorOptions {
   /** What to do about it: one line, which ends the message too. */
   readonly fix?: string;
+  /** @default false */
+  readonly late?: boolean;
 }
 
 /**
@@ -19,10 +21,13 @@ export class BackendError extends Error {
   readonly code: BackendErrorCode;
   /** What to do about it, where that is one thing. */
   readonly fix: string | undefined;
+  /** True if it was reported after the call that caused it, as GPUs do: some steps may have been made since. */
+  readonly late: boolean;
 
-  constructor(code: BackendErrorCode, who: string, message: string, { fix, ...options }: BackendErrorOptions = {}) {
+  constructor(code: BackendErrorCode, who: string, message: string, { fix, late = false, ...options }: BackendErrorOptions = {}) {
     super(`[${who}] ${message}${fix ? `. ${fix}` : ''}`, options);
     this.code = code;
     this.fix = fix;
+    this.late = late;
   }
 }

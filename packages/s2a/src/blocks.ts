@@ -5,7 +5,7 @@
 import type { GradientRule, GradientRules } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { stepRule, stepsOf, sumTo } from './activations.ts';
-import { type Precision, run } from './kernels.ts';
+import { type Precision, rowMoments, run, runMany } from './kernels.ts';
 import type { RowStore } from './rows.ts';
 import type { Reading } from './steps.ts';
 
@@ -35,33 +35,32 @@ function normRule(kernel: 'LayerNorm' | 'RmsNorm', store: RowStore, precision: P
       const bits = precision({ kernel, layer, elements: x!.size, kind: 'norm' });
       if (bits === 32) return { x: x!, weight: weight! };
       const width = x!.shape.at(-1)!;
-      const small = (make: () => tf.Tensor) => () => {
-        const t = tf.keep(tf.tidy(() => tf.reshape(make(), [-1])));
+      const centered = kernel === 'LayerNorm';
+      const moments = () => {
+        const t = tf.keep(tf.tidy(() => rowMoments(x!, attrs['epsilon'] as number, centered)));
         return { bytes: t.size * 4, decode: () => t, dispose: () => t.dispose() };
       };
-      const epsilon = attrs['epsilon'] as number;
-      const variance = () => (kernel === 'LayerNorm' ? tf.moments(x!, -1).variance : tf.mean(tf.square(x!), -1));
-      return {
-        codes: () => store.pack(x!, bits, width),
-        ...(kernel === 'LayerNorm' && { mean: small(() => tf.mean(x!, -1)) }),
-        rstd: small(() => tf.rsqrt(tf.add(variance(), epsilon))),
-        scale: weight!,
-      };
+      return { codes: () => store.pack(x!, bits, width), moments, scale: weight! };
     },
-    backward([dy], { codes, mean, rstd, scale, ...exact }, { inputs, attrs, wanted }) {
+    backward([dy], { codes, moments, scale, ...exact }, { inputs, attrs, wanted }) {
       if (exact['x']) {
         const dxs = tf.engine().runKernel(`${kernel}Grad`, { ...exact, dy: dy! } as tf.NamedTensorMap, { ...attrs, wanted } as never);
         return Object.fromEntries(wanted.map((name, i) => [name, [dxs].flat()[i]!]));
       }
       const packed = codes && store.rows(codes);
+      const [rstd, mean] = moments ? tf.unstack(moments).reverse() : [];
+      const given = { codes: codes!, dy: dy!, ...(mean && { mean }), rstd: rstd! };
+      const inOnePass = wanted.includes('weight') && tf.getKernel('NormScaleGradRows', tf.getBackend());
+      const [dscale, doffset] = inOnePass ? runMany('NormScaleGradRows', given, packed!) : [];
       const gradients: { [name: string]: () => tf.Tensor } = {
-        x: () => run('NormGradRows', { codes: codes!, dy: dy!, ...(mean && { mean }), rstd: rstd!, scale: scale! }, packed!),
+        x: () => run('NormGradRows', { ...given, scale: scale! }, packed!),
         weight: () => {
+          if (dscale) return tf.reshape(dscale, inputs['weight']!.shape as number[]);
           const column = (t: tf.Tensor) => tf.reshape(t, [...dy!.shape.slice(0, -1), 1]);
           const x = tf.reshape(store.read(codes!), dy!.shape);
           return sumTo(tf.mul(dy!, tf.mul(mean ? tf.sub(x, column(mean)) : x, column(rstd!))), inputs['weight']!.shape as number[]);
         },
-        bias: () => sumTo(dy!, inputs['bias']!.shape as number[]),
+        bias: () => (doffset ? tf.reshape(doffset, inputs['bias']!.shape as number[]) : sumTo(dy!, inputs['bias']!.shape as number[])),
       };
       return Object.fromEntries(wanted.map((name) => [name, tf.tidy(gradients[name]!)]));
     },

@@ -19,6 +19,7 @@ import {
 } from '@leantune/core';
 import { activationFusion } from './activation-patterns.ts';
 import { activationRules, packSteps } from './activations.ts';
+import { batchNormRule } from './batch-norm.ts';
 import { blockRules, operands } from './blocks.ts';
 import { type Bits, type Precision, requireKernels, run } from './kernels.ts';
 import { normFusion } from './norm-patterns.ts';
@@ -69,6 +70,7 @@ export function quantized(
     gradients: {
       ...activationRules(precision, reading),
       ...blockRules(store, precision, reading),
+      BatchNormTrain: batchNormRule(store, precision),
       Softmax: softmaxRule(store, precision),
       MaxPool: maxPoolRule,
     },

@@ -7,6 +7,21 @@ type Tensors = { readonly [name: string]: tf.Tensor };
 export const run = (kernel: string, inputs: Tensors, attrs: object): tf.Tensor =>
   tf.engine().runKernel(kernel, inputs as tf.NamedTensorMap, attrs as tf.NamedAttrMap);
 
+/** Of several results. */
+export const runMany = run as unknown as (
+  kernel: string,
+  inputs: Tensors,
+  attrs: object,
+) => readonly [tf.Tensor, tf.Tensor, ...tf.Tensor[]];
+
+/** Of rows along the last axis mean and 1 / √(variance + ε), [2, rows]; not centered, the latter alone, of the mean square. */
+export function rowMoments(x: tf.Tensor, epsilon: number, centered: boolean): tf.Tensor {
+  if (tf.getKernel('RowMoments', tf.getBackend())) return run('RowMoments', { x }, { epsilon, centered });
+  const variance = centered ? tf.moments(x, -1).variance : tf.mean(tf.square(x), -1);
+  const rstd = tf.rsqrt(tf.add(variance, epsilon));
+  return tf.stack([...(centered ? [tf.mean(x, -1)] : []), rstd].map((of) => tf.reshape(of, [-1])));
+}
+
 /** @throws FinetuneError `bad-model` if the backend in use has no such kernels */
 export function requireKernels(who: string): void {
   const name = tf.getBackend();

@@ -54,7 +54,7 @@ describeInChromium('LeanTune', () => {
           where === 'labels' ? /loss (is|of an earlier step was) NaN/ : /norm (is|of the gradients of an earlier step was) NaN/,
         );
         expect([moved, movedAfter]).toEqual([0, 0]);
-        expect(leaked).toBe(inFit ? 2 : 0); // a fit that throws leaves its indices and a running total: tfjs-layers
+        expect(leaked).toBe(inFit ? 2 : 0); // a fit that throws leaves its indices, and the loss of an epoch: tfjs-layers
         expect(step).toBeGreaterThan(1e-4);
       },
     );

@@ -1,6 +1,7 @@
 /** Each block against the same formula in plain ops, differentiated by tfjs itself: values and the gradient of every input. */
 import { useBackend } from '@leantune/backends';
 import { finetune, measure, valueAndGrads } from '@leantune/core';
+import { available } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { attention, gelu, layerNorm, linearCrossEntropy, rmsNorm, rope, swiglu } from '../src/index.ts';
@@ -178,7 +179,7 @@ const cases: { readonly [name: string]: Case } = {
   },
 };
 
-describe.each(['cpu', 'wasm'] as const)('%s', (backend) => {
+describe.each(await available(['cpu', 'wasm', 'webgpu']))('%s', (backend) => {
   let before: number;
   beforeEach(async () => {
     await useBackend(backend);
@@ -203,6 +204,28 @@ describe.each(['cpu', 'wasm'] as const)('%s', (backend) => {
     });
   });
 });
+
+test.each(await available(['wasm', 'webgpu']))(
+  'on %s attention of many blocks of queries has the values and gradients of plain attention',
+  async (backend) => {
+    await useBackend(backend);
+    const before = tf.memory().numTensors;
+    tf.tidy(() => {
+      const tokens = 700; // three blocks of at most 2 ** 18 scores, the last one short
+      const x = [8, 4, 4].map((width, i) => tf.variable(random([1, tokens, width], i + 1)));
+      const dy = random([1, tokens, 8], 4);
+      const hidden = far((i, j) => j <= i, tokens, tokens);
+      const options = { heads: 2, kvHeads: 1, scale: 0.4, causal: true, window: 0 };
+      const run = (f: Case['block']) => valueAndGrads(() => tf.sum(tf.mul(f(...x), dy)) as tf.Scalar, x);
+      const ours = run((q, k, v) => attention(q!, k!, v!, undefined, options));
+      const plain = run((q, k, v) => plainAttention(q!, k!, v!, hidden, 2, 1));
+      for (const [variable, grad] of Object.entries(plain.grads))
+        expect(farthest(ours.grads[variable]!.dataSync(), grad.dataSync(), 1e-3)).toBeLessThan(5e-5);
+      for (const v of x) v.dispose();
+    });
+    expect(tf.memory().numTensors).toBe(before);
+  },
+);
 
 describe('memory', () => {
   /** Bytes at the peak of one attention with its gradient, above q, k and v. */

@@ -11,4 +11,4 @@
 #include "pool-codes.h"
 #pragma GCC pop_options
 
-static const Codes kernels = {EncodeSteps, DecodeSteps, QuantizeRows, DequantizeRows, SoftmaxGradRows, NormGradRows, RowMoments, MaxPoolTaps, PackTaps, MaxPoolIndexGrad};
+static const Codes kernels = {EncodeSteps, DecodeSteps, QuantizeRows, DequantizeRows, SoftmaxGradRows, NormGradRows, NormScaleGradRows, RowMoments, MaxPoolTaps, PackTaps, MaxPoolIndexGrad};

@@ -1,36 +1,20 @@
-// Sixty-four codes between bytes and words, in eight lanes of 64 bits. Neighbours of w bits, each at the start of its 8, 16 or 32, become one
-// of 2w: by v | v >> what lies between them, and back by v | v << the same.
+// Batches of codes between words and one number each. Of less than 8 bits they go by bytes, in eight lanes of 64 bits: neighbours of w bits,
+// each at the start of its 8, 16 or 32, become one of 2w by v | v >> what lies between them, and back by v | v << the same.
 
-typedef uint8_t Bytes16 __attribute__((vector_size(16)));
-typedef uint16_t Pairs16 __attribute__((vector_size(32)));
 typedef uint64_t Lanes __attribute__((vector_size(64)));
 
 // What eight codes of so many bits are in memory.
 template <int BITS>
-struct Eight;
-template <>
-struct Eight<1> {
-  typedef uint8_t Of __attribute__((vector_size(8)));
+struct Eight {
+  typedef uint8_t Of;
 };
 template <>
 struct Eight<2> {
-  typedef uint16_t Of __attribute__((vector_size(16)));
+  typedef uint16_t Of;
 };
 template <>
 struct Eight<4> {
-  typedef uint32_t Of __attribute__((vector_size(32)));
-};
-
-// A byte for a code, two for one of 16 bits.
-template <int BITS>
-struct Code {
-  typedef uint8_t Type;
-  typedef Bytes16 Sixteen;
-};
-template <>
-struct Code<16> {
-  typedef uint16_t Type;
-  typedef Pairs16 Sixteen;
+  typedef uint32_t Of;
 };
 
 // `bits` ones at the start of every `width`.
@@ -41,87 +25,89 @@ constexpr uint64_t Ones(int bits, int width) {
 }
 
 template <int BITS>
-INLINE void Pack(const typename Code<BITS>::Type* codes, uint8_t* out) {
-  if constexpr (BITS >= 8) {
-    std::memcpy(out, codes, BATCH * BITS / 8);
-  } else {
-    Lanes v;
-    std::memcpy(&v, codes, sizeof v);
-    v = (v | v >> (8 - BITS)) & Ones(2 * BITS, 16);
-    v = (v | v >> (16 - 2 * BITS)) & Ones(4 * BITS, 32);
-    v = v | v >> (32 - 4 * BITS);
-    const auto words = __builtin_convertvector(v, typename Eight<BITS>::Of);
-    std::memcpy(out, &words, sizeof words);
-  }
+INLINE void Fold(const uint8_t* codes, uint8_t* out) {
+  Lanes v;
+  std::memcpy(&v, codes, sizeof v);
+  v = (v | v >> (8 - BITS)) & Ones(2 * BITS, 16);
+  v = (v | v >> (16 - 2 * BITS)) & Ones(4 * BITS, 32);
+  v = v | v >> (32 - 4 * BITS);
+  typename Eight<BITS>::Of words[8];
+  for (int i = 0; i < 8; i++) words[i] = v[i];
+  std::memcpy(out, words, sizeof words);
 }
 
 template <int BITS>
-INLINE void Unpack(const uint8_t* in, typename Code<BITS>::Type* codes) {
-  if constexpr (BITS >= 8) {
-    std::memcpy(codes, in, BATCH * BITS / 8);
-  } else {
-    typename Eight<BITS>::Of words;
-    std::memcpy(&words, in, sizeof words);
-    Lanes v = __builtin_convertvector(words, Lanes);
-    v = (v | v << (32 - 4 * BITS)) & Ones(4 * BITS, 32);
-    v = (v | v << (16 - 2 * BITS)) & Ones(2 * BITS, 16);
-    v = (v | v << (8 - BITS)) & Ones(BITS, 8);
-    std::memcpy(codes, &v, sizeof v);
-  }
+INLINE void Unfold(const uint8_t* in, uint8_t* codes) {
+  typename Eight<BITS>::Of words[8];
+  std::memcpy(words, in, sizeof words);
+  Lanes v;
+  for (int i = 0; i < 8; i++) v[i] = words[i];
+  v = (v | v << (32 - 4 * BITS)) & Ones(4 * BITS, 32);
+  v = (v | v << (16 - 2 * BITS)) & Ones(2 * BITS, 16);
+  v = (v | v << (8 - BITS)) & Ones(BITS, 8);
+  std::memcpy(codes, &v, sizeof v);
 }
 
-// Calls f with `bits` as a constant.
-template <typename Of>
-INLINE void WithBits(int bits, Of f) {
-  if (bits == 1) f(std::integral_constant<int, 1>{});
-  else if (bits == 2) f(std::integral_constant<int, 2>{});
-  else if (bits == 4) f(std::integral_constant<int, 4>{});
-  else if (bits == 8) f(std::integral_constant<int, 8>{});
-  else f(std::integral_constant<int, 16>{});
+// The 8 · bits bytes of a batch.
+INLINE void Pack(const int32_t* wide, uint8_t* out, int bits) {
+  if (bits == 16) {
+    uint16_t codes[BATCH];
+    for (int i = 0; i < BATCH; i++) codes[i] = wide[i];
+    std::memcpy(out, codes, sizeof codes);
+    return;
+  }
+  alignas(64) uint8_t codes[BATCH];
+  for (int i = 0; i < BATCH; i++) codes[i] = wide[i];
+  if (bits == 1) Fold<1>(codes, out);
+  else if (bits == 2) Fold<2>(codes, out);
+  else if (bits == 4) Fold<4>(codes, out);
+  else std::memcpy(out, codes, sizeof codes);
 }
 
-// Words of n values. code(load, start): the codes of sixteen, at `start` and on; load(p) is p at their place.
-template <int BITS, typename Step>
-INLINE void Encode(uint8_t* out, int64_t n, Step code) {
-  for (int64_t start = 0; start < n; start += BATCH, out += BATCH * BITS / 8) {
-    const int64_t count = n - start < BATCH ? n - start : BATCH;
-    alignas(64) float words[BATCH];
-    alignas(64) typename Code<BITS>::Type codes[BATCH];
-    if (count < BATCH) std::memset(words, 0, sizeof words);
-    Sixteens(count, [&](auto load, auto store) { store(words, (F)code(load, start)); });
-    for (int i = 0; i < BATCH; i += LANES) {
-      const auto some = __builtin_convertvector((I)Load(words + i), typename Code<BITS>::Sixteen);
-      std::memcpy(codes + i, &some, sizeof some);
-    }
-    if (count == BATCH) {
-      Pack<BITS>(codes, out);
-    } else {
-      uint8_t last[BATCH * BITS / 8];
-      Pack<BITS>(codes, last);
-      std::memcpy(out, last, CodeBytes(count, BITS));
-    }
+INLINE void Unpack(const uint8_t* in, int32_t* wide, int bits) {
+  if (bits == 16) {
+    uint16_t codes[BATCH];
+    std::memcpy(codes, in, sizeof codes);
+    for (int i = 0; i < BATCH; i++) wide[i] = codes[i];
+    return;
   }
+  alignas(64) uint8_t codes[BATCH];
+  if (bits == 1) Unfold<1>(in, codes);
+  else if (bits == 2) Unfold<2>(in, codes);
+  else if (bits == 4) Unfold<4>(in, codes);
+  else std::memcpy(codes, in, sizeof codes);
+  for (int i = 0; i < BATCH; i++) wide[i] = codes[i];
 }
 
-// The codes of n values. each(codes, start, load, store): of sixteen, at `start` and on.
-template <int BITS, typename Step>
-INLINE void Decode(const uint8_t* in, int64_t n, Step each) {
-  for (int64_t start = 0; start < n; start += BATCH, in += BATCH * BITS / 8) {
-    const int64_t count = n - start < BATCH ? n - start : BATCH;
-    alignas(64) typename Code<BITS>::Type codes[BATCH];
-    alignas(64) float words[BATCH];
-    if (count == BATCH) {
-      Unpack<BITS>(in, codes);
-    } else {
-      uint8_t last[BATCH * BITS / 8] = {};
-      std::memcpy(last, in, CodeBytes(count, BITS));
-      Unpack<BITS>(last, codes);
-    }
-    for (int i = 0; i < BATCH; i += LANES) {
-      typename Code<BITS>::Sixteen some;
-      std::memcpy(&some, codes + i, sizeof some);
-      Store(words + i, (F)__builtin_convertvector(some, I));
-    }
-    Sixteens(count, [&](auto load, auto store) { each((I)load(words), start, load, store); });
+// Words of n values. code(load, start): the codes of LANES of them, from `start`; load(p) is p at their place.
+template <typename Step>
+INLINE void Encode(uint8_t* out, int64_t n, int bits, Step code) {
+  alignas(64) int32_t wide[BATCH];
+  int64_t start = 0;
+  for (; start + BATCH <= n; start += BATCH, out += BATCH / 8 * bits) {
+    Sixteens(BATCH, [&](auto load, auto store) { store((float*)wide, (F)code(load, start)); });
+    Pack(wide, out, bits);
   }
+  if (start == n) return;
+  uint8_t last[BATCH * 2];
+  std::memset(wide, 0, sizeof wide);
+  Sixteens(n - start, [&](auto load, auto store) { store((float*)wide, (F)code(load, start)); });
+  Pack(wide, last, bits);
+  std::memcpy(out, last, CodeBytes(n - start, bits));
+}
+
+// The codes of n values. each(codes, start, load, store): of LANES of them, from `start`.
+template <typename Step>
+INLINE void Decode(const uint8_t* in, int64_t n, int bits, Step each) {
+  alignas(64) int32_t wide[BATCH];
+  int64_t start = 0;
+  for (; start + BATCH <= n; start += BATCH, in += BATCH / 8 * bits) {
+    Unpack(in, wide, bits);
+    Sixteens(BATCH, [&](auto load, auto store) { each((I)load((float*)wide), start, load, store); });
+  }
+  if (start == n) return;
+  uint8_t last[BATCH * 2] = {};
+  std::memcpy(last, in, CodeBytes(n - start, bits));
+  Unpack(last, wide, bits);
+  Sixteens(n - start, [&](auto load, auto store) { each((I)load((float*)wide), start, load, store); });
 }

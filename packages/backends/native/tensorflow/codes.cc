@@ -1,44 +1,10 @@
 // Ops that write and read codes, one pass each, on TensorFlow's tensors and threads. What they compute is in the headers beside this file.
-#include "codes.h"
-
 #include <algorithm>
-#include <vector>
 
-#include "op.h"
-#include "tensorflow/core/platform/denormal.h"
+#include "code-op.h"
 
 namespace leantune {
 namespace {
-
-using tensorflow::errors::InvalidArgument;
-
-const Codes& run = Chosen();
-
-// As Parallel, with the numbers nearest to zero as they are: TensorFlow's threads take them for zero, other backends do not.
-template <typename F>
-void Exactly(OpKernelContext* context, int64_t units, int64_t cost, F f) {
-  Parallel(context, units, cost, [=](int64_t begin, int64_t end) {
-    tensorflow::port::ScopedDontFlushDenormal exact;
-    f(begin, end);
-  });
-}
-
-const uint8_t* Words(OpKernelContext* c, int i) { return reinterpret_cast<const uint8_t*>(c->input(i).flat<int32_t>().data()); }
-
-uint8_t* OutputWords(OpKernelContext* c, int64_t bytes) { return reinterpret_cast<uint8_t*>(Output<int32_t>(c, 0, {bytes / 4})); }
-
-// Bits of a code, and whether an input holds the words of so many.
-struct CodeOp : OpKernel {
-  int64_t bits;
-  explicit CodeOp(OpKernelConstruction* c) : OpKernel(c) { OP_REQUIRES_OK(c, c->GetAttr("bits", &bits)); }
-
-  static bool Holds(OpKernelContext* c, int64_t bytes) {
-    const int64_t words = c->input(0).NumElements();
-    if (words * 4 == bytes) return true;
-    c->CtxFailure(InvalidArgument("got ", words, " words of codes; expected ", bytes / 4));
-    return false;
-  }
-};
 
 REGISTER_OP("LeantuneEncodeSteps")
     .Input("x: float")
@@ -55,7 +21,7 @@ struct EncodeStepsOp : CodeOp {
   explicit EncodeStepsOp(OpKernelConstruction* c) : CodeOp(c) {
     OP_REQUIRES_OK(c, c->GetAttr("borders", &borders));
     OP_REQUIRES_OK(c, c->GetAttr("codes", &codes));
-    OP_REQUIRES(c, borders.size() < 256 && codes.size() == borders.size() + 1 && bits <= 8,
+    OP_REQUIRES(c, borders.size() < 1024 && codes.size() == borders.size() + 1 && bits <= 8,
                 InvalidArgument(codes.size(), " codes of ", bits, " bits between ", borders.size(), " borders"));
   }
   void Compute(OpKernelContext* c) override {
@@ -94,26 +60,6 @@ struct DecodeStepsOp : TimesStepsOp {
   TensorShape shape;
   explicit DecodeStepsOp(OpKernelConstruction* c) : TimesStepsOp(c) { OP_REQUIRES_OK(c, c->GetAttr("shape", &shape)); }
   void Compute(OpKernelContext* c) override { Decode(c, nullptr, shape); }
-};
-
-// The whole rows of n values, and a shorter one behind them.
-struct RowOp : CodeOp {
-  int64_t group;
-  explicit RowOp(OpKernelConstruction* c) : CodeOp(c) {
-    OP_REQUIRES_OK(c, c->GetAttr("group", &group));
-    OP_REQUIRES(c, group > 0, InvalidArgument("rows of ", group));
-  }
-  Rows Whole() const { return {group, (int)bits}; }
-  Rows Rest(int64_t n) const { return {n % group, (int)bits}; }
-  int64_t Bytes(int64_t n) const { return n / group * Whole().Bytes() + (n % group ? Rest(n).Bytes() : 0); }
-
-  // f(first row, rows, their length)
-  template <typename F>
-  void Each(OpKernelContext* c, int64_t n, F f) const {
-    const Rows whole = Whole(), rest = Rest(n);
-    Exactly(c, n / group, group, [=](int64_t begin, int64_t end) { f(begin, end - begin, whole); });
-    if (rest.n) Exactly(c, 1, rest.n, [=](int64_t, int64_t) { f(n / group, 1, rest); });
-  }
 };
 
 REGISTER_OP("LeantuneQuantizeRows").Input("x: float").Output("codes: int32").Attr("bits: int").Attr("group: int").Attr("seed: int");
@@ -156,21 +102,6 @@ REGISTER_OP("LeantuneNormGradRows")
     .Attr("bits: int")
     .Attr("group: int");
 
-// dx of whole rows. f(codes, dy, dx, first row, rows)
-template <typename F>
-void Gradient(OpKernelContext* c, const RowOp& op, F f) {
-  const TensorShape& shape = c->input(1).shape();
-  const int64_t n = shape.num_elements(), group = op.group;
-  OP_REQUIRES(c, n % group == 0, InvalidArgument(n, " values are no rows of ", group));
-  if (!CodeOp::Holds(c, op.Bytes(n))) return;
-  const uint8_t* in = Words(c, 0);
-  const float* dy = Floats(c, 1);
-  float* dx = Output(c, 0, shape);
-  if (dx) op.Each(c, n, [=](int64_t row, int64_t rows, Rows of) {
-    f(in + row * of.Bytes(), dy + row * group, dx + row * group, row, rows, of);
-  });
-}
-
 struct SoftmaxGradRowsOp : RowOp {
   using RowOp::RowOp;
   void Compute(OpKernelContext* c) override {
@@ -180,22 +111,77 @@ struct SoftmaxGradRowsOp : RowOp {
   }
 };
 
-// Mean and scale of no element are left out.
+// Null where it has no element.
+const float* Optional(OpKernelContext* c, int i) { return c->input(i).NumElements() ? Floats(c, i) : nullptr; }
+
+// Mean and scale may have no element.
 struct NormGradRowsOp : RowOp {
   using RowOp::RowOp;
-  void Compute(OpKernelContext* c) override {
+
+  // Whether the statistics, and what has one number a column, fit dy; else the context says so.
+  bool Fit(OpKernelContext* c) const {
     const int64_t rows = c->input(1).NumElements() / group;
-    const auto fits = [=](int i, int64_t n) { return c->input(i).NumElements() == n || (i != 3 && c->input(i).NumElements() == 0); };
-    OP_REQUIRES(c, fits(2, rows) && fits(3, rows) && fits(4, group), InvalidArgument("mean, rstd and scale do not fit rows of ", group));
-    const auto optional = [=](int i) { return c->input(i).NumElements() ? Floats(c, i) : nullptr; };
-    const float *mean = optional(2), *r = Floats(c, 3), *scale = optional(4);
+    bool fit = c->input(3).NumElements() == rows && (!Optional(c, 2) || c->input(2).NumElements() == rows);
+    if (c->num_inputs() > 4) fit &= !Optional(c, 4) || c->input(4).NumElements() == group;
+    if (!fit) c->CtxFailure(InvalidArgument("mean, rstd and scale do not fit rows of ", group));
+    return fit;
+  }
+
+  void Compute(OpKernelContext* c) override {
+    if (!Fit(c)) return;
+    const float *mean = Optional(c, 2), *r = Floats(c, 3), *scale = Optional(c, 4);
     Gradient(c, *this, [=](const uint8_t* in, const float* dy, float* dx, int64_t row, int64_t rows, Rows of) {
       run.normGradRows(in, dy, mean ? mean + row : nullptr, r + row, scale, dx, rows, of);
     });
   }
 };
 
-REGISTER_OP("LeantuneRowMoments").Input("x: float").Output("mean: float").Output("rstd: float").Attr("epsilon: float").Attr("centered: bool");
+REGISTER_OP("LeantuneNormScaleGradRows")
+    .Input("codes: int32")
+    .Input("dy: float")
+    .Input("mean: float")
+    .Input("rstd: float")
+    .Output("dscale: float")
+    .Output("doffset: float")
+    .Attr("bits: int")
+    .Attr("group: int");
+
+struct NormScaleGradRowsOp : NormGradRowsOp {
+  using NormGradRowsOp::NormGradRowsOp;
+  void Compute(OpKernelContext* c) override {
+    const int64_t n = c->input(1).NumElements(), rows = n / group, width = group;
+    OP_REQUIRES(c, n % group == 0, InvalidArgument(n, " values are no rows of ", group));
+    if (!Fit(c) || !Holds(c, Bytes(n))) return;
+    const uint8_t* in = Words(c, 0);
+    const float *dy = Floats(c, 1), *mean = Optional(c, 2), *r = Floats(c, 3);
+    float *dscale = Output(c, 0, {width}), *doffset = Output(c, 1, {width});
+    if (!dscale || !doffset) return;
+    // Each part of the rows has sums of its own: the same ones in every run, and of fewer numbers each.
+    const int64_t parts = rows < 64 ? 1 : 16;
+    Tensor sums;
+    OP_REQUIRES_OK(c, c->allocate_temp(tensorflow::DT_FLOAT, {3 * parts * width}, &sums));
+    float* part = sums.flat<float>().data();
+    std::memset(part, 0, sums.TotalBytes());
+    const Rows of = Whole();
+    Exactly(c, parts, 3 * n / parts, [=](int64_t begin, int64_t end) {
+      for (; begin < end; begin++) {
+        const int64_t from = rows * begin / parts, to = rows * (begin + 1) / parts;
+        float* own = part + 3 * begin * width;
+        run.normScaleGradRows(in + from * of.Bytes(), dy + from * width, mean ? mean + from : nullptr, r + from, own, own + width,
+                              own + 2 * width, to - from, of);
+      }
+    });
+    for (int64_t i = 0; i < width; i++) {
+      double sum[2] = {0, 0};
+      for (int64_t p = 0; p < parts; p++)
+        for (int which = 0; which < 2; which++) sum[which] += part[(3 * p + which) * width + i];
+      dscale[i] = sum[0];
+      doffset[i] = sum[1];
+    }
+  }
+};
+
+REGISTER_OP("LeantuneRowMoments").Input("x: float").Output("moments: float").Attr("epsilon: float").Attr("centered: bool");
 
 struct RowMomentsOp : OpKernel {
   float epsilon;
@@ -210,10 +196,11 @@ struct RowMomentsOp : OpKernel {
     OP_REQUIRES(c, n > 0, InvalidArgument("x has no last axis"));
     const int64_t rows = shape.num_elements() / n;
     const float *x = Floats(c, 0), eps = epsilon;
-    float *mean = Output(c, 0, {centered ? rows : 0}), *r = Output(c, 1, {rows});
-    const bool of = centered;
-    if (r) Parallel(c, rows, n, [=](int64_t begin, int64_t end) {
-      run.rowMoments(x + begin * n, of ? mean + begin : nullptr, r + begin, end - begin, n, eps);
+    const bool both = centered;
+    float* out = Output(c, 0, {both ? 2 : 1, rows});
+    if (out) Parallel(c, rows, n, [=](int64_t begin, int64_t end) {
+      float* own = out + begin;
+      run.rowMoments(x + begin * n, both ? own : nullptr, both ? own + rows : own, end - begin, n, eps);
     });
   }
 };
@@ -280,6 +267,7 @@ REGISTER("QuantizeRows", QuantizeRowsOp);
 REGISTER("DequantizeRows", DequantizeRowsOp);
 REGISTER("SoftmaxGradRows", SoftmaxGradRowsOp);
 REGISTER("NormGradRows", NormGradRowsOp);
+REGISTER("NormScaleGradRows", NormScaleGradRowsOp);
 REGISTER("RowMoments", RowMomentsOp);
 REGISTER("MaxPoolIndex", MaxPoolIndexOp);
 REGISTER("MaxPoolIndexGrad", MaxPoolIndexGradOp);

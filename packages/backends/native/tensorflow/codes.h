@@ -15,7 +15,7 @@ inline int64_t CodeBytes(int64_t n, int bits) { return (n * bits + 31) / 32 * 4;
 struct Steps {
   const float* borders;  // rising
   const int32_t* codes;
-  int64_t count;  // of borders; codes are one more
+  int64_t count;  // of borders, below 1024; codes are one more
 };
 
 // Rows of n values, each a header and its codes. Words begin at the first row that is asked for, as all other pointers do.
@@ -41,6 +41,9 @@ struct Codes {
   // `mean` and `scale` may be null.
   void (*normGradRows)(const uint8_t* in, const float* dy, const float* mean, const float* r, const float* scale, float* dx, int64_t rows,
                        const Rows& of);
+  // Adds to both; `x` is room for a row.
+  void (*normScaleGradRows)(const uint8_t* in, const float* dy, const float* mean, const float* r, float* dscale, float* doffset, float* x,
+                            int64_t rows, const Rows& of);
   // Without `mean` that of the square is taken for the variance.
   void (*rowMoments)(const float* x, float* mean, float* r, int64_t rows, int64_t n, float epsilon);
   // One row of windows: a byte for each, the place in it of the largest.

@@ -16,7 +16,7 @@ static void MaxPoolTaps(const Pool& of, const float* image, int64_t row, uint8_t
       float best[BATCH];
       int32_t places[BATCH] = {};
       bool first = true;
-      EachTap(of, row, column, [&](int64_t tap, int64_t at) __attribute__((always_inline)) {
+      EachTap(of, row, column, [&](int64_t tap, int64_t at) {
         const float* x = image + at + from;
         for (int64_t c = 0; c < n; c++) {
           const bool larger = first | (x[c] > best[c]);
@@ -30,17 +30,14 @@ static void MaxPoolTaps(const Pool& of, const float* image, int64_t row, uint8_t
 }
 
 static void PackTaps(const uint8_t* taps, uint8_t* out, int64_t n, int bits) {
-  WithBits(bits, [&](auto constant) __attribute__((always_inline)) {
-    constexpr int BITS = decltype(constant)::value;
-    for (; BITS < 16 && n > 0; n -= BATCH, taps += BATCH, out += BATCH * BITS / 8) {
-      typename Code<BITS>::Type codes[BATCH] = {};
-      uint8_t words[BATCH * BITS / 8];
-      const int64_t count = n < BATCH ? n : BATCH;
-      std::memcpy(codes, taps, count);
-      Pack<BITS>(codes, words);
-      std::memcpy(out, words, CodeBytes(count, BITS));
-    }
-  });
+  for (int64_t start = 0; start < n; start += BATCH, out += BATCH / 8 * bits) {
+    const int64_t count = n - start < BATCH ? n - start : BATCH;
+    int32_t wide[BATCH] = {};
+    uint8_t words[BATCH * 2];
+    for (int64_t i = 0; i < count; i++) wide[i] = taps[start + i];
+    Pack(wide, words, bits);
+    std::memcpy(out, words, CodeBytes(count, bits));
+  }
 }
 
 static void MaxPoolIndexGrad(const Pool& of, const uint32_t* in, const float* dy, float* dx, int64_t first, int bits) {

@@ -11,8 +11,6 @@ INLINE uint32_t BitsOf(float value) {
   return bits;
 }
 
-typedef uint32_t U __attribute__((vector_size(64)));
-
 // In [0, 1), from the place of the value and a seed: Jarzynski and Olano 2020, "Hash functions for GPU rendering" (pcg).
 INLINE F Chance(U place, uint32_t seed) {
   const U state = (place ^ seed) * 747796405u + 2891336453u, word = ((state >> ((state >> 28) + 4)) ^ state) * 277803737u;
@@ -43,49 +41,43 @@ INLINE Bounds BoundsOf(const float* x, int64_t n) {
 
 // Low is rounded down and step up to bfloat16, so that the codes reach from the least to the most. Nearest code, or with a seed the one
 // above with the chance of being nearer to it.
-template <int BITS>
-INLINE void QuantizeRow(const float* x, uint8_t* out, int64_t n, uint32_t place, uint32_t seed) {
-  constexpr int32_t LAST = (1 << BITS) - 1;
+static void QuantizeRow(const float* x, uint8_t* out, int64_t n, int bits, uint32_t place, uint32_t seed) {
+  const float last = (1 << bits) - 1;
   auto [low, high] = BoundsOf(x, n);
   uint32_t lowBits = BitsOf(low);
   lowBits = (lowBits + (lowBits >> 31 ? 0xffff : 0)) & 0xffff0000u;
   low = FloatOf(lowBits);
-  const uint32_t stepBits = (BitsOf((high - low) / (float)LAST) + 0xffff) & 0xffff0000u, header = lowBits | stepBits >> 16;
+  const uint32_t stepBits = (BitsOf((high - low) / last) + 0xffff) & 0xffff0000u, header = lowBits | stepBits >> 16;
   const float inverse = stepBits ? 1 / FloatOf(stepBits) : 0;
   std::memcpy(out, &header, sizeof header);
-  const auto encode = [&](auto rounding) __attribute__((always_inline)) {
-    Encode<BITS>(out + sizeof header, n, [&](auto load, int64_t start) {
+  const auto encode = [&](auto rounding) {
+    Encode(out + sizeof header, n, bits, [&](auto load, int64_t start) {
       F v = (load(x + start) - low) * inverse + rounding(load, start);
       v = v > 0 ? v : 0;
-      v = v < (float)LAST ? v : Splat(LAST);
+      v = v < last ? v : last;
       return __builtin_convertvector(v, I);
     });
   };
-  if (!seed) encode([](auto, int64_t) { return Splat(0.5f); });
+  if (!seed) encode([](auto, int64_t) { return 0.5f; });
   else encode([&](auto load, int64_t start) { return Chance((U)load((const float*)places) + (uint32_t)(place + start), seed); });
 }
 
 static void QuantizeRows(const float* x, uint8_t* out, int64_t rows, const Rows& of, int64_t place, uint32_t seed) {
-  WithBits(of.bits, [&](auto bits) __attribute__((always_inline)) {
-    for (int64_t row = 0; row < rows; row++, x += of.n, place += of.n, out += of.Bytes())
-      QuantizeRow<decltype(bits)::value>(x, out, of.n, place, seed);
-  });
+  for (int64_t row = 0; row < rows; row++, x += of.n, place += of.n, out += of.Bytes()) QuantizeRow(x, out, of.n, of.bits, place, seed);
 }
 
 // each(row): after it was decoded.
 template <typename Each>
 INLINE void EachRow(const uint8_t* in, float* out, int64_t rows, const Rows& of, Each each) {
-  WithBits(of.bits, [&](auto bits) __attribute__((always_inline)) {
-    for (int64_t row = 0; row < rows; row++, out += of.n, in += of.Bytes()) {
-      uint32_t header;
-      std::memcpy(&header, in, sizeof header);
-      const float low = FloatOf(header & 0xffff0000u), step = FloatOf(header << 16);
-      Decode<decltype(bits)::value>(in + sizeof header, of.n, [&](I code, int64_t at, auto, auto store) {
-        store(out + at, __builtin_convertvector(code, F) * step + low);
-      });
-      each(row);
-    }
-  });
+  for (int64_t row = 0; row < rows; row++, out += of.n, in += of.Bytes()) {
+    uint32_t header;
+    std::memcpy(&header, in, sizeof header);
+    const float low = FloatOf(header & 0xffff0000u), step = FloatOf(header << 16);
+    Decode(in + sizeof header, of.n, of.bits, [&](I code, int64_t at, auto, auto store) {
+      store(out + at, __builtin_convertvector(code, F) * step + low);
+    });
+    each(row);
+  }
 }
 
 static void DequantizeRows(const uint8_t* in, float* out, int64_t rows, const Rows& of) {
@@ -94,10 +86,10 @@ static void DequantizeRows(const uint8_t* in, float* out, int64_t rows, const Ro
 
 // dx = y (dy - Σ dy y / Σ y), y the row read back. Its sum is 1 but for rounding; dividing by it keeps Σ dx = 0.
 static void SoftmaxGradRows(const uint8_t* in, const float* dy, float* dx, int64_t rows, const Rows& of) {
-  EachRow(in, dx, rows, of, [&](int64_t row) __attribute__((always_inline)) {
-    const float *by = dy + row * of.n, total = SumOf(dx + row * of.n, of.n);
+  EachRow(in, dx, rows, of, [&](int64_t row) {
+    const float* by = dy + row * of.n;
     float* y = dx + row * of.n;
-    const float mean = SumOfProducts(by, y, of.n) / (total ? total : 1);
+    const float total = SumOf(y, of.n), mean = SumOfProducts(by, y, of.n) / (total ? total : 1);
     Sixteens(of.n, [&](auto load, auto store) { store(y, load(y) * (load(by) - mean)); });
   });
 }
@@ -106,10 +98,10 @@ static void SoftmaxGradRows(const uint8_t* in, const float* dy, float* dx, int64
 static void NormGradRows(const uint8_t* in, const float* dy, const float* mean, const float* r, const float* scale, float* dx, int64_t rows,
                          const Rows& of) {
   const float count = of.n;
-  EachRow(in, dx, rows, of, [&](int64_t row) __attribute__((always_inline)) {
+  EachRow(in, dx, rows, of, [&](int64_t row) {
     const float *by = dy + row * of.n, center = mean ? mean[row] : 0, inverse = r[row];
     float* z = dx + row * of.n;
-    const auto gradient = [&](auto g) __attribute__((always_inline)) {
+    const auto gradient = [&](auto g) {
       F sum = {}, along = {};
       Sixteens(of.n, [&](auto load, auto store) {
         const F normal = (load(z) - center) * inverse, given = g(load);
@@ -123,6 +115,20 @@ static void NormGradRows(const uint8_t* in, const float* dy, const float* mean, 
     if (scale) gradient([&](auto load) { return load(by) * load(scale); });
     else gradient([&](auto load) { return load(by); });
   });
+}
+
+// Adds Σ dy z to dscale and Σ dy to doffset. `x` is room for a row.
+static void NormScaleGradRows(const uint8_t* in, const float* dy, const float* mean, const float* r, float* dscale, float* doffset, float* x,
+                              int64_t rows, const Rows& of) {
+  for (int64_t row = 0; row < rows; row++, in += of.Bytes(), dy += of.n)
+    EachRow(in, x, 1, of, [&](int64_t) {
+      const float center = mean ? mean[row] : 0, inverse = r[row];
+      Sixteens(of.n, [&](auto load, auto store) {
+        const F given = load(dy);
+        store(dscale, load(dscale) + given * ((load(x) - center) * inverse));
+        store(doffset, load(doffset) + given);
+      });
+    });
 }
 
 // r = 1 / √(variance + ε)

@@ -1,12 +1,14 @@
-// Sixteen floats at a time in the compiler's vector extension, and what the kernels of this folder are made of.
+// As many floats at a time as a register has, sixteen at most, in the compiler's vector extension: what the kernels of this folder are made of.
 //
 //     exp(x) = 2^n exp(r), |r| <= ln(2) / 2      tanh(x) = 1 - 2 / (exp(2x) + 1)      erf(x) = 1 - exp(-q(x))
 //
 // The polynomials are those of ../exponential.c: within 1.5 units in the last place, infinities have their limits, NaN stays.
 
-typedef float F __attribute__((vector_size(64)));
-typedef int32_t I __attribute__((vector_size(64)));
-constexpr int64_t LANES = 16;
+// Of vectors wider than a register GCC compares and converts one number at a time.
+constexpr int64_t LANES = WIDTH;
+typedef float F __attribute__((vector_size(4 * LANES)));
+typedef int32_t I __attribute__((vector_size(4 * LANES)));
+typedef uint32_t U __attribute__((vector_size(4 * LANES)));
 
 INLINE F Load(const float* p) {
   F v;
@@ -15,13 +17,16 @@ INLINE F Load(const float* p) {
 }
 INLINE void Store(float* p, F v) { std::memcpy(p, &v, sizeof v); }
 INLINE F Splat(float v) { return v - F{}; }
+// By halves.
 INLINE float Sum(F v) {
-  float sum = 0;
-  for (int i = 0; i < LANES; i++) sum += v[i];
-  return sum;
+  alignas(64) float sums[LANES];
+  Store(sums, v);
+  for (int half = LANES / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) sums[i] += sums[half + i];
+  return sums[0];
 }
 
-// f on sixteen elements at a time of n; the last ones through a copy. f(load, store): load(p) and store(p, v) at the element's place.
+// f on LANES elements at a time of n; the last ones through a copy. f(load, store): load(p) and store(p, v) at the element's place.
 template <typename Step>
 INLINE void Sixteens(int64_t n, Step step) {
   int64_t i = 0;

@@ -8,6 +8,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Kernel, KernelMap } from '../kernels.ts';
 import { DType, type TensorflowBackend } from './binding.ts';
+import { ownNames } from './own-op.ts';
 import { type Operand, type Ops, type, withOps } from './raw.ts';
 
 const T = type(DType.float);
@@ -21,7 +22,10 @@ function broadcast({ constant, run }: Ops, dy: tf.TensorInfo, { shape }: tf.Tens
 const gradient =
   (op: string, inputs: (dy: Operand, y: Operand) => readonly Operand[]): Kernel<TensorflowBackend, tf.TensorInfo> =>
   ({ dy, y }, _, backend) =>
-    withOps(backend, (ops) => ops.leave(ops.run(op, { T }, inputs(broadcast(ops, dy!, y!), y!)), 'float32'));
+    withOps(backend, (ops) => {
+      const operands = inputs(broadcast(ops, dy!, y!), y!);
+      return ops.leave(ownNames().has(op) ? ops.run(`Leantune${op}`, {}, operands) : ops.run(op, { T }, operands), 'float32');
+    });
 
 export const activationGradients: KernelMap<TensorflowBackend, tf.TensorInfo> = {
   ReluGrad: gradient('ReluGrad', (dy, y) => [dy, y]),

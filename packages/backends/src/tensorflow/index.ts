@@ -12,6 +12,7 @@ import type { TensorflowBackend } from './binding.ts';
 import { convs } from './conv.ts';
 import { halfKernels } from './half-kernels.ts';
 import { halfStorage } from './half-storage.ts';
+import { ownElementwise } from './own-elementwise.ts';
 import { ownOps } from './own-ops.ts';
 import { pools } from './pool.ts';
 import { poolCodes } from './pool-codes.ts';
@@ -61,6 +62,6 @@ export function registerTensorflowKernels(): void {
       poolCodes,
       ownOps(),
     ],
-    [zeros, rounds, steps, rowSums, convs, pools, views],
+    [zeros, rounds, steps, ownElementwise(rowSums), convs, pools, views],
   );
 }

@@ -2,7 +2,7 @@
  * The kernels of `../codes.ts` as ops of our own (native/tensorflow/codes.cc), one pass each. `step-codes.ts`, `row-codes.ts` and
  * `pool-codes.ts` compose them of TensorFlow's where the addon was not built, in words that are the same.
  */
-import { input, type Attrs } from '../kernels.ts';
+import { type Attrs, input } from '../kernels.ts';
 import { poolInfo2d } from '../pool-window.ts';
 import { type OwnKernel, own, running } from './own-op.ts';
 import { bool, float, int, shape } from './raw.ts';
@@ -26,12 +26,9 @@ function windowOf(inputShape: readonly number[], attrs: Attrs) {
 }
 
 export const ownCodes: { readonly [kernel: string]: OwnKernel } = {
-  EncodeSteps: own(
-    'EncodeSteps',
-    ['x'],
-    ({ borders, codes, bits }) => ({ borders: float(borders), codes: int(codes), bits: int(bits) }),
-    ['int32'],
-  ),
+  EncodeSteps: own('EncodeSteps', ['x'], ({ borders, codes, bits }) => ({ borders: float(borders), codes: int(codes), bits: int(bits) }), [
+    'int32',
+  ]),
   DecodeSteps: running(['DecodeSteps', 'TimesSteps'], (inputs, attrs, backend) =>
     (inputs['dy'] ? timesLevels : levels)(inputs, attrs, backend),
   ),
@@ -39,12 +36,8 @@ export const ownCodes: { readonly [kernel: string]: OwnKernel } = {
   DequantizeRows: own('DequantizeRows', ['codes'], (attrs) => ({ ...rowsOf(attrs), shape: shape(attrs['shape']) })),
   SoftmaxGradRows: own('SoftmaxGradRows', ['codes', 'dy'], rowsOf),
   NormGradRows: own('NormGradRows', ['codes', 'dy', 'mean', 'rstd', 'scale'], rowsOf),
-  RowMoments: own(
-    'RowMoments',
-    ['x'],
-    ({ epsilon, centered }) => ({ epsilon: float(epsilon), centered: bool(centered) }),
-    ['float32', 'float32'],
-  ),
+  NormScaleGradRows: own('NormScaleGradRows', ['codes', 'dy', 'mean', 'rstd'], rowsOf, ['float32', 'float32']),
+  RowMoments: own('RowMoments', ['x'], ({ epsilon, centered }) => ({ epsilon: float(epsilon), centered: bool(centered) })),
   MaxPoolIndex: running(['MaxPoolIndex'], (inputs, attrs, backend) =>
     own('MaxPoolIndex', ['x'], () => windowOf(input(inputs, 'x').shape, attrs), ['int32'])(inputs, attrs, backend),
   ),

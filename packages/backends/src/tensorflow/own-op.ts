@@ -1,6 +1,7 @@
 /** A kernel that is one op of our own: of the kernel's inputs by name, of attributes made from the kernel's. */
-import type * as tf from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
 import type { Attrs, Kernel } from '../kernels.ts';
+import { loadAddon } from './addon.ts';
 import type { TensorflowBackend } from './binding.ts';
 import { type Attr, type Operand, withOps } from './raw.ts';
 
@@ -38,3 +39,23 @@ export const own = (
 /** Those of `kernels` whose ops are all among `names`. */
 export const registered = (kernels: { readonly [kernel: string]: OwnKernel }, names: ReadonlySet<string>): typeof kernels =>
   Object.fromEntries(Object.entries(kernels).filter(([, kernel]) => opsBehind(kernel).every((op) => names.has(op))));
+
+const namesOf = new WeakMap<object, ReadonlySet<string>>();
+
+/** The ops of our own that can run, without `Leantune`: those of the addon, if it is there and TensorFlow computes on the CPU. */
+export function ownNames(): ReadonlySet<string> {
+  const backend = tf.findBackend('tensorflow') as TensorflowBackend | null;
+  const known = backend && namesOf.get(backend);
+  if (known || !backend) return known ?? new Set();
+  const names = new Set(backend.isUsingGpuDevice ? [] : exported(backend));
+  namesOf.set(backend, names);
+  return names;
+}
+
+function exported(backend: TensorflowBackend): readonly string[] {
+  try {
+    return (loadAddon(backend, 'leantune_ops') as { readonly ops?: readonly string[] }).ops ?? [];
+  } catch {
+    return [];
+  }
+}

@@ -3,12 +3,10 @@
  * rules look for, and the blocks of @leantune/transformers. Where the addon was not built, or is older than the op, they are not there,
  * and the ops that they stand for run. They are for the CPU.
  */
-import * as tf from '@tensorflow/tfjs-core';
 import type { Attrs } from '../kernels.ts';
-import { loadAddon } from './addon.ts';
-import type { TensorflowBackend } from './binding.ts';
 import { ownCodes } from './own-codes.ts';
-import { type OwnKernel, opsBehind, own, registered, running } from './own-op.ts';
+import { type OwnKernel, opsBehind, own, ownNames, registered, running } from './own-op.ts';
+import { ownTraining } from './own-training.ts';
 import { bool, float, int, withOps } from './raw.ts';
 
 /** Of a block's gradient: those that are wanted, in that order. */
@@ -56,13 +54,4 @@ const kernels: { readonly [kernel: string]: OwnKernel } = {
 };
 
 /** The kernels whose ops the addon has, if it is there and TensorFlow computes on the CPU. */
-export function ownOps(): { readonly [kernel: string]: OwnKernel } {
-  const backend = tf.findBackend('tensorflow') as TensorflowBackend | null;
-  if (!backend || backend.isUsingGpuDevice) return {};
-  try {
-    const { ops = [] } = loadAddon(backend, 'leantune_ops') as { readonly ops?: readonly string[] };
-    return registered({ ...kernels, ...ownCodes }, new Set(ops));
-  } catch {
-    return {};
-  }
-}
+export const ownOps = (): { readonly [kernel: string]: OwnKernel } => registered({ ...kernels, ...ownCodes, ...ownTraining }, ownNames());

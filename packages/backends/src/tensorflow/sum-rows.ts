@@ -2,22 +2,29 @@
  * Sums over all axes but the last: gradients of biases and norms, means and variances of batches.
  *
  * TensorFlow's op for the gradient of a bias sums rows at the speed of memory, its general sum at a third of that. For Σ a b it has no
- * op, but the filter gradient of a depthwise convolution of one pixel is that sum: without a product of full size in between.
+ * op, but the filter gradient of a depthwise convolution of one pixel is that sum: without a product of full size in between. Where there are ops of our own,
+ * which sum on all threads, those.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Kernel, KernelMap, StockKernel } from '../kernels.ts';
 import { DType, type Handle, type TensorflowBackend } from './binding.ts';
+import { ownNames } from './own-op.ts';
 import { int, type Operand, type Ops, text, type, withOps } from './raw.ts';
 
 const T = type(DType.float);
 const NHWC = { data_format: text('NHWC') };
 
+/** Whether there is something to share among threads. */
+const manyOf = (shape: readonly number[]): boolean => tf.util.sizeFromShape([...shape]) >= 4096;
+
 /** Σ x over all axes but the last, [c]. At least of rank two. */
-export const sumRows = ({ run }: Ops, x: Operand): Handle => run('BiasAddGrad', { T, ...NHWC }, [x]);
+export const sumRows = ({ run }: Ops, x: Operand): Handle =>
+  ownNames().has('SumRows') && manyOf(x.shape) ? run('LeantuneSumRows', {}, [x]) : run('BiasAddGrad', { T, ...NHWC }, [x]);
 
 /** Σ a b over all axes but the last, [c], of two tensors of that shape. */
 export function sumOfProducts(ops: Ops, a: Operand, b: Operand, shape: readonly number[]): Handle {
   const { constant, reshape, run } = ops;
+  if (ownNames().has('SumOfProducts') && manyOf(shape)) return run('LeantuneSumOfProducts', {}, [a, b]);
   const columns = shape.at(-1)!;
   const rows = tf.util.sizeFromShape([...shape]) / columns;
   const parts = powerOfTwoIn(rows); // summed apart: on several threads, and with less rounding

@@ -9,7 +9,7 @@ import { addOuter, declareSums, entry, putSums, type Sums } from './sums.ts';
 export function direct(a: Operand, b: Operand, { rows, shares = false }: Direct): string {
   const sums: Sums = { rows, columns: COLUMNS };
   const left = shares
-    ? Array.from({ length: rows / LANES }, (_, i) => lineAt('a', a, `m0 + ${LANES * i} + local`, `a${i}`))
+    ? Array.from({ length: rows / LANES }, (_, i) => lineAt('a', a, `m0 + ${LANES * i} + lane`, `a${i}`))
     : Array.from({ length: rows / 4 }, (_, i) => blockAt('a', a, `m0 + ${4 * i}`, `a${i}`));
   const right = blockAt('b', b, 'n0', 'b0');
   const nowhere = left.map((_, i) => (shares ? `a${i}_at < 0` : `all(a${i}_at < vec4i())`)).join(' && ');
@@ -24,7 +24,7 @@ export function direct(a: Operand, b: Operand, { rows, shares = false }: Direct)
     );
   const body = entry(
     LANES,
-    '',
+    shares ? ', @builtin(subgroup_invocation_id) lane: u32' : '',
     `let m0 = tileM * ${rows}; let n0 = (tileN * ${LANES} + local) * ${COLUMNS};
   ${[...left, right].map(({ before }) => before).join('\n  ')}
   ${declareSums(sums)}

@@ -22,7 +22,7 @@ import { rowCodes } from './row-codes.ts';
 import { rowNorms } from './row-norms.ts';
 import { segmentSums } from './segment-sum.ts';
 import { descents } from './sgd.ts';
-import { softmaxes } from './softmax-gradient.ts';
+import { softmaxes } from './softmax.ts';
 import { stepCodes } from './step-codes.ts';
 import { tables } from './tables.ts';
 import { unscales } from './unscale.ts';

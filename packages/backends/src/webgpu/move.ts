@@ -1,9 +1,9 @@
 /**
- * Kernels that only move values, for int32, whose bits tfjs's lose above 2^24, and for float32 of more axes than tfjs's take. What tfjs
- * computes on the CPU (small tensors that are there), and float32 of few axes, it still does.
+ * Kernels that only move values, for int32, whose bits tfjs's lose above 2^24, and for float32 of more axes than tfjs's take, or that can be
+ * moved four at a time. What tfjs computes on the CPU (small tensors that are there), and the rest of float32, it still does.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { input, type Kernels, onCpu, type Stock, viewAs, type WebGPUBackend, type WebGPUKernel } from './backend.ts';
+import { type Attrs, input, type Kernels, onCpu, type Stock, viewAs, type WebGPUBackend, type WebGPUKernel } from './backend.ts';
 import { dispatch } from './dispatch.ts';
 import { type Axis, axesOf, readAlong, writeAlong } from './strided.ts';
 
@@ -160,14 +160,16 @@ interface Move {
   readonly run: WebGPUKernel;
   /** Takes float32 of more axes than tfjs's kernel. */
   readonly wide?: true;
+  /** Whether what it takes of float32 lies four at a time. */
+  readonly inFours?: (last: number, attrs: Attrs, rank: number) => boolean;
   /** Some of its inputs may be without elements. */
   readonly some?: true;
 }
 
 const own: { readonly [kernel: string]: Move } = {
   [tf.Slice]: { run: slice, wide: true },
-  [tf.Transpose]: { run: transpose, wide: true },
-  [tf.Tile]: { run: tile, wide: true },
+  [tf.Transpose]: { run: transpose, wide: true, inFours: (last, { perm }, rank) => last % 4 === 0 && perm.at(-1) === rank - 1 },
+  [tf.Tile]: { run: tile, wide: true, inFours: (last) => last % 4 === 0 },
   [tf.PadV2]: { run: pad, wide: true },
   [tf.Concat]: { run: concat, some: true },
   [tf.Pack]: { run: pack },
@@ -178,11 +180,13 @@ const own: { readonly [kernel: string]: Move } = {
 
 export const moves = (stock: Stock): Kernels => {
   const beside =
-    (kernel: string, { run, wide, some }: Move): WebGPUKernel =>
+    (kernel: string, { run, wide, some, inFours }: Move): WebGPUKernel =>
     (inputs, attrs, backend) => {
       const all = Object.values(inputs) as tf.TensorInfo[];
       const { dtype, shape } = all[0]!;
-      const fits = dtype === 'int32' ? !onCpu(backend, all) : wide && dtype === 'float32' && shape.length > MOST_AXES;
+      const isFloat = dtype === 'float32';
+      const fours = isFloat && shape.length > 0 && inFours?.(shape.at(-1)!, attrs, shape.length);
+      const fits = dtype === 'int32' || fours ? !onCpu(backend, all) : wide && isFloat && shape.length > MOST_AXES;
       const isEmpty = (x: tf.TensorInfo): boolean => size(x.shape) === 0;
       const empty = some ? all.every(isEmpty) : all.some(isEmpty);
       return fits && !empty && !attrs['batchDims'] ? run(inputs, attrs, backend) : stock(kernel)(inputs, attrs, backend);

@@ -1,6 +1,11 @@
-/** Sum and Mean over axes that are not the last ones, such as the gradient of a bias: tfjs transposes the whole tensor first. */
+/**
+ * Sum and Mean: over axes that are not the last ones, such as the gradient of a bias, where they lie, for which tfjs transposes the whole tensor
+ * first; over the last ones a row at a time.
+ */
 import * as tf from '@tensorflow/tfjs-core';
-import { input, type Kernels, type Stock, type WebGPUBackend, type WebGPUKernel } from './backend.ts';
+import { input, type Kernels, onCpu, type Stock, viewAs, type WebGPUBackend, type WebGPUKernel } from './backend.ts';
+import { prefersTiles } from './plan.ts';
+import { rowPasses } from './rows.ts';
 import { sumColumns } from './sum-columns.ts';
 
 export const reductions = (stock: Stock): Kernels => {
@@ -19,12 +24,31 @@ export const reductions = (stock: Stock): Kernels => {
       const sizeOf = (list: number[]): number => list.reduce((n, axis) => n * x.shape[axis]!, 1);
       const columns = sizeOf(wide.slice(first + summed.length));
       const neighbours = summed.length > 0 && between.every((axis, i) => axis === summed[i]);
-      if (!neighbours || columns === 1 || x.dtype !== 'float32') return stock(kernel)(inputs, attrs, backend);
       const rows = sizeOf(summed);
+      if (!neighbours || x.dtype !== 'float32' || (columns === 1 && (onCpu(backend, [x]) || rows > LONGEST)))
+        return stock(kernel)(inputs, attrs, backend);
+      if (columns === 1) return sumRows(backend, x, rows, shape, kernel === tf.Mean);
       return sumColumns(backend, x, { outer: sizeOf(wide.slice(0, first)), rows, shape, scale: kernel === tf.Mean ? 1 / rows : 1 });
     };
   return { [tf.Sum]: reduce(tf.Sum), [tf.Mean]: reduce(tf.Mean) };
 };
+
+/** Rows that are longer want more threads than a work group has: tfjs's kernel takes two turns for them. */
+const LONGEST = 4096;
+/** Shorter rows are a thread's. */
+const SHORT = 32;
+
+function sumRows(backend: WebGPUBackend, x: tf.TensorInfo, length: number, shape: number[], isMean: boolean): tf.TensorInfo {
+  const { one } = rowPasses(backend, {
+    key: isMean ? 'meanOfRow' : 'sumOfRow',
+    inputs: { x },
+    shape: [tf.util.sizeFromShape(x.shape) / length, length],
+    sums: [{ name: 'total', term: 'x[at]' }],
+    one: isMean ? 'total / f32(u.columns)' : 'total',
+    together: prefersTiles(backend) && length > SHORT,
+  });
+  return viewAs(one!, shape);
+}
 
 /** Sums of no elements are 0, means of none NaN. tfjs fails. */
 function ofNothing(backend: WebGPUBackend, shape: number[], kernel: string, of: tf.DataType): tf.TensorInfo {

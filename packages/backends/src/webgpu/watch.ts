@@ -28,6 +28,7 @@ export function watch(backend: WebGPUBackend): void {
         outOfMemory ? 'out-of-memory' : 'kernel-failed',
         'webgpu',
         `${event.error.message.trim().replace(/\.$/, '')}. ${next}`,
+        { late: true },
       ),
     );
   });

@@ -21,6 +21,7 @@ await describeOn('tensorflow', () => {
     ['ReluGrad', tf.relu],
     ['TanhGrad', tf.tanh],
     ['SigmoidGrad', tf.sigmoid],
+    ['ErfGrad', tf.erf],
   ] as const)('%s, of any rank, beside tfjs on the same backend', (kernel, f) => {
     const runKernel = vi.spyOn(tf.engine(), 'runKernel');
     for (const shape of [[], [7], [3, 5], [2, 3, 4, 5], [2, 1, 3, 1, 2]]) {

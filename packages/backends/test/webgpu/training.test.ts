@@ -1,5 +1,5 @@
 /** Training on webgpu from end to end, held against cpu; and what happens when a step fails or the device goes. */
-import { adamW, finetune, measure, restore } from '@leantune/core';
+import { adamW, clipByGlobalNorm, finetune, measure, restore } from '@leantune/core';
 import { describeOn, memoryFile } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -135,6 +135,41 @@ await describeOn('webgpu', () => {
     );
   });
 
+  test('clipByGlobalNorm reads nothing at once where values are read through canvases, and tells of a norm that is not finite with the next call', async () => {
+    const gradients = (value: number) => ({ a: tf.tensor1d([3, value]), b: tf.tensor2d([[0], [12]]) });
+    vi.stubGlobal('OffscreenCanvas', class {});
+    const before = tf.memory().numTensors;
+    try {
+      for (const [bound, scale] of [
+        [6.5, 0.5],
+        [20, 1],
+      ] as const) {
+        const readSync = vi.spyOn(tf.backend(), 'readSync');
+        const clipped = clipByGlobalNorm(gradients(4), bound);
+        expect(readSync).not.toHaveBeenCalled();
+        readSync.mockRestore();
+        const [a, b] = await valuesOf([clipped['a']!, clipped['b']!]);
+        for (const [i, value] of [3, 4, 0, 12].entries()) expect([...a!, ...b!][i]).toBeCloseTo(scale * value, 5);
+        tf.dispose(clipped);
+      }
+      const nothing = clipByGlobalNorm(gradients(Number.NaN), 1);
+      expect((await valuesOf([nothing['a']!, nothing['b']!])).map((values) => [...values])).toEqual([
+        [0, 0],
+        [0, 0],
+      ]);
+      tf.dispose(nothing);
+      await vi.waitFor(() => expect(tf.memory().numTensors).toBe(before));
+      const next = gradients(4);
+      expect(() => clipByGlobalNorm(next, 1)).toThrow(
+        'the global norm of an earlier call was NaN, and the gradients that it returned are zeros',
+      );
+      tf.dispose([next, clipByGlobalNorm(gradients(4), 1)]);
+      await vi.waitFor(() => expect(tf.memory().numTensors).toBe(before));
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
+
   test('what fails on the GPU amid a step, reported late, moves no weight', async () => {
     const [model, { x, y }] = [convNet(), batch()];
     const tuned = finetune(model, []);
@@ -154,7 +189,12 @@ await describeOn('webgpu', () => {
       const error = new GPUOutOfMemoryError('no memory');
       (device as unknown as EventTarget).dispatchEvent(new GPUUncapturedErrorEvent('uncapturederror', { error }));
     };
-    expect(() => step(outOfMemory)).toThrow(/^\[webgpu\] no memory\. Values computed since then are lost: restore the last saved adapter/);
+    const lost = /^\[webgpu\] no memory\. Values computed since then are lost: restore the last saved adapter.*\n\nHeld/;
+    expect(() => step(outOfMemory)).toThrow(lost);
+    outOfMemory(); // as reported after the step that caused it
+    expect(() => step(() => {})).toThrow(
+      /Held by the last step before this was reported: weights \d\.\d\d MB, optimizer .*, kept for backward 0\.\d*[1-9]\d* MB \(most for .*gradients [^;]*; what kernels were computing comes on top\.\nTo need less:\n- /,
+    );
     expect(await valuesOf(model.getWeights())).toEqual(before);
     step(() => {}).dispose();
     expect(await valuesOf(model.getWeights())).not.toEqual(before);

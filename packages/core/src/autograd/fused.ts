@@ -6,6 +6,7 @@
  * | kernel | inputs | attributes | result |
  * | --- | --- | --- | --- |
  * | `ReluGrad`, `TanhGrad`, `SigmoidGrad` | dy, of y's shape or broadcast to it, y | | dx |
+ * | `ErfGrad` | dy, x | | dx |
  * | `InRange` | x | clipValueMin, clipValueMax | bool: whether x is between them |
  * | `Relu6Mask` | x | | bool: whether 0 < x <= 6 |
  * | `ClipByValueGrad` | dy, mask (bool) | | dy where mask, else 0 |

@@ -6,7 +6,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
-import { sayWhatIsHeld } from '../memory/out-of-memory.ts';
+import { noteWhatWasHeld, sayWhatIsHeld } from '../memory/out-of-memory.ts';
 import { override } from '../override.ts';
 import type { Undo } from '../technique.ts';
 import { compute } from './computing.ts';
@@ -28,12 +28,12 @@ export function wanted(tensors: readonly tf.Tensor[]): boolean {
   return tapes.some((tape) => tape.wants(tensors));
 }
 
-/** True while one pass is recorded for first derivatives, of which no technique asks to see the kernels: then several may be one. */
-export function recordedAlone(): boolean {
+/** True while one pass is recorded for first derivatives, and no technique asks to see the kernels that `kernel` stands for. */
+export function recordedAs(kernel: string): boolean {
   const [tape, ...inner] = tapes;
   if (!tape || inner.length > 0 || tf.engine().state.gradientDepth > 1) return false;
-  const { gradients = [], keep = [], fusions = [], compute = [] } = tape.extra;
-  return [gradients, keep, fusions, compute].every((of) => of.length === 0);
+  const { fuses, gradients = [], keep = [], fusions = [], compute = [] } = tape.extra;
+  return fuses?.(kernel) ?? [gradients, keep, fusions, compute].every((of) => of.length === 0);
 }
 
 /** Runs ops that no gradient flows through as outside of a recording: tfjs then fuses activations, which it does not under a gradient. */
@@ -164,6 +164,9 @@ function record(tape: Tape, f: () => unknown): tf.Tensor {
 
 const nextId = () => tf.tidy(() => tf.scalar(0).id); // ids rise
 
+/** Of `gradients` inside each other. */
+let depth = 0;
+
 /** Disposes a result that is not the user's: it was not there at `start`, and nobody keeps it. */
 function discard(value: tf.Tensor | undefined, start: number): void {
   if (value && value.id > start && !value.kept) value.dispose();
@@ -205,21 +208,25 @@ export function gradients<T extends tf.Tensor>(
   const tape = new Tape(xs, extra, alias);
   const start = nextId();
   let value: T | undefined;
+  depth++;
   try {
     value = record(tape, f) as T;
     const y = value;
+    const { kept } = tape.held();
     if (dy) tf.util.assertShapesMatch(y.shape, dy.shape, 'The shape of dy must match the shape returned by f: ');
     const grads = backward(extra, () => tf.tidy('backward', () => tape.backward(y, dy) as tf.Tensor[])) as (tf.Tensor | null)[] | undefined;
     if (!grads && !allowNoGradients) {
       const advice = 'Make sure that the f you passed encloses all operations that lead from x to y.';
       throw new FinetuneError('not-reached', 'tape', `Cannot compute gradient of y=f(x) with respect to x. ${advice}`);
     }
+    if (depth === 1) noteWhatWasHeld({ kept, gradients: tape.held().gradients });
     return { value, grads: grads ?? xs.map(() => null) };
   } catch (error) {
     sayWhatIsHeld(error, tape.held());
     discard(value, start);
     throw error;
   } finally {
+    depth--;
     tape.dispose();
   }
 }

@@ -10,6 +10,8 @@ export interface Recording {
   readonly keep?: readonly KeepRule[];
   readonly fusions?: readonly Fusion[];
   readonly compute?: readonly ComputeRule[];
+  /** True if every technique that asks to see kernels has a rule for this one, which stands for several. @default none asks */
+  readonly fuses?: (kernel: string) => boolean;
   /** True for frozen weights that are not variables: waiting costs nothing, and no codec touches them. */
   readonly isWeight?: (t: tf.Tensor) => boolean;
 }

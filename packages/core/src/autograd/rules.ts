@@ -138,6 +138,7 @@ export const rules: { readonly [kernel: string]: InputGradients } = {
   // tfjs transposes the result for any axis but the last, which gives a wrong shape.
   Cumsum: { x: [[], (dy, _, { axis, exclusive, reverse }) => tf.cumsum(dy, axis, exclusive, !reverse)] },
   Einsum: einsum,
+  Erf: { x: [['x'], (dy, { x }, attrs) => fused('ErfGrad', { dy, x }, {}, () => stockGradient('Erf', 'x', dy, [x!], attrs))] },
   FusedBatchNorm: batchNorm(),
   FusedConv2D: likeConv2D('Conv2D'),
   FusedDepthwiseConv2D: likeConv2D('DepthwiseConv2dNative'),

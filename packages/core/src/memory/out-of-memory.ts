@@ -23,10 +23,29 @@ const told = new WeakSet<object>();
 const sum = (values: Iterable<number>): number => [...values].reduce((total, value) => total + value, 0);
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`;
 
-/** Adds to the message of an error with the code 'out-of-memory', once. */
-export function sayWhatIsHeld(error: unknown, { kept, gradients }: Held): void {
+/** Of the last pass that went through: what waited at the end of its forward, and its gradients. */
+let last: Held | undefined;
+
+/** Notes what a pass held, for errors that are reported after it. */
+export function noteWhatWasHeld(held: Held): void {
+  last = held;
+}
+
+/**
+ * Adds to the message of an error with the code 'out-of-memory', once: what is `held` now, or, if the error came late, what the last pass held.
+ * Without `held` only to those that came late.
+ */
+export function sayWhatIsHeld(error: unknown, held?: Held): void {
   if (!(error instanceof Error) || (error as { code?: unknown }).code !== 'out-of-memory' || told.has(error) || probes.size > 0) return;
+  const { late = false } = error as { late?: boolean };
+  const then = late && last && sum(last.kept.values()) > sum(held?.kept.values() ?? []) ? last : held;
+  if (!then || !(late || held)) return;
   told.add(error);
+  const when = then === held ? 'Held then' : 'Held by the last step before this was reported';
+  error.message += `\n\n${when}: ${breakdown(then)}${late ? '' : ' No weight has moved.'}\nTo need less:${advice(then)}`;
+}
+
+function heldBy({ kept, gradients }: Held): { [category in Category]: number } {
   const variables = new Map(Object.values(tf.engine().registeredVariables).map((v) => [v.dataId, v]));
   const bytesOf = (optimizer: boolean): number =>
     sum(
@@ -34,15 +53,20 @@ export function sayWhatIsHeld(error: unknown, { kept, gradients }: Held): void {
         (roles.get(v) === 'optimizer') === optimizer ? [v.size * tf.util.bytesPerElement(v.dtype)] : [],
       ),
     );
-  const held: { [category in Category]: number } = {
-    weights: bytesOf(false),
-    optimizer: bytesOf(true),
-    'kept for backward': sum(kept.values()),
-    gradients,
-  };
-  const kernels = [...kept].sort(([, a], [, b]) => b - a).slice(0, 3);
+  return { weights: bytesOf(false), optimizer: bytesOf(true), 'kept for backward': sum(kept.values()), gradients };
+}
+
+function breakdown(held: Held): string {
+  const kernels = [...held.kept].sort(([, a], [, b]) => b - a).slice(0, 3);
   const largest = kernels.length > 0 ? ` (most for ${kernels.map(([kernel, bytes]) => `${kernel} ${megabytes(bytes)}`).join(', ')})` : '';
-  const parts = Object.entries(held).map(([name, bytes]) => `${name} ${megabytes(bytes)}${name === 'kept for backward' ? largest : ''}`);
+  const parts = Object.entries(heldBy(held)).map(
+    ([name, bytes]) => `${name} ${megabytes(bytes)}${name === 'kept for backward' ? largest : ''}`,
+  );
+  return `${parts.join(', ')}; what kernels were computing comes on top.`;
+}
+
+function advice(of: Held): string {
+  const held = heldBy(of);
   const first = (Object.keys(held) as Category[]).sort((a, b) => held[b] - held[a]).slice(0, 2);
-  error.message += `\n\nHeld then: ${parts.join(', ')}; what kernels were computing comes on top. No weight has moved.\nTo need less:${first.map((name) => `\n- ${name}: ${levers[name]}`).join('')}`;
+  return first.map((name) => `\n- ${name}: ${levers[name]}`).join('');
 }

@@ -1,7 +1,8 @@
 /**
  * A BatchNormalization layer's `call`. What differs from tfjs 4.22: one whose weights do not train runs as inference, as in Keras; one
  * without scale or center can be trained; and where the backend has the kernels, a training step is one kernel forward and one
- * backward, where tfjs takes eight ops forward and four gradients.
+ * backward, where tfjs takes eight ops forward and four gradients. A technique that decides how values wait sees the ops, unless it has a
+ * gradient rule for `BatchNormTrain` too.
  *
  * | kernel | inputs | attributes | result |
  * | --- | --- | --- | --- |
@@ -9,7 +10,7 @@
  * | `BatchNormTrainGrad` | dy, x, mean, variance, scale where there is one | varianceEpsilon | dx, dscale, doffset |
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { recordedAlone } from '../autograd/gradients.ts';
+import { recordedAs } from '../autograd/gradients.ts';
 import { offRecord } from '../autograd/held.ts';
 import { registerGradientRule } from '../autograd/kernel-rules.ts';
 import { type Kwargs, type Layer, type LayerVariable, type Tensors, toList } from './tfjs-layers.ts';
@@ -39,7 +40,7 @@ function trained(layer: Layer, x: tf.Tensor): tf.Tensor | undefined {
   const { gamma, beta, movingMean, movingVariance, axis, epsilon, momentum } = layer;
   const last = axis === -1 || axis === x.rank - 1;
   if (!movingMean || !movingVariance || !last || x.rank < 2 || x.size === 0 || x.dtype !== 'float32') return undefined;
-  if (!tf.getKernel('BatchNormTrain', tf.getBackend()) || !recordedAlone()) return undefined;
+  if (!tf.getKernel('BatchNormTrain', tf.getBackend()) || !recordedAs('BatchNormTrain')) return undefined;
   return tf.tidy(() => {
     const weights = { ...(gamma && { scale: gamma.read() }), ...(beta && { offset: beta.read() }) };
     const inputs = { x, ...weights, movingMean: movingMean.read(), movingVariance: movingVariance.read() };

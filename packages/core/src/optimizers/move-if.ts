@@ -33,7 +33,7 @@ export function moveIf(finite: tf.Tensor1D | undefined, move: () => void): void 
 }
 
 /** Whole tensors, NaN or not. As rows of one matrix: tf.where would first repeat the condition for every element. */
-function select(finite: tf.Tensor1D, yes: tf.Tensor, no: tf.Tensor): tf.Tensor {
+export function select(finite: tf.Tensor1D, yes: tf.Tensor, no: tf.Tensor): tf.Tensor {
   const [t, e] = [yes, no].map((x) => tf.reshape(x, [1, x.size])) as [tf.Tensor2D, tf.Tensor2D];
   return tf.reshape(tf.engine().runKernel('Select', { condition: finite, t, e }) as tf.Tensor2D, no.shape);
 }

@@ -8,13 +8,15 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
 import { slotsOf } from '../memory/hooks.ts';
+import { sayWhatIsHeld } from '../memory/out-of-memory.ts';
 import { markState } from '../memory/probe.ts';
 import { clipByGlobalNorm, clipUnread } from '../optimizers/clip.ts';
 import { moveIf } from '../optimizers/move-if.ts';
 import { checkRanges, count, positive } from '../optimizers/ranges.ts';
+import { readsOnTheSide } from '../optimizers/read-aside.ts';
 import { type Schedule, setLearningRate } from '../optimizers/schedules.ts';
 import { descend } from '../optimizers/sgd.ts';
-import { type FiniteLoss, readsOnTheSide } from './finite-loss.ts';
+import type { FiniteLoss } from './finite-loss.ts';
 import type { Pass } from './pass.ts';
 
 /** What happens around the steps of an optimizer. */
@@ -82,6 +84,7 @@ export class FinetuneOptimizer extends tf.Optimizer {
       this.#gather(gradients);
       settle(gradients !== 'skip');
     } catch (error) {
+      sayWhatIsHeld(error);
       settle(this.iterations > iterations); // what throws after the weights moved leaves the statistics with them
       loss.dispose();
       throw error;

@@ -92,6 +92,7 @@ class Tuning<M extends TunableModel> implements Tuned<M> {
       keep: this.#attachments.flatMap((a) => a.keep ?? []),
       fusions: this.#attachments.flatMap((a) => a.fusions ?? []),
       compute: this.#attachments.flatMap((a) => a.compute ?? []),
+      fuses: (kernel) => this.#attachments.every((a) => a.gradients?.[kernel] || !(a.gradients || a.keep || a.fusions || a.compute)),
       isWeight,
     };
     for (const w of this.#reader.weights) if (!(w instanceof tf.Variable)) frozen.add(w.dataId);

@@ -8,9 +8,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
-
-/** True where a value cannot be read at once. */
-export const readsOnTheSide = (): boolean => tf.getBackend() === 'webgpu' && typeof OffscreenCanvas !== 'undefined';
+import { readAside, readsOnTheSide } from '../optimizers/read-aside.ts';
 
 const notFinite = (what: string): FinetuneError =>
   new FinetuneError(
@@ -84,17 +82,5 @@ export class FiniteLoss {
     this.#failure = undefined;
     this.#finite?.dispose();
     this.#finite = undefined;
-  }
-}
-
-/** Borrows; undefined if the device is lost, which the step's own reads report. */
-async function readAside(value: tf.Scalar): Promise<number | undefined> {
-  const copy = tf.keep(tf.clone(value));
-  try {
-    return (await copy.data())[0];
-  } catch {
-    return undefined;
-  } finally {
-    copy.dispose();
   }
 }

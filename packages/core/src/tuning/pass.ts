@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { checked } from '../autograd/gradients.ts';
 import { view } from '../autograd/held.ts';
+import { sayWhatIsHeld } from '../memory/out-of-memory.ts';
 import { moveIf } from '../optimizers/move-if.ts';
 import type { NamedGradients, StepHook } from '../technique.ts';
 
@@ -41,6 +42,7 @@ export function runPass(loss: () => tf.Scalar, stage: Stage): Pass {
     // What is not returned goes: gradients that a hook replaced or that are skipped, and everything if something throws.
     return { ...(tf.tidy(() => differentiate(loss, stage) as never) as Omit<Pass, 'settle'>), settle };
   } catch (error) {
+    sayWhatIsHeld(error);
     settle(false);
     throw error;
   }

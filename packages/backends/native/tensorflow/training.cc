@@ -1,0 +1,309 @@
+// Ops that a training step of tfjs is made of, one pass over memory for each that is needed: batch norm with its moving statistics and its
+// gradient, sums, operands that are repeated, the gradient of the error function, gradient descent where the weights lie.
+#include <numeric>
+#include <vector>
+
+#include "op.h"
+#include "training.h"
+
+namespace leantune {
+namespace {
+
+const Training& run = Chosen();
+
+// Rows of channels as rows of some of them side by side, so that a row is whole registers.
+struct Columns {
+  int64_t rows, n, channels;
+  Columns(int64_t rows, int64_t channels) : rows(rows), n(channels), channels(channels) {
+    const int64_t together = 16 / std::gcd<int64_t>(channels, 16);
+    if (rows % together == 0) {
+      this->rows = rows / together;
+      n = channels * together;
+    }
+  }
+  int64_t Count() const { return rows * n / channels; }  // of the values of a channel
+
+  template <typename Value>
+  std::vector<float> Each(Value value) const {
+    std::vector<float> all(n);
+    for (int64_t i = 0; i < n; i++) all[i] = i < channels ? value(i) : all[i - channels];
+    return all;
+  }
+
+  // f(first row, rows) on TensorFlow's threads.
+  template <typename F>
+  void Rows(OpKernelContext* c, F f) const {
+    Parallel(c, rows, n, [=](int64_t begin, int64_t end) { f(begin, end - begin); });
+  }
+
+  // Two sums a channel of what `add` adds up for a part of the rows. The parts are the same ones in every run.
+  template <typename F>
+  std::vector<double> Sums(OpKernelContext* c, F add) const {
+    const int64_t parts = std::min<int64_t>({32, rows, 1 + rows * n / 32768});
+    std::vector<float> each(2 * n * parts);
+    float* own = each.data();
+    Parallel(c, parts, 2 * n * (rows / parts), [=](int64_t begin, int64_t end) {
+      for (; begin < end; begin++) {
+        const int64_t from = rows * begin / parts, to = rows * (begin + 1) / parts;
+        add(from, to - from, own + 2 * begin * n, own + (2 * begin + 1) * n);
+      }
+    });
+    std::vector<double> sums(2 * channels);
+    for (int64_t i = 0; i < 2 * parts; i++)
+      for (int64_t j = 0; j < n; j++) sums[i % 2 * channels + j % channels] += each[i * n + j];
+    return sums;
+  }
+};
+
+// The rows of channels of input `i`, or an error that the context says; then there are no channels.
+Columns ColumnsOf(OpKernelContext* c, int i, std::initializer_list<int> vectors) {
+  const TensorShape& shape = c->input(i).shape();
+  const int64_t channels = shape.dims() ? shape.dim_size(shape.dims() - 1) : 0;
+  bool fits = shape.num_elements() > 0;
+  for (int v : vectors) fits = fits && c->input(v).NumElements() == channels;
+  if (fits) return {shape.num_elements() / channels, channels};
+  c->CtxFailure(tensorflow::errors::InvalidArgument("x is empty, or its last axis is not as long as what has one value a channel"));
+  return {0, 0};
+}
+
+struct BatchNormOp : OpKernel {
+  float epsilon;
+  explicit BatchNormOp(OpKernelConstruction* c) : OpKernel(c) { OP_REQUIRES_OK(c, c->GetAttr("epsilon", &epsilon)); }
+  double Inverse(double variance) const { return 1 / std::sqrt(variance + epsilon); }
+};
+
+REGISTER_OP("LeantuneBatchNormTrain")
+    .Input("x: float")
+    .Input("scale: float")   // or empty: 1
+    .Input("offset: float")  // or empty: 0
+    .Input("moving_mean: float")
+    .Input("moving_variance: float")
+    .Output("y: float")
+    .Output("mean: float")
+    .Output("variance: float")
+    .Output("moved_mean: float")
+    .Output("moved_variance: float")
+    .Attr("epsilon: float")
+    .Attr("momentum: float");
+
+struct BatchNormTrainOp : BatchNormOp {
+  float momentum;
+  explicit BatchNormTrainOp(OpKernelConstruction* c) : BatchNormOp(c) { OP_REQUIRES_OK(c, c->GetAttr("momentum", &momentum)); }
+
+  void Compute(OpKernelContext* c) override {
+    const Columns of = ColumnsOf(c, 0, {3, 4});
+    const int64_t channels = of.channels;
+    if (channels == 0) return;
+    for (int i : {1, 2})
+      OP_REQUIRES(c, c->input(i).NumElements() == 0 || c->input(i).NumElements() == channels,
+                  tensorflow::errors::InvalidArgument("scale and offset have one value a channel, or none"));
+    const float *x = Floats(c, 0), *scale = c->input(1).NumElements() ? Floats(c, 1) : nullptr;
+    const float* offset = c->input(2).NumElements() ? Floats(c, 2) : nullptr;
+    float *y = Output(c, 0, c->input(0).shape()), *statistics[4];
+    for (int i = 0; i < 4; i++) statistics[i] = Output(c, 1 + i, {channels});
+    if (!c->status().ok()) return;
+    auto [mean, variance, movedMean, movedVariance] = statistics;
+    // Around a value of the channel: a sum of squares loses the digits that mean and values share.
+    const auto shift = of.Each([=](int64_t i) { return x[i]; });
+    const float* from = shift.data();
+    const auto sums = of.Sums(c, [=](int64_t row, int64_t rows, float* sum, float* squares) {
+      run.columnMoments(x + row * of.n, from, sum, squares, rows, of.n);
+    });
+    for (int64_t i = 0; i < channels; i++) {
+      const double d = sums[i] / of.Count();
+      mean[i] = from[i] + d;
+      variance[i] = std::max(0.0, sums[channels + i] / of.Count() - d * d);
+      const float *before = Floats(c, 3), *spread = Floats(c, 4);
+      movedMean[i] = before[i] - (before[i] - mean[i]) * (1 - momentum);
+      movedVariance[i] = spread[i] - (spread[i] - variance[i]) * (1 - momentum);
+    }
+    const auto middle = of.Each([=](int64_t i) { return mean[i]; });
+    const auto factor = of.Each([=](int64_t i) { return Inverse(variance[i]) * (scale ? scale[i] : 1); });
+    const auto level = of.Each([=](int64_t i) { return offset ? offset[i] : 0; });
+    const float *m = middle.data(), *f = factor.data(), *o = level.data();
+    of.Rows(c, [=](int64_t row, int64_t rows) { run.normalize(x + row * of.n, m, f, o, y + row * of.n, rows, of.n); });
+  }
+};
+
+REGISTER_OP("LeantuneBatchNormTrainGrad")
+    .Input("dy: float")
+    .Input("x: float")
+    .Input("mean: float")
+    .Input("variance: float")
+    .Input("scale: float")  // or empty: 1
+    .Output("dx: float")
+    .Output("dscale: float")
+    .Output("doffset: float")
+    .Attr("epsilon: float");
+
+struct BatchNormTrainGradOp : BatchNormOp {
+  using BatchNormOp::BatchNormOp;
+
+  // dx = r scale (dy - mean(dy) - x̂ mean(dy x̂)), x̂ = (x - mean) r
+  void Compute(OpKernelContext* c) override {
+    const Columns of = ColumnsOf(c, 1, {2, 3});
+    const int64_t channels = of.channels;
+    if (channels == 0) return;
+    const TensorShape& shape = c->input(1).shape();
+    OP_REQUIRES(c, c->input(0).shape() == shape, tensorflow::errors::InvalidArgument("dy is not of x's shape"));
+    OP_REQUIRES(c, c->input(4).NumElements() == 0 || c->input(4).NumElements() == channels,
+                tensorflow::errors::InvalidArgument("scale has one value a channel, or none"));
+    const float *dy = Floats(c, 0), *x = Floats(c, 1), *mean = Floats(c, 2), *variance = Floats(c, 3);
+    const float* scale = c->input(4).NumElements() ? Floats(c, 4) : nullptr;
+    float *dx = Output(c, 0, shape), *dscale = Output(c, 1, {channels}), *doffset = Output(c, 2, {channels});
+    if (!c->status().ok()) return;
+    const auto middle = of.Each([=](int64_t i) { return mean[i]; });
+    const float* m = middle.data();
+    const auto sums = of.Sums(c, [=](int64_t row, int64_t rows, float* sum, float* along) {
+      run.columnProducts(dy + row * of.n, x + row * of.n, m, sum, along, rows, of.n);
+    });
+    const double *whole = sums.data(), *along = whole + channels, count = of.Count();
+    for (int64_t i = 0; i < channels; i++) {
+      dscale[i] = along[i] * Inverse(variance[i]);
+      doffset[i] = whole[i];
+    }
+    const auto by = [=](int64_t i) { return Inverse(variance[i]) * (scale ? scale[i] : 1); };
+    const auto factor = of.Each(by);
+    const auto slope = of.Each([=](int64_t i) { return by(i) * along[i] / (count * (variance[i] + epsilon)); });
+    const auto level = of.Each([=](int64_t i) { return by(i) * whole[i] / count; });
+    const float *f = factor.data(), *s = slope.data(), *l = level.data();
+    of.Rows(c, [=](int64_t row, int64_t rows) {
+      run.normalizeGrad(dy + row * of.n, x + row * of.n, m, f, s, l, dx + row * of.n, rows, of.n);
+    });
+  }
+};
+
+// Σ x over all axes but the last, and Σ a b.
+REGISTER_OP("LeantuneSumRows").Input("x: float").Output("sum: float");
+REGISTER_OP("LeantuneSumOfProducts").Input("a: float").Input("b: float").Output("sum: float");
+
+struct SumRowsOp : OpKernel {
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* c) override {
+    const Columns of = ColumnsOf(c, 0, {});
+    if (of.channels == 0) return;
+    const bool product = c->num_inputs() == 2;
+    OP_REQUIRES(c, !product || c->input(1).shape() == c->input(0).shape(), tensorflow::errors::InvalidArgument("inputs of two shapes"));
+    const float *a = Floats(c, 0), *b = product ? Floats(c, 1) : nullptr;
+    float* sum = Output(c, 0, {of.channels});
+    if (!sum) return;
+    const std::vector<float> zeros(of.n);
+    const float* zero = zeros.data();
+    const auto sums = of.Sums(c, [=](int64_t row, int64_t rows, float* whole, float* other) {
+      if (b) run.columnProducts(a + row * of.n, b + row * of.n, zero, other, whole, rows, of.n);
+      else run.columnMoments(a + row * of.n, zero, whole, other, rows, of.n);
+    });
+    for (int64_t i = 0; i < of.channels; i++) sum[i] = sums[i];
+  }
+};
+
+struct SumOfProductsOp : SumRowsOp {
+  using SumRowsOp::SumRowsOp;
+};
+
+// a [rows, n]; b whole, or given for columns, for rows or once.
+REGISTER_OP("LeantuneBinary").Input("a: float").Input("b: float").Output("y: float").Attr("op: int").Attr("given: int");
+
+struct BinaryOp : OpKernel {
+  int op, given;
+  explicit BinaryOp(OpKernelConstruction* c) : OpKernel(c) {
+    OP_REQUIRES_OK(c, c->GetAttr("op", &op));
+    OP_REQUIRES_OK(c, c->GetAttr("given", &given));
+  }
+  void Compute(OpKernelContext* c) override {
+    const TensorShape& shape = c->input(0).shape();
+    const Given of{given};
+    const bool byRows = of == Given::rows || of == Given::columns;
+    const int64_t size = shape.num_elements(), n = byRows && shape.dims() ? shape.dim_size(shape.dims() - 1) : 1;
+    const int64_t rows = size / std::max<int64_t>(n, 1), expected[] = {size, n, rows, 1};
+    OP_REQUIRES(c, size > 0 && c->input(1).NumElements() == expected[given], tensorflow::errors::InvalidArgument("b does not fit a"));
+    const float *a = Floats(c, 0), *b = Floats(c, 1);
+    float* y = Output(c, 0, shape);
+    const bool moves = of == Given::whole || of == Given::rows;
+    if (y) Parallel(c, rows, n, [=](int64_t begin, int64_t end) {
+      run.binary(Binary(op), of, a + begin * n, moves ? b + begin : b, y + begin * n, end - begin, n);
+    });
+  }
+};
+
+// Relu and relu6 are clips.
+REGISTER_OP("LeantuneClip").Input("x: float").Output("y: float").Attr("low: float").Attr("high: float");
+REGISTER_OP("LeantuneReluGrad").Input("dy: float").Input("y: float").Output("dx: float");
+
+struct ClipOp : OpKernel {
+  float low, high;
+  explicit ClipOp(OpKernelConstruction* c) : OpKernel(c) {
+    OP_REQUIRES_OK(c, c->GetAttr("low", &low));
+    OP_REQUIRES_OK(c, c->GetAttr("high", &high));
+  }
+  void Compute(OpKernelContext* c) override {
+    const Tensor& x = c->input(0);
+    const float *from = Floats(c, 0), least = low, most = high;
+    float* y = Output(c, 0, x.shape());
+    if (y) Parallel(c, x.NumElements(), 1, [=](int64_t begin, int64_t end) { run.clip(from + begin, least, most, y + begin, end - begin); });
+  }
+};
+
+// Σ x over the last axis.
+REGISTER_OP("LeantuneRowSums").Input("x: float").Output("sums: float");
+
+struct RowSumsOp : OpKernel {
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* c) override {
+    TensorShape shape = c->input(0).shape();
+    const int64_t size = shape.num_elements(), n = shape.dims() ? shape.dim_size(shape.dims() - 1) : 0;
+    OP_REQUIRES(c, size > 0, tensorflow::errors::InvalidArgument("x is empty, or has no axis"));
+    shape.RemoveLastDims(1);
+    const float* x = Floats(c, 0);
+    float* sums = Output(c, 0, shape);
+    if (sums) Parallel(c, size / n, n, [=](int64_t begin, int64_t end) { run.rowSums(x + begin * n, sums + begin, end - begin, n); });
+  }
+};
+
+REGISTER_OP("LeantuneErfGrad").Input("dy: float").Input("x: float").Output("dx: float");
+
+template <void (*Training::*KERNEL)(const float*, const float*, float*, int64_t)>
+struct GradOp : OpKernel {
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* c) override {
+    const TensorShape& shape = c->input(1).shape();
+    OP_REQUIRES(c, c->input(0).shape() == shape, tensorflow::errors::InvalidArgument("dy is of another shape"));
+    const float *dy = Floats(c, 0), *x = Floats(c, 1);
+    float* dx = Output(c, 0, shape);
+    if (dx) Parallel(c, shape.num_elements(), 4, [=](int64_t begin, int64_t end) { (run.*KERNEL)(dy + begin, x + begin, dx + begin, end - begin); });
+  }
+};
+
+using ErfGradOp = GradOp<&Training::erfGrad>;
+using ReluGradOp = GradOp<&Training::reluGrad>;
+
+// The weights moved where they lie, if nothing but the caller's handle holds them; else moved weights of their own.
+REGISTER_OP("LeantuneDescend").Input("weights: float").Input("gradient: float").Input("rate: float").Output("moved: float").SetIsStateful();
+
+struct DescendOp : OpKernel {
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* c) override {
+    const Tensor& weights = c->input(0);
+    OP_REQUIRES(c, c->input(1).shape() == weights.shape() && c->input(2).NumElements() == 1,
+                tensorflow::errors::InvalidArgument("the gradient is not of the weights' shape, or the rate not one number"));
+    const float *w = Floats(c, 0), *g = Floats(c, 1), rate = Floats(c, 2)[0];
+    float* to = const_cast<float*>(w);
+    if (weights.RefCountIsOne()) c->set_output(0, weights);
+    else if (!(to = Output(c, 0, weights.shape()))) return;
+    Parallel(c, weights.NumElements(), 1, [=](int64_t begin, int64_t end) { run.descend(w + begin, g + begin, rate, to + begin, end - begin); });
+  }
+};
+
+REGISTER("BatchNormTrain", BatchNormTrainOp);
+REGISTER("BatchNormTrainGrad", BatchNormTrainGradOp);
+REGISTER("SumRows", SumRowsOp);
+REGISTER("SumOfProducts", SumOfProductsOp);
+REGISTER("Binary", BinaryOp);
+REGISTER("Clip", ClipOp);
+REGISTER("RowSums", RowSumsOp);
+REGISTER("ErfGrad", ErfGradOp);
+REGISTER("ReluGrad", ReluGradOp);
+REGISTER("Descend", DescendOp);
+
+}  // namespace
+}  // namespace leantune

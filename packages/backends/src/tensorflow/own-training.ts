@@ -1,0 +1,32 @@
+/**
+ * Batch norm in training, the gradient of the error function and gradient descent as ops of our own (native/tensorflow/training.cc). `batch-norm-train.ts` and `sgd.ts` have
+ * TensorFlow's, of which a step takes more, and which wait longer for their threads.
+ */
+import type * as tf from '@tensorflow/tfjs-core';
+import type { Attrs } from '../kernels.ts';
+import { type OwnKernel, own, running } from './own-op.ts';
+import { float, withOps } from './raw.ts';
+
+const epsilon = ({ varianceEpsilon }: Attrs) => ({ epsilon: float(varianceEpsilon) });
+const floats = (count: number): tf.DataType[] => new Array(count).fill('float32');
+
+export const ownTraining: { readonly [kernel: string]: OwnKernel } = {
+  BatchNormTrain: own(
+    'BatchNormTrain',
+    ['x', 'scale', 'offset', 'movingMean', 'movingVariance'],
+    (attrs) => ({ ...epsilon(attrs), momentum: float(attrs['momentum']) }),
+    floats(5),
+  ),
+  BatchNormTrainGrad: own('BatchNormTrainGrad', ['dy', 'x', 'mean', 'variance', 'scale'], epsilon, floats(3)),
+  ErfGrad: own('ErfGrad', ['dy', 'x']),
+  // The op writes to the weights if nothing else holds their buffer; the handle that it gives takes the place of the one before in any case.
+  SgdUpdate: running(['Descend'], ({ variable, gradient }, { rate }, backend) =>
+    withOps(backend, ({ constant, release, run }) => {
+      const moved = run('LeantuneDescend', {}, [variable!, gradient!, constant(Float32Array.of(rate), [])]);
+      const entry = backend.tensorMap.get(variable!.dataId);
+      backend.binding.deleteTensor(entry.id);
+      Object.assign(entry, { id: release(moved).id, shape: variable!.shape });
+      return variable!;
+    }),
+  ),
+};
