@@ -24,11 +24,22 @@ import { loadNative } from './native.ts';
 import { oneHots } from './one-hot.ts';
 import { poolGradients } from './pool-gradients.ts';
 import { reductions } from './reduce.ts';
+import { descents } from './sgd.ts';
 import { transposes } from './transpose.ts';
 
 export { guardHeap, type HeapUse, heapUse } from './heap-guard.ts';
 
-const alone: readonly Kernels[] = [conv2dGradients, conv3d, depthwiseGradients, poolGradients, dilation2dGradients, einsums, codes, halves];
+const alone: readonly Kernels[] = [
+  conv2dGradients,
+  conv3d,
+  depthwiseGradients,
+  poolGradients,
+  dilation2dGradients,
+  einsums,
+  codes,
+  halves,
+  descents,
+];
 const beside: readonly ((stock: Stock) => Kernels)[] = [
   identities,
   transposes,
