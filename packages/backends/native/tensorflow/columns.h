@@ -51,7 +51,7 @@ static void NormalizeGrad(const float* dy, const float* x, const float* mean, co
                           float* dx, int64_t rows, int64_t n) {
   for (int64_t row = 0; row < rows; row++, dy += n, x += n, dx += n)
     Sixteens(n, [=](auto load, auto store) {
-      store(dx, load(dy) * load(factor) - (load(x) - load(mean)) * load(slope) - load(level));
+      store(dx, (load(dy) - load(level)) * load(factor) - (load(x) - load(mean)) * load(slope));
     });
 }
 

@@ -165,7 +165,7 @@ struct BatchNormTrainGradOp : BatchNormOp {
     const auto by = [=](int64_t i) { return Inverse(variance[i]) * (scale ? scale[i] : 1); };
     const auto factor = of.Each(by);
     const auto slope = of.Each([=](int64_t i) { return by(i) * along[i] / (count * (variance[i] + epsilon)); });
-    const auto level = of.Each([=](int64_t i) { return by(i) * whole[i] / count; });
+    const auto level = of.Each([=](int64_t i) { return whole[i] / count; });
     const float *f = factor.data(), *s = slope.data(), *l = level.data();
     of.Rows(c, [=](int64_t row, int64_t rows) {
       run.normalizeGrad(dy + row * of.n, x + row * of.n, m, f, s, l, dx + row * of.n, rows, of.n);

@@ -18,7 +18,7 @@ struct Training {
   void (*columnProducts)(const float* dy, const float* x, const float* mean, float* sum, float* along, int64_t rows, int64_t n);
   // (x - mean) factor + offset
   void (*normalize)(const float* x, const float* mean, const float* factor, const float* offset, float* y, int64_t rows, int64_t n);
-  // dy factor - (x - mean) slope - level
+  // (dy - level) factor - (x - mean) slope
   void (*normalizeGrad)(const float* dy, const float* x, const float* mean, const float* factor, const float* slope, const float* level,
                         float* dx, int64_t rows, int64_t n);
   // a + b, a - b, a b or a / b, of b[row, column], b[column], b[row] or the number b.
