@@ -2,7 +2,7 @@
  * The kernels of `../codes.ts` as ops of our own (native/tensorflow/codes.cc), one pass each. `step-codes.ts`, `row-codes.ts` and
  * `pool-codes.ts` compose them of TensorFlow's where the addon was not built, in words that are the same.
  */
-import { input, type Attrs } from '../kernels.ts';
+import { type Attrs, input } from '../kernels.ts';
 import { poolInfo2d } from '../pool-window.ts';
 import { type OwnKernel, own, running } from './own-op.ts';
 import { bool, float, int, shape } from './raw.ts';
