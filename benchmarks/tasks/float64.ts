@@ -25,8 +25,8 @@ interface Binding {
   executeOp(name: string, attrs: readonly Attr[], inputs: readonly number[], outputs: number): Handle[];
 }
 
-// biome-ignore lint/complexity/noExcessiveLinesPerFunction: what wraps one binding, over the handles that it gave
 /** Lets the current backend, tfjs-node with its own kernels, compute in float64 from now on. */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: what wraps one binding, over the handles that it gave
 export function computeInFloat64(): void {
   const backend = tf.backend() as unknown as { binding: Binding };
   const { binding } = backend;
