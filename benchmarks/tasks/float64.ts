@@ -26,6 +26,7 @@ interface Binding {
 }
 
 /** Lets the current backend, tfjs-node with its own kernels, compute in float64 from now on. */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: what wraps one binding, over the handles that it gave
 export function computeInFloat64(): void {
   const backend = tf.backend() as unknown as { binding: Binding };
   const { binding } = backend;
