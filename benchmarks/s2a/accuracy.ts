@@ -1,7 +1,7 @@
 /**
  * What S2A costs in accuracy: a pretrained model fine-tuned in full, by each of S2A's modules alone, and by the whole preset.
  *
- *   npx tsx --conditions=@leantune/source benchmarks/s2a/accuracy.ts --model minilm|resnet-50 [--minutes 5]
+ *   npx tsx --conditions=@leantune/source benchmarks/s2a/accuracy.ts --model minilm|resnet-50 [--mode full --mode S2A] [--minutes 5]
  *
  * `minilm` sorts questions about cooking by topic, `resnet-50` sorts photos of CIFAR-10. All runs start from a head that has learned on
  * frozen features, and see the same examples as often. First a learning rate is chosen for each mode, by what one run a rate gets right
@@ -20,7 +20,11 @@ import { BATCH, fineTune } from '../tasks/fine-tune.ts';
 import { HEAD, type Split, tasks } from './tasks.ts';
 
 const { values } = parseArgs({
-  options: { model: { type: 'string', default: 'minilm' }, minutes: { type: 'string', default: '1000' } },
+  options: {
+    model: { type: 'string', default: 'minilm' },
+    mode: { type: 'string', multiple: true },
+    minutes: { type: 'string', default: '1000' },
+  },
 });
 const seeds = [1, 2, 3];
 const ladder = [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1];
@@ -72,13 +76,14 @@ const file = new URL(`results/accuracy-${values.model}.json`, import.meta.url);
 const settings = { model: values.model, data: task.data, batch: BATCH, epochs: task.epochs, backend, parameters: task.model.countParams() };
 let result: AccuracyResult = read() ?? { ...settings, search: [], rows: [] };
 
-for (const [what, { rate }] of Object.entries(modes)) {
+const chosen = Object.entries(modes).filter(([what]) => values.mode?.includes(what) ?? true);
+for (const [what, { rate }] of chosen) {
   if (typeof rate === 'string') continue;
   for (let next = nextRate(what, rate); next !== undefined; next = nextRate(what, rate))
     record({ search: [...result.search, { what, rate: next, validation: run(what, next, 4, 'validation').accuracy }] });
 }
 for (const [k, seed] of seeds.entries()) {
-  for (const [what, mode] of Object.entries(modes)) {
+  for (const [what, mode] of chosen) {
     const old = result.rows.find((row) => row.what === what);
     if (old && old.accuracy.length > k) continue;
     const rate = bestRate(typeof mode.rate === 'string' ? mode.rate : what)!;
