@@ -47,6 +47,44 @@ await describeOn('wasm', () => {
     tf.dispose([moved, stock, gradient]);
   });
 
+  test('what comes after reads the new weights: three steps of a model are those of the ops, bit for bit', () => {
+    const steps = () => {
+      const kernelInitializer = tf.initializers.randomNormal({ seed: 1 });
+      const model = tf.sequential({
+        layers: [
+          tf.layers.conv2d({ inputShape: [8, 8, 3], filters: 8, kernelSize: 3, kernelInitializer }),
+          tf.layers.depthwiseConv2d({ kernelSize: 3, depthwiseInitializer: kernelInitializer }),
+          tf.layers.batchNormalization({}),
+          tf.layers.reLU({}),
+          tf.layers.conv2d({ filters: 4, kernelSize: 1, activation: 'relu', kernelInitializer }),
+          tf.layers.flatten({}),
+          tf.layers.dense({ units: 3, kernelInitializer }),
+        ],
+      });
+      const tuned = finetune(model);
+      const optimizer = tuned.optimizer(tf.train.sgd(0.1));
+      const x = tf.randomNormal([4, 8, 8, 3], 0, 1, 'float32', 2);
+      for (let i = 0; i < 3; i++) {
+        const loss = () => tf.tidy(() => tf.mean(tf.square(model.apply(x, { training: true }) as tf.Tensor)) as tf.Scalar);
+        tuned.minimize(loss, optimizer).dispose();
+      }
+      const weights = model.getWeights().map((weight) => [...weight.dataSync()]);
+      tuned.dispose();
+      optimizer.dispose();
+      model.dispose();
+      x.dispose();
+      return weights;
+    };
+    const moved = steps();
+    const kernel = tf.getKernel('SgdUpdate', 'wasm');
+    tf.unregisterKernel('SgdUpdate', 'wasm');
+    try {
+      expect(moved).toEqual(steps());
+    } finally {
+      tf.registerKernel(kernel);
+    }
+  });
+
   test('nothing moves where a condition does not hold', () => {
     const weight = tf.variable(tf.tensor1d([1, 2]));
     const inputs = { variable: weight, gradient: tf.ones([2]), finite: tf.tensor1d([false], 'bool') };

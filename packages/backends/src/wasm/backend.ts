@@ -12,11 +12,16 @@ export interface WasmHeap {
   asm?: { readonly memory?: WebAssembly.Memory };
   /** Threads: the memory is shared and made by the loader. */
   wasmMemory?: WebAssembly.Memory;
+  /** The table of tensors that tfjs's own kernels read. */
+  readonly tfjs: {
+    registerTensor(id: number, size: number, memoryOffset: number): void;
+    disposeData(id: number): void;
+  };
 }
 
 export interface WasmBackend extends tf.KernelBackend {
   readonly wasm: WasmHeap;
-  readonly dataIdMap: { get(id: object): { readonly memoryOffset: number; readonly shape: readonly number[] } };
+  readonly dataIdMap: { get(id: object): { readonly id: number; readonly memoryOffset: number; readonly shape: readonly number[] } };
   makeOutput(shape: number[], dtype: tf.DataType): tf.TensorInfo;
 }
 

@@ -5,8 +5,16 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { assertFloat, input, type Kernels, offset, type WasmBackend } from './backend.ts';
 
+const sizeOf = (x: tf.TensorInfo): number => tf.util.sizeFromShape(x.shape);
 const floats = (backend: WasmBackend, x: tf.TensorInfo): Float32Array =>
-  new Float32Array(backend.wasm.HEAPU8.buffer, offset(backend, x), tf.util.sizeFromShape(x.shape));
+  new Float32Array(backend.wasm.HEAPU8.buffer, offset(backend, x), sizeOf(x));
+
+/** XNNPACK keeps filters that it has packed until their tensor goes: for it, the weights are a tensor that went and a new one. */
+function forgetPacked({ wasm, dataIdMap }: WasmBackend, x: tf.TensorInfo): void {
+  const { id, memoryOffset } = dataIdMap.get(x.dataId);
+  wasm.tfjs.disposeData(id);
+  wasm.tfjs.registerTensor(id, sizeOf(x), memoryOffset);
+}
 
 export const descents: Kernels = {
   SgdUpdate({ finite, ...inputs }, { rate }, backend) {
@@ -16,6 +24,7 @@ export const descents: Kernels = {
     const [weights, gradient] = [floats(backend, variable), floats(backend, input(inputs, 'gradient'))];
     const minus = Math.fround(-rate);
     for (let i = 0; i < weights.length; i++) weights[i] = weights[i]! + Math.fround(minus * gradient[i]!);
+    forgetPacked(backend, variable);
     return variable;
   },
 };
