@@ -20,27 +20,27 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
     because: 'three modules, the rules of every operator and its patterns in graphs, and automatic precision',
   },
   '@leantune/mixed-precision': { bytes: 4_500, because: 'the lists, the rounding of operands and results, loss scaling' },
-  '@leantune/core': { bytes: 35_500, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
+  '@leantune/core': { bytes: 36_000, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
   '@leantune/core { valueAndGrads, checkpoint }': {
     bytes: 10_500,
     because:
       'the autograd alone; 0.8 kB of it says what memory held when there was too little, or what the last step held where that is told late, 1.2 kB are for variables that a loss assigns, gradients that nest, kernels that are differentiated as one, and kernels of backends that do a gradient in one pass',
   },
   '@leantune/core { finetune }': {
-    bytes: 23_900,
+    bytes: 24_300,
     because:
-      'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md; 4 kB of it for patterns of kernels, updates of many variables at once, rows that freeze, another kernel at a site, kernels that are held packed, einsums that are dense layers, and steps that move nothing where a device learns late that the loss is not finite',
+      'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md; 4 kB of it for patterns of kernels, updates of many variables at once, rules that see a kernel whole, rows that freeze, another kernel at a site, kernels that are held packed, einsums that are dense layers, and steps that move nothing where a device learns late that the loss is not finite',
   },
   '@leantune/core { measure }': { bytes: 5_500, because: 'the tracker with its table and its page' },
   '@leantune/backends': {
-    bytes: 118_000,
+    bytes: 120_000,
     because:
       'every backend at once, 5 kB of it casts to halves, a fifth codes values that wait; a page loads the part of the one it uses, on demand',
   },
   '@leantune/backends/tensorflow': {
-    bytes: 13_000,
+    bytes: 14_500,
     because:
-      'kernels, gradients in one op, raw ops, the codes of values that wait in few bits half kernels, ops of our own and the allocator; it is for Node and never on a page',
+      'kernels, gradients in one op, raw ops, the codes of values that wait in few bits, half kernels, ops of our own for codes, elementwise ops, norms and threads, and the allocator; it is for Node and never on a page',
   },
   '@leantune/core/safetensors': {
     bytes: 3_900,
@@ -70,7 +70,7 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
   },
   leantune: { bytes: 6_000, because: 'a program for Node, which no page loads; it is here so that it stays small' },
   '@leantune/core/low-rank': {
-    bytes: 25_000,
+    bytes: 25_400,
     because: 'bundled by itself, as here, two thirds of it are the readers of models and the recording, which a page has from core',
   },
   '@leantune/lamda': { bytes: 4_800, because: 'the path, its freezing, the allocation of ranks and the page that shows it' },
