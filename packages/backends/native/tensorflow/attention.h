@@ -14,10 +14,10 @@ INLINE Block BlockAt(const Attention& of, int64_t start) {
   return {start, rows, from, (of.causal ? first + rows : of.keys) - from};
 }
 
-// Hides padding and keys of other documents; a query that is padding sees every document, as nobody reads it.
-INLINE void Hide(float* __restrict row, const int32_t* __restrict documents, int32_t own, int32_t all, int64_t n) {
+// Hides padding and keys of other documents; a query that is padding sees what the first document does, as nobody reads it.
+INLINE void Hide(float* __restrict row, const int32_t* __restrict documents, int32_t own, int64_t n) {
   for (int64_t key = 0; key < n; key++) {
-    const int32_t seen = (documents[key] != 0) & (all | (documents[key] == own));
+    const int32_t seen = documents[key] == own;
     row[key] += seen ? 0 : HIDDEN;
   }
 }
@@ -35,8 +35,7 @@ INLINE void Scores(const Attention& of, const Block& block, const float* q, int6
         for (int64_t key = 0; key < at - of.window + 1 - block.from; key++) row[key] += HIDDEN;
     }
     if (!of.mask) continue;
-    const int32_t own = of.mask[at];
-    Hide(row, of.mask + block.from, own, own == 0, block.count);
+    Hide(row, of.mask + block.from, of.mask[at] == 0 ? 1 : of.mask[at], block.count);
   }
 }
 
