@@ -6,7 +6,7 @@ import { beforeAll, expect, test, vi } from 'vitest';
 import { useBackend } from '../src/index.ts';
 import { random } from './compare.ts';
 
-for (const backend of ['wasm', 'tensorflow'] as const) {
+for (const backend of ['wasm', 'tensorflow', 'webgpu'] as const) {
   await describeOn(backend, () => {
     beforeAll(() => useBackend(backend).then(() => undefined));
 
@@ -26,6 +26,21 @@ for (const backend of ['wasm', 'tensorflow'] as const) {
       tuned.dispose();
       tf.dispose([weight, clone]);
       optimizer.dispose();
+    });
+
+    test('a gradient that broadcasts moves all weights, step after step, and none is read past its end', () => {
+      const weight = tf.variable(tf.tensor1d([0, 1, 2, 3]));
+      const tuned = finetune({ weight });
+      const optimizer = tuned.optimizer(tf.train.sgd(0.5));
+      for (let step = 1; step <= 3; step++) {
+        const gradient = tf.scalar(1);
+        optimizer.applyGradients({ [weight.name]: gradient });
+        gradient.dispose();
+        expect([...weight.dataSync()]).toEqual([0, 1, 2, 3].map((value) => value - step / 2));
+      }
+      tuned.dispose();
+      optimizer.dispose();
+      weight.dispose();
     });
   });
 }

@@ -42,12 +42,16 @@ export interface Update {
   readonly read: tf.NamedTensorMap;
 }
 
-/** Whether every tensor of `changed` is the only one on its data, and all are where kernels find them. */
+/** Whether every tensor of `changed` is the only one on its data, and all are of one shape and where kernels find them. */
 function isAlone({ changed, read }: Update): boolean {
   const backend = tf.backend();
   const { tensorInfo } = tf.engine().state;
   const here = (x: tf.Tensor): boolean => x.dtype === 'float32' && tensorInfo.get(x.dataId)?.backend === backend;
-  return Object.values(changed).every((x) => here(x) && backend.refCount(x.dataId) === 1) && Object.values(read).every(here);
+  const all = Object.values({ ...changed, ...read });
+  return (
+    all.every((x) => here(x) && tf.util.arraysEqual(x.shape, all[0]!.shape)) &&
+    Object.values(changed).every((x) => backend.refCount(x.dataId) === 1)
+  );
 }
 
 function run(config: tf.KernelConfig, inputs: tf.NamedTensorMap, attrs: tf.NamedAttrMap): void {

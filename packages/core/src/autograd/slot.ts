@@ -33,8 +33,7 @@ export function gather(slot: Slot, dx: tf.Tensor | undefined, spreads: boolean, 
 }
 
 /** Adds in place, where the backend can, nothing else sees the sum, and no second derivative will ask what it was made of. */
-const addedTo = (sum: tf.Tensor, x: tf.Tensor): boolean =>
-  !recordedNow() && tf.util.arraysEqual(sum.shape, x.shape) && updatedInPlace('AddTo', { changed: { sum }, read: { x } }, {});
+const addedTo = (sum: tf.Tensor, x: tf.Tensor): boolean => !recordedNow() && updatedInPlace('AddTo', { changed: { sum }, read: { x } }, {});
 
 /** The gradient of a slot in its full shape. */
 export function whole(slot: Slot): tf.Tensor {
