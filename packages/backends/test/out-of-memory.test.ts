@@ -1,5 +1,5 @@
 /** A step for which there is no memory: the error says what was held and what would shrink it, and the next step is that of a run that never failed. */
-import { adamW, finetune, valueAndGrads } from '@leantune/core';
+import { adamW, checkpoint, finetune, valueAndGrads } from '@leantune/core';
 import { describeOn } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -88,5 +88,28 @@ for (const [name, used] of [
       );
       expect(other.message).toBe('mine');
       dispose();
+    });
+
+    test('where a checkpoint runs again, what the pass around it holds is counted too', async () => {
+      const w = tf.variable(tf.randomNormal([WIDTH, WIDTH], 0, 0.1, 'float32', 1));
+      const x = tf.randomNormal([64, WIDTH], 0, 1, 'float32', 9);
+      const block = (y: tf.Tensor) => tf.tanh(tf.matMul(tf.tanh(tf.matMul(y, w as unknown as tf.Tensor2D)), w as unknown as tf.Tensor2D));
+      const loss = () => tf.tidy(() => tf.mean([1, 2, 3, 4].reduce((y) => checkpoint(block, y), x as tf.Tensor)) as tf.Scalar);
+      const messages: string[] = [];
+      for (let more = 100_000, failed = true; failed; more += 50_000) {
+        await useBackend(name, { maxBytes: used() + more });
+        try {
+          const { value, grads } = valueAndGrads(loss, [w]);
+          tf.dispose([value, grads]);
+          failed = false;
+        } catch (error) {
+          messages.push((error as Error).message);
+        }
+      }
+      await useBackend(name, { maxBytes: 2 ** 32 - 1 });
+      const together = messages.filter((message) => /most for .*checkpoint/.test(message) && /most for .*(Tanh|BatchMatMul)/.test(message));
+      expect(messages.join('\n')).toContain('Held then');
+      expect(together.length).toBeGreaterThan(0);
+      tf.dispose([w, x]);
     });
   });

@@ -6,7 +6,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
-import { noteWhatWasHeld, sayWhatIsHeld } from '../memory/out-of-memory.ts';
+import { heldTogether, noteWhatWasHeld, sayWhatIsHeld } from '../memory/out-of-memory.ts';
 import { override } from '../override.ts';
 import type { Undo } from '../technique.ts';
 import { compute } from './computing.ts';
@@ -164,8 +164,8 @@ function record(tape: Tape, f: () => unknown): tf.Tensor {
 
 const nextId = () => tf.tidy(() => tf.scalar(0).id); // ids rise
 
-/** Of `gradients` inside each other. */
-let depth = 0;
+/** Tapes of `gradients` inside each other: a checkpoint's runs while the one outside goes back. */
+const open: Tape[] = [];
 
 /** Disposes a result that is not the user's: it was not there at `start`, and nobody keeps it. */
 function discard(value: tf.Tensor | undefined, start: number): void {
@@ -208,7 +208,7 @@ export function gradients<T extends tf.Tensor>(
   const tape = new Tape(xs, extra, alias);
   const start = nextId();
   let value: T | undefined;
-  depth++;
+  open.push(tape);
   try {
     value = record(tape, f) as T;
     const y = value;
@@ -219,14 +219,14 @@ export function gradients<T extends tf.Tensor>(
       const advice = 'Make sure that the f you passed encloses all operations that lead from x to y.';
       throw new FinetuneError('not-reached', 'tape', `Cannot compute gradient of y=f(x) with respect to x. ${advice}`);
     }
-    if (depth === 1) noteWhatWasHeld({ kept, gradients: tape.held().gradients });
+    if (open.length === 1) noteWhatWasHeld({ kept, gradients: tape.held().gradients });
     return { value, grads: grads ?? xs.map(() => null) };
   } catch (error) {
-    sayWhatIsHeld(error, tape.held());
+    sayWhatIsHeld(error, () => heldTogether(open));
     discard(value, start);
     throw error;
   } finally {
-    depth--;
+    open.pop();
     tape.dispose();
   }
 }

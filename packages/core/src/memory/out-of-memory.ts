@@ -23,6 +23,14 @@ const told = new WeakSet<object>();
 const sum = (values: Iterable<number>): number => [...values].reduce((total, value) => total + value, 0);
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`;
 
+/** What several tapes, one inside the other, hold together. */
+export function heldTogether(tapes: readonly { held(): Held }[]): Held {
+  const all = tapes.map((tape) => tape.held());
+  const kept = new Map<string, number>();
+  for (const [kernel, bytes] of all.flatMap((held) => [...held.kept])) kept.set(kernel, (kept.get(kernel) ?? 0) + bytes);
+  return { kept, gradients: sum(all.map(({ gradients }) => gradients)) };
+}
+
 /** Of the last pass that went through: what waited at the end of its forward, and its gradients. */
 let last: Held | undefined;
 
@@ -32,11 +40,12 @@ export function noteWhatWasHeld(held: Held): void {
 }
 
 /**
- * Adds to the message of an error with the code 'out-of-memory', once: what is `held` now, or, if the error came late, what the last pass held.
- * Without `held` only to those that came late.
+ * Adds to the message of an error with the code 'out-of-memory', once: what is held now, as `ask` says, or, if the error came late, what the last pass held.
+ * Without `ask` only to those that came late.
  */
-export function sayWhatIsHeld(error: unknown, held?: Held): void {
+export function sayWhatIsHeld(error: unknown, ask?: () => Held): void {
   if (!(error instanceof Error) || (error as { code?: unknown }).code !== 'out-of-memory' || told.has(error) || probes.size > 0) return;
+  const held = ask?.();
   const { late = false } = error as { late?: boolean };
   const then = late && last && sum(last.kept.values()) > sum(held?.kept.values() ?? []) ? last : held;
   if (!then || !(late || held)) return;
