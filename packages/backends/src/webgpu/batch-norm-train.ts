@@ -20,7 +20,7 @@ const moments: Fold = {
   each: 'let d = x[at] - origin; sum += d; squares += d * d;',
   pair: 'Pair(n, origin + sum / n, max(squares - sum * sum / n, T()))',
   merge: `let n = p.n + q.n; let d = q.a - p.a; let share = q.n / max(n, 1);
-  return Pair(n, p.a + d * share, p.b + q.b + d * d * (p.n * share));`,
+  return Pair(n, p.a + d * share, p.b + q.b + d * (d * (p.n * share)));`,
 };
 
 /** a: the sum of dy, b: that of dy (x - mean). */

@@ -5,11 +5,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type Attrs, input, type Kernels, onCpu, type Stock, viewAs, type WebGPUBackend, type WebGPUKernel } from './backend.ts';
 import { dispatch } from './dispatch.ts';
+import { entry, groupsFor } from './entry.ts';
 import { type Axis, axesOf, readAlong, writeAlong } from './strided.ts';
 
 /** Of axes that tfjs's kernels take at most. */
 const MOST_AXES = 4;
-const LANES = 64;
 const size = (shape: readonly number[]): number => tf.util.sizeFromShape([...shape]);
 const offsetOf = (axes: readonly Axis[], begin: readonly number[]): number => begin.reduce((sum, at, i) => sum + at * axes[i]!.stride, 0);
 
@@ -36,19 +36,14 @@ function concatenate(backend: WebGPUBackend, tensors: readonly tf.TensorInfo[], 
   return 'dataId' in y ? y : backend.makeTensorInfo(shape, y.dtype, new Int32Array(0));
 }
 
-const entry = `@compute @workgroup_size(${LANES})
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
-  let i = flat(group, groups) * ${LANES} + local;
-  if (i >= u.size) { return; }`;
-
 function fill(backend: WebGPUBackend, shape: readonly number[], dtype: tf.DataType, value: number): tf.TensorInfo {
   const type = dtype === 'float32' ? 'f32' : 'i32';
   return dispatch(backend, {
     key: 'fill',
     inputs: {},
     outputs: { y: [{ shape, dtype }, type] },
-    uniforms: { size: ['u32', size(shape)], value: [type, value] },
-    workgroups: Math.ceil(size(shape) / LANES),
+    uniforms: { threads: ['u32', size(shape)], value: [type, value] },
+    workgroups: groupsFor(size(shape)),
     code: () => `${entry} y[i] = u.value; }`,
   }).y;
 }
@@ -61,8 +56,8 @@ function gather(backend: WebGPUBackend, x: tf.TensorInfo, ids: tf.TensorInfo, ax
     key: 'gather',
     inputs: { x: [x, 'u32'], ids: [ids, 'i32'] },
     outputs: { y: [{ shape, dtype: x.dtype }, 'u32'] },
-    uniforms: { size: ['u32', size(shape)], rows: ['u32', x.shape[axis]!], columns: ['u32', columns], count: ['u32', size(ids.shape)] },
-    workgroups: Math.ceil(size(shape) / LANES),
+    uniforms: { threads: ['u32', size(shape)], rows: ['u32', x.shape[axis]!], columns: ['u32', columns], count: ['u32', size(ids.shape)] },
+    workgroups: groupsFor(size(shape)),
     code: () => `${entry}
   let id = ids[(i / u.columns) % u.count];
   if (id < 0 || u32(id) >= u.rows) { y[i] = 0; return; }
@@ -77,8 +72,8 @@ export function selectBits(backend: WebGPUBackend, condition: tf.TensorInfo, t: 
     key: 'selectBits',
     inputs: { condition: [condition, 'i32'], t: [t, 'u32'], e: [e, 'u32'] },
     outputs: { y: [{ shape: t.shape, dtype: t.dtype }, 'u32'] },
-    uniforms: { size: ['u32', size(t.shape)], each: ['u32', size(t.shape) / size(condition.shape)] },
-    workgroups: Math.ceil(size(t.shape) / LANES),
+    uniforms: { threads: ['u32', size(t.shape)], each: ['u32', size(t.shape) / size(condition.shape)] },
+    workgroups: groupsFor(size(t.shape)),
     code: () => `${entry} y[i] = select(e[i], t[i], condition[i / u.each] != 0); }`,
   }).y;
 }

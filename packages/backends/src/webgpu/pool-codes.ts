@@ -4,7 +4,8 @@ import { stepWords } from '../codes.ts';
 import { poolInfo2d } from '../pool-window.ts';
 import { input, type Kernels } from './backend.ts';
 import { dispatch } from './dispatch.ts';
-import { codeAt, entry, groupsFor } from './step-codes.ts';
+import { entry, groupsFor } from './entry.ts';
+import { codeAt } from './step-codes.ts';
 import { windowUniforms } from './window.ts';
 
 const count = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);

@@ -6,8 +6,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import { rowWords, stepWords } from '../codes.ts';
 import { input, type Kernels, type WebGPUBackend } from './backend.ts';
 import { dispatch, type Input, type Output } from './dispatch.ts';
+import { entry, groupsFor } from './entry.ts';
 import { prefersTiles } from './plan.ts';
-import { entry, groupsFor } from './step-codes.ts';
 
 const LANES = 64;
 /** Threads of a group that take a row each. */

@@ -56,20 +56,6 @@ export function rowPasses(backend: WebGPUBackend, passes: RowPasses): { readonly
   });
 }
 
-/** One sum, of tensors of one shape. The caller owns the result. */
-export function overRows(
-  backend: WebGPUBackend,
-  key: string,
-  inputs: { readonly [name: string]: tf.TensorInfo },
-  shape: readonly number[],
-  term: string,
-  result: string,
-  together: boolean = prefersTiles(backend),
-): tf.TensorInfo {
-  return rowPasses(backend, { key, inputs, shape, sums: [{ name: 'total', term }], result: result.replace(/\bsum\b/g, 'total'), together })
-    .result!;
-}
-
 const entry = (lanes: number, row: string): string => `@compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let row = ${row};

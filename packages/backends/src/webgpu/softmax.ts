@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { input, type Kernels, onCpu, type Stock } from './backend.ts';
-import { overRows, rowPasses } from './rows.ts';
+import { rowPasses } from './rows.ts';
 
 export const softmaxes = (stock: Stock): Kernels => ({
   [tf.Softmax]: (inputs, attrs, backend) => {
@@ -26,6 +26,12 @@ export const softmaxes = (stock: Stock): Kernels => ({
 
   SoftmaxGrad: (inputs, _, backend) => {
     const [dy, y] = [input(inputs, 'dy'), input(inputs, 'y')];
-    return overRows(backend, 'softmaxGradient', { dy, y }, y.shape, 'dy[at] * y[at]', '(dy[at] - sum) * y[at]');
+    return rowPasses(backend, {
+      key: 'softmaxGradient',
+      inputs: { dy, y },
+      shape: y.shape,
+      sums: [{ name: 'slope', term: 'dy[at] * y[at]' }],
+      result: '(dy[at] - slope) * y[at]',
+    }).result!;
   },
 });

@@ -3,17 +3,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import { stepWords } from '../codes.ts';
 import { input, type Kernels } from './backend.ts';
 import { dispatch, type Input } from './dispatch.ts';
+import { entry, groupsFor } from './entry.ts';
 
-const LANES = 64;
 const size = (x: tf.TensorInfo): number => tf.util.sizeFromShape(x.shape);
-
-/** The head of a shader whose threads are numbered `i`, below `u.threads`. */
-export const entry: string = `@compute @workgroup_size(${LANES})
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
-  let i = flat(group, groups) * ${LANES} + local;
-  if (i >= u.threads) { return; }`;
-
-export const groupsFor = (threads: number): number => Math.ceil(threads / LANES);
 
 /** The code of element `i` among codes of `bits`, packed without headers. */
 export const codeAt = (codes: string, i: string, bits: number): string =>

@@ -5,8 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebGPUBackend } from './backend.ts';
 import { dispatch, type Output, type Uniform } from './dispatch.ts';
-
-const LANES = 64;
+import { entry, groupsFor } from './entry.ts';
 
 /** What lies along an axis: so many values, so far apart in the buffer; `wrap`: after so many it begins again. */
 export interface Axis {
@@ -67,13 +66,9 @@ function move(
     key: `move ${statement}`,
     inputs: { x: [x, type] },
     outputs: { y: [y, type] },
-    uniforms: { size: ['u32', size], offset: ['u32', offset], ...Object.fromEntries(numbers) },
-    workgroups: Math.ceil(size / LANES),
-    code: () => `
-@compute @workgroup_size(${LANES})
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
-  let i = flat(group, groups) * ${LANES} + local;
-  if (i >= u.size) { return; }
+    uniforms: { threads: ['u32', size], offset: ['u32', offset], ...Object.fromEntries(numbers) },
+    workgroups: groupsFor(size),
+    code: () => `${entry}
   var rest = i; var at = u.offset;
   ${axes.map((_, back) => step(axes.length - 1 - back)).join('\n  ')}
   ${statement}

@@ -6,9 +6,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { TableRow } from '../tables.ts';
 import { input, type Kernels, run, viewAs, type WebGPUBackend, type WebGPUKernel, withTemporaries } from './backend.ts';
 import { dispatch } from './dispatch.ts';
+import { entry, groupsFor } from './entry.ts';
 import { type MatMulOptions, matMul } from './mat-mul.ts';
 import { keyOf, readFours } from './packed-row.ts';
-import { entry, groupsFor } from './step-codes.ts';
 
 const isEmpty = (x: tf.TensorInfo | undefined): boolean => !x || tf.util.sizeFromShape(x.shape) === 0;
 
@@ -67,7 +67,7 @@ const unpackTable: WebGPUKernel = (inputs, { layout, finerLayout, from, size }, 
   }
   if (low > 0 && finerRows[max(low, 1) - 1] == i32(row)) { value += four_finer((low - 1) * ${fours} + c); }`;
   return dispatch(backend, {
-    key: ['UnpackTable', keyOf(layout), fine && 'finer', ids && 'ids'].join(' '),
+    key: ['UnpackTable', keyOf(layout), fine && `finer ${keyOf(finerLayout)}`, ids && 'ids'].join(' '),
     inputs: {
       packed: [input(inputs, 'packed'), 'u32'],
       ...(ids && { ids: [ids, 'i32'] as const }),

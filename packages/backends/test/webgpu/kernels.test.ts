@@ -7,7 +7,7 @@ import { conv2d, conv2dFilterGradient, conv2dInputGradient } from '../../src/web
 import type { WebGPUBackend } from '../../src/webgpu/index.ts';
 import { matMul } from '../../src/webgpu/mat-mul.ts';
 import { directPlan, type Plan, smallTiles } from '../../src/webgpu/plan.ts';
-import { overRows } from '../../src/webgpu/rows.ts';
+import { rowPasses } from '../../src/webgpu/rows.ts';
 import { convInfo2d } from '../../src/webgpu/window.ts';
 import { distance, random, type Values, whole } from '../compare.ts';
 
@@ -219,9 +219,14 @@ await describeOn('webgpu', () => {
 
   test.each([false, true])('softmax backward, a row by one thread or (%s) by a group', async (together) => {
     const [dy, y] = [random([5, 130], 1), random([5, 130], 2)];
-    const { data } = await on('webgpu', { dy, y }, ({ dy, y }) =>
-      overRows(gpu(), 'softmaxGradient', { dy: dy!, y: y! }, [5, 130], 'dy[at] * y[at]', '(dy[at] - sum) * y[at]', together),
-    );
+    const passes = {
+      key: 'softmaxGradient',
+      shape: [5, 130],
+      sums: [{ name: 'slope', term: 'dy[at] * y[at]' }],
+      result: '(dy[at] - slope) * y[at]',
+      together,
+    };
+    const { data } = await on('webgpu', { dy, y }, ({ dy, y }) => rowPasses(gpu(), { ...passes, inputs: { dy: dy!, y: y! } })['result']!);
     const sums = [0, 1, 2, 3, 4].map((row) =>
       dy.data.slice(row * 130, row * 130 + 130).reduce((s, d, i) => s + d * y.data[row * 130 + i]!, 0),
     );

@@ -32,7 +32,7 @@ await describeOn('webgpu', () => {
     const bind = vi.spyOn(device(), 'createBindGroup');
     run('AdamWUpdateAll', named(together), { ...rates, shrink: shrinks });
     const limit = Math.floor(device().limits.maxStorageBuffersPerShaderStage / parts.length);
-    expect(bind.mock.calls.length).toBe(Math.ceil(7 / limit) + Math.ceil(5 / limit)); // seven are read by ones, five by fours, one has nothing
+    expect(bind.mock.calls.length).toBe(Math.ceil(7 / limit) + Math.ceil(5 / limit)); // seven are read by fours, five by ones, one has nothing
     bind.mockRestore();
     alone.forEach((one, i) => run('AdamWUpdateAll', named([one]), { ...rates, shrink: [shrinks[i]] }));
     expect(tf.memory().numTensors).toBe(before);
