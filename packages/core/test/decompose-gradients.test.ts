@@ -63,7 +63,22 @@ test.each(['layers/conv', 'layers/residual', 'graph/fused', 'function/attention'
   },
 );
 
-test('what the loss does not depend on is named', async () => {
+test('a layer that the loss does not depend on is named, and no tensor is left behind', () => {
+  const input = tf.input({ shape: [6] });
+  const [a, b] = ['a', 'b'].map((name) => tf.layers.dense({ units: 4, name }).apply(input) as tf.SymbolicTensor);
+  const model = tf.model({ inputs: input, outputs: [a!, b!] });
+  const x = tf.ones([2, 6]);
+  const loss = () => tf.tidy(() => tf.mean((model.apply(x, { training: true }) as tf.Tensor[])[0]!) as tf.Scalar);
+  expect(() =>
+    expect(() => decomposeGradients(model, loss, { rank: 2, targets: ['a', 'b'] })).toThrow(
+      'the loss does not depend on "b". Leave them out.',
+    ),
+  ).toLeakNothing();
+  model.dispose();
+  x.dispose();
+});
+
+test('a loss that depends on no weight is refused', async () => {
   const tiny = await einsumGraph();
   const x = tf.variable(tf.scalar(1));
   expect(() => decomposeGradients(tiny.model, () => tf.square(x) as tf.Scalar, { rank: 2 })).toThrow('Cannot find a connection');

@@ -12,7 +12,8 @@ import { view } from './held.ts';
 import type { Recorder } from './recorder.ts';
 
 /**
- * `f(...inputs)`, recomputed in backward. Exact: gradients are bit for bit those without it.
+ * `f(...inputs)`, recomputed in backward. Exact: gradients are bit for bit those without it; of what several checkpoints read, up to
+ * the order in which they add up.
  *
  * @param f a function of its arguments and of variables. Other tensors that it reads must live until backward is over.
  * @param inputs tensors, borrowed. Every differentiable tensor that f reads, except variables, must be among them.

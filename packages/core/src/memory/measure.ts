@@ -25,7 +25,7 @@ export interface TrackOptions {
   readonly model?: object;
   /** Tensors that count as weights although they are no variables. */
   readonly weights?: Iterable<tf.Tensor>;
-  /** Its slots, made before tracking began, count as optimizer from the start; without it, from its next step. */
+  /** Its slots, made before tracking began, count as optimizer from the start; without it, from its next step, unless `tuned.optimizer` has stepped it. */
   readonly optimizer?: tf.Optimizer;
 }
 

@@ -28,7 +28,7 @@ export const probes: Set<Probe> = new Set();
 /** What tensors were said to be, for probes still to come. Variables of which nothing was said are weights. */
 export const roles: WeakMap<tf.Tensor, Role> = new WeakMap();
 
-/** For optimizers of our own, when they make variables: these are state, not weights. tfjs's optimizers are known without it. */
+/** State, not weights: what optimizers of our own make, and what `tuned.optimizer` finds in the one that it wraps. Those of a loop of tfjs are found by the tracker. */
 export function markState(variables: readonly tf.Variable[]): void {
   for (const variable of variables) roles.set(variable, 'optimizer');
   for (const probe of probes) probe.label(variables, 'optimizer');

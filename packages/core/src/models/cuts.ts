@@ -4,7 +4,8 @@
  * A segment is a stretch of the executor's order that makes one tensor for what comes after. Where the model can be cut at tensors
  * that are the only way from what is before to what is after (the outputs of residual blocks; every tensor of a chain), it is: such a
  * tensor is read by one segment, and gradients are bit for bit those without. Else (skip connections, several outputs) what is cut is
- * read by several segments, whose gradients are the same up to rounding, for they add up in another order. Inputs, and what layers
+ * read by several segments, whose gradients are the same up to rounding, for they add up in another order; so are those of weights that
+ * several segments use. Inputs, and what layers
  * without weights make of inputs alone (a mask for all layers, say), are no part of this: every segment may read them.
  */
 import { type Container, isContainer, lastReads, orderOf, type Symbolic } from './tfjs-layers.ts';

@@ -14,7 +14,7 @@ export interface FinetuneOptions {
   readonly trainable?: SiteFilter;
   /**
    * Gradient checkpointing of a LayersModel: runs it in segments, chosen by its shapes, whose insides are computed again in
-   * backward. The same gradients (with skip connections or several outputs up to rounding), about one more forward of time. Other
+   * backward. The same gradients (with skip connections, several outputs, or weights that several segments use, up to rounding), about one more forward of time. Other
    * models call `checkpoint(f)` in the loss.
    * @default false
    */
