@@ -45,7 +45,8 @@ export class Autocast {
   /** By the backend's own kernel for halves, where it has one. */
   #inHalf({ kernel, inputs, attrs }: KernelCall, run: Run): tf.Tensor | undefined {
     const name = `Half${kernel}`;
-    if (!tf.getKernel(name, tf.getBackend())) return undefined;
+    const floats = Object.values(inputs).every((x) => !(x instanceof tf.Tensor) || x.dtype === 'float32');
+    if (!floats || !tf.getKernel(name, tf.getBackend())) return undefined;
     const halves = Object.keys(inputs).filter((input) => inputs[input] && this.isHalf(inputs[input]));
     const y = run({ kernel: name, inputs, attrs: { ...attrs, half: this.#half, halves } }) as tf.Tensor;
     this.mark(y);

@@ -5,7 +5,7 @@ import { checkpoint, finetune, measure, type Technique } from '@leantune/core';
 import { lamda } from '@leantune/lamda';
 import { lora } from '@leantune/lora';
 import { biasTuning, fourBit } from '@leantune/s2a';
-import { composes, type Subject, tinyModels } from '@leantune/testing';
+import { available, composes, type Subject, tinyModels } from '@leantune/testing';
 import { fromConfig } from '@leantune/transformers';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -31,6 +31,40 @@ const siblings: { readonly [name: string]: Subject } = {
 test.each(Object.entries(siblings))('mixedPrecision and %s', (name, sibling) =>
   composes('mixedPrecision', mixed, name, sibling, tinyModels['layers/conv']!),
 );
+
+test.each(await available(['wasm', 'tensorflow', 'webgpu']))('products of whole numbers stay whole numbers on %s', async (backend) => {
+  await useBackend(backend);
+  const w = tf.variable(tf.scalar(1));
+  const tuned = finetune({ w }, [mixedPrecision()]);
+  const [a, b] = [
+    tf.tensor2d(
+      [
+        [1001, 3],
+        [3001, 1],
+      ],
+      undefined,
+      'int32',
+    ),
+    tf.tensor2d(
+      [
+        [7, 1],
+        [1, 1],
+      ],
+      undefined,
+      'int32',
+    ),
+  ];
+  let product: tf.Tensor | undefined;
+  const loss = () => {
+    product = tf.keep(tf.matMul(a, b));
+    return tf.square(w) as tf.Scalar;
+  };
+  tf.dispose(tuned.valueAndGrads(loss));
+  expect([product!.dtype, ...(await product!.data())]).toEqual(['int32', 7010, 1004, 21008, 3002]);
+  tuned.dispose();
+  tf.dispose([w, a, b, product!]);
+  await useBackend('wasm');
+});
 
 describe('an encoder of transformers', () => {
   const config = {
