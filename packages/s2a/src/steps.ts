@@ -62,7 +62,7 @@ function onEdges({ borders, codes, ...rest }: Steps): Steps {
     return new Float32Array(Int32Array.of(nearest - Number(nearest > 0)).buffer)[0]!;
   });
   const stays = (i: number) => edges[i] !== edges[i + 1];
-  return { ...rest, borders: edges.filter((_, i) => stays(i)), codes: codes.filter((_, i) => i === edges.length || stays(i)) };
+  return { ...rest, borders: edges.filter((_, i) => stays(i)), codes: codes.filter((_, i) => i === 0 || edges[i - 1] !== edges[i]) };
 }
 
 /** Stands for zero, where the two signs have halves of their own. */

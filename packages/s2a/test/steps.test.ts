@@ -79,6 +79,17 @@ describe('tables of 4 bits', () => {
   });
 });
 
+test.each(names)('tables of 8 bits for %s give each interval the level nearest at its middle, or a neighbour', (name) => {
+  const { borders, codes, levels } = fitSteps(derivatives[name], 8);
+  const sorted = [...levels].sort((a, b) => a - b);
+  const rank = (level: number) => sorted.indexOf(level);
+  borders.slice(1).forEach((border, i) => {
+    const slope = derivatives[name]((borders[i]! + border) / 2);
+    const nearest = sorted.reduce((best, level) => (Math.abs(level - slope) < Math.abs(best - slope) ? level : best));
+    expect(Math.abs(rank(levels[codes[i + 1]!]!) - rank(nearest)), `from ${borders[i]} to ${border}`).toBeLessThanOrEqual(1);
+  });
+});
+
 test.each(names)('tables of 8 bits for %s are within 0.6 %', (name) => {
   expect(error(derivatives[name], fitSteps(derivatives[name], 8), normal)).toBeLessThan(0.6);
 });
