@@ -27,8 +27,8 @@ export interface PretrainedOptions {
   readonly inputs?: readonly InputName[];
   /**
    * How linear layers and tables of tokens are held: `'float16'` and `'bfloat16'` freeze them in 2 bytes a value, `'int8'` in 8 bits
-   * (1.04 bytes with scales), `'nf5'` in 5 (0.66; tables of tokens in 4, with a fortieth of their rows in 8), `'nf4'` in 4 (0.54): bases
-   * for adapters. Heads of classifiers stay. On cpu, wasm, tensorflow and webgpu; `'nf5'` for language models.
+   * (1.03 bytes with scales), `'nf5'` in 5 (0.66; tables of tokens in 4, with a fortieth of their rows in 8), `'nf4'` in 4 (0.54): bases
+   * for adapters. Heads of classifiers stay. On cpu, wasm, tensorflow and webgpu; `'nf5'` not for BERT's family.
    * @default 'float32'
    */
   readonly storage?: Storage;

@@ -17,9 +17,9 @@ const random = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 1, '
 
 beforeAll(() => useBackend('cpu')); // looking for the others made one of them current
 
-/** A packed table and the values that it stands for. */
 const wordsOf = (columns: number, format: Format) => layoutOf(columns, format).words;
 
+/** A packed table and the values that it stands for. */
 function tableOf(rows: number, columns: number, seed: number, format: Format, finer: readonly number[] = []) {
   const values = tf.tidy(() => random([rows, columns], seed).dataSync()) as Float32Array;
   const words = packTable(values, columns, format);
@@ -223,6 +223,27 @@ describe.each(await available(['cpu', 'wasm', 'tensorflow', 'webgpu']))('%s', (b
       x.dispose();
     });
     expect(tf.memory().numTensors).toBe(before);
+  });
+});
+
+describe.each(await available(['webgpu']))('%s without our kernels', (backend) => {
+  test('a packed table is refused, not misread', async () => {
+    await useBackend(backend);
+    const kernels = ['UnpackTable', 'PackedMatMul'].map((kernel) => tf.getKernel(kernel, backend));
+    for (const { kernelName } of kernels) tf.unregisterKernel(kernelName, backend);
+    try {
+      tf.tidy(() => {
+        const packed = tf.zeros([2, wordsOf(32, 'nf4')], 'int32');
+        expect(() => packedMatMul(tf.ones([1, 32]), { packed, columns: 32, format: 'nf4' })).toThrow(
+          /packed table on webgpu; expected cpu, wasm or tensorflow/,
+        );
+      });
+    } finally {
+      for (const kernel of kernels) {
+        if (tf.getKernel(kernel.kernelName, backend)) tf.unregisterKernel(kernel.kernelName, backend); // the composed one
+        tf.registerKernel(kernel);
+      }
+    }
   });
 });
 

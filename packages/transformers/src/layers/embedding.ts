@@ -3,21 +3,13 @@
  * flax's `attend`: tokens become vectors, and hidden states become logits; with labels beside them, losses.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { initializers, layers } from '@tensorflow/tfjs-layers';
+import { layers } from '@tensorflow/tfjs-layers';
 import { gatherRows } from '../blocks/index.ts';
 import type { Decoding } from './decoding.ts';
 import { refuseLong, refuseUnknown } from './input-checks.ts';
-import {
-  addPacked,
-  type HeldPacked,
-  heldPacked,
-  type PackedWeights,
-  tableOf as packedOf,
-  packingOf,
-  type Storage,
-  storedPacked,
-} from './packed-weights.ts';
+import { type HeldPacked, heldPacked, type PackedWeights, tableOf as packedOf, type Storage } from './packed-weights.ts';
 import type { StoredWeight } from './stored.ts';
+import { addTable, storedTable } from './table.ts';
 import { type Called, firstShape, type LayerConfig, listOf, only, type Shape } from './tensors.ts';
 import { logitsOf, lossesOf, vocabularyShape } from './vocabulary.ts';
 
@@ -54,7 +46,7 @@ export class Embedding extends layers.Layer {
   }
 
   get stored(): readonly StoredWeight[] {
-    return [this.packed ? storedPacked(this.packed) : { name: 'weight', weight: this.weight!, layout: 'same' }];
+    return storedTable(this);
   }
 
   get packedWeight(): HeldPacked | undefined {
@@ -63,9 +55,10 @@ export class Embedding extends layers.Layer {
 
   override build(): void {
     const { size, width, storage } = this.config;
-    const packing = packingOf(storage, size);
-    if (packing) this.packed = addPacked(this.name, packing, [size, width], (...weight) => this.addWeight(...weight, undefined, false));
-    else this.weight = this.addWeight('weight', [size, width], 'float32', initializers.randomNormal({ stddev: 0.02 }));
+    const table = addTable(this.name, [size, width], storage, (name, shape, dtype, initializer, trains) =>
+      this.addWeight(name, shape, dtype, initializer, undefined, trains),
+    );
+    Object.assign(this, table);
     this.built = true;
   }
 

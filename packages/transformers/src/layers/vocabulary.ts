@@ -1,18 +1,10 @@
 /** From hidden states to the vocabulary: logits to look at, or losses that are never held as logits. */
 import * as tf from '@tensorflow/tfjs-core';
-import { initializers, layers } from '@tensorflow/tfjs-layers';
+import { layers } from '@tensorflow/tfjs-layers';
 import { linearCrossEntropy, type PackedTable, packedMatMul } from '../blocks/index.ts';
-import {
-  addPacked,
-  type HeldPacked,
-  heldPacked,
-  type PackedWeights,
-  packingOf,
-  type Storage,
-  storedPacked,
-  tableOf,
-} from './packed-weights.ts';
+import { type HeldPacked, heldPacked, type PackedWeights, type Storage, tableOf } from './packed-weights.ts';
 import type { StoredWeight } from './stored.ts';
+import { addTable, storedTable } from './table.ts';
 import { type Called, firstShape, type LayerConfig, listOf, type Shape } from './tensors.ts';
 
 /** hidden [n, T, d], weight [vocabulary, d] -> [n, T, vocabulary]. */
@@ -61,7 +53,7 @@ export class VocabularyHead extends layers.Layer {
   }
 
   get stored(): readonly StoredWeight[] {
-    return [this.packed ? storedPacked(this.packed) : { name: 'weight', weight: this.weight!, layout: 'same' }];
+    return storedTable(this);
   }
 
   get packedWeight(): HeldPacked | undefined {
@@ -71,9 +63,10 @@ export class VocabularyHead extends layers.Layer {
   override build(inputShape: Shape | Shape[]): void {
     const width = firstShape(inputShape).at(-1)!;
     const { size, storage } = this.config;
-    const packing = packingOf(storage, size);
-    if (packing) this.packed = addPacked(this.name, packing, [size, width], (...weight) => this.addWeight(...weight, undefined, false));
-    else this.weight = this.addWeight('weight', [size, width], 'float32', initializers.randomNormal({ stddev: 0.02 }));
+    const table = addTable(this.name, [size, width], storage, (name, shape, dtype, initializer, trains) =>
+      this.addWeight(name, shape, dtype, initializer, undefined, trains),
+    );
+    Object.assign(this, table);
     this.built = true;
   }
 
