@@ -3,7 +3,9 @@ import { finetune, type Technique } from '@leantune/core';
 import { available } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { type BackendName, useBackend } from '../src/index.ts';
+import { useBackend } from '../src/index.ts';
+import { batchNormTraining } from '../src/tensorflow/batch-norm-train.ts';
+import type { TensorflowBackend } from '../src/tensorflow/binding.ts';
 import type { WebGPUBackend } from '../src/webgpu/index.ts';
 import { distance, random as values } from './compare.ts';
 
@@ -68,20 +70,35 @@ async function trained(norm: object, techniques: readonly Technique[] | undefine
 }
 
 const backends = await available(['tensorflow', 'webgpu']);
-/** webgpu also with the plans of a GPU, whatever its adapter. */
-const kinds = backends.flatMap((name): [string, BackendName, boolean][] => [
-  [name, name, false],
-  ...(name === 'webgpu' ? [['webgpu, as on a GPU', name, true] as [string, BackendName, boolean]] : []),
-]);
+const variants: { readonly [backend: string]: readonly string[] } = {
+  webgpu: ['webgpu, as on a GPU'], // with the plans of one, whatever its adapter
+  tensorflow: ["tensorflow, by TensorFlow's ops"], // as where the addon is not there
+};
+const kinds = backends.flatMap((name) => [name, ...variants[name]!].map((kind) => [kind, name] as const));
 
-describe.each(kinds)('%s', (_, backend, gpu) => {
+describe.each(kinds)('%s', (kind, backend) => {
+  const gpu = kind === 'webgpu, as on a GPU';
+  const composed = kind === "tensorflow, by TensorFlow's ops";
   const device = () => (tf.backend() as WebGPUBackend).device;
+  const before = new Map<string, tf.KernelConfig>();
   beforeAll(async () => {
     await useBackend(backend);
+    if (composed)
+      for (const [kernelName, kernel] of Object.entries(batchNormTraining)) {
+        before.set(kernelName, tf.getKernel(kernelName, backend));
+        tf.unregisterKernel(kernelName, backend);
+        const kernelFunc = (({ inputs, attrs, backend }) =>
+          kernel(inputs as tf.NamedTensorInfoMap, attrs ?? {}, backend as TensorflowBackend)) as tf.KernelFunc;
+        tf.registerKernel({ kernelName, backendName: backend, kernelFunc });
+      }
     if (gpu) Object.defineProperty(device(), 'adapterInfo', { value: { description: 'a GPU' }, configurable: true });
   });
   afterAll(async () => {
     await tf.setBackend(backend);
+    for (const [kernelName, config] of before) {
+      tf.unregisterKernel(kernelName, backend);
+      tf.registerKernel(config);
+    }
     if (gpu) Reflect.deleteProperty(device(), 'adapterInfo');
   });
 

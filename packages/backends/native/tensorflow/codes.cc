@@ -156,28 +156,12 @@ struct NormScaleGradRowsOp : NormGradRowsOp {
     const float *dy = Floats(c, 1), *mean = Optional(c, 2), *r = Floats(c, 3);
     float *dscale = Output(c, 0, {width}), *doffset = Output(c, 1, {width});
     if (!dscale || !doffset) return;
-    // Each part of the rows has sums of its own: the same ones in every run, and of fewer numbers each.
-    const int64_t parts = rows < 64 ? 1 : 16;
-    Tensor sums;
-    OP_REQUIRES_OK(c, c->allocate_temp(tensorflow::DT_FLOAT, {3 * parts * width}, &sums));
-    float* part = sums.flat<float>().data();
-    std::memset(part, 0, sums.TotalBytes());
     const Rows of = Whole();
-    Exactly(c, parts, 3 * n / parts, [=](int64_t begin, int64_t end) {
-      for (; begin < end; begin++) {
-        const int64_t from = rows * begin / parts, to = rows * (begin + 1) / parts;
-        float* own = part + 3 * begin * width;
-        run.normScaleGradRows(in + from * of.Bytes(), dy + from * width, mean ? mean + from : nullptr, r + from, own, own + width,
-                              own + 2 * width, to - from, of);
-      }
+    const auto threads = [=](int64_t parts, auto work) { Exactly(c, parts, 3 * n / parts, work); };
+    SumsOfParts(c, rows, width, 3, dscale, doffset, threads, [=](int64_t from, int64_t count, float* own) {
+      run.normScaleGradRows(in + from * of.Bytes(), dy + from * width, mean ? mean + from : nullptr, r + from, own, own + width,
+                            own + 2 * width, count, of);
     });
-    for (int64_t i = 0; i < width; i++) {
-      double sum[2] = {0, 0};
-      for (int64_t p = 0; p < parts; p++)
-        for (int which = 0; which < 2; which++) sum[which] += part[(3 * p + which) * width + i];
-      dscale[i] = sum[0];
-      doffset[i] = sum[1];
-    }
   }
 };
 

@@ -54,7 +54,3 @@ static void NormalizeGrad(const float* dy, const float* x, const float* mean, co
       store(dx, (load(dy) - load(level)) * load(factor) - (load(x) - load(mean)) * load(slope));
     });
 }
-
-static void Descend(const float* w, const float* g, float rate, float* to, int64_t n) {
-  Sixteens(n, [=](auto load, auto store) { store(to, load(w) - load(g) * rate); });
-}

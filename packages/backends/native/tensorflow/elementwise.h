@@ -1,5 +1,5 @@
 // Sums, differences, products and quotients with an operand that may be repeated, activations, sums of rows. Each number is rounded as TensorFlow's own
-// ops round it, but for sums, whose order is another.
+// ops round it, but for sums, whose order is another, and the gradient of erf.
 
 template <typename Op>
 INLINE void EachOf(Given given, const float* a, const float* b, float* y, int64_t rows, int64_t n, Op op) {
@@ -55,4 +55,8 @@ static void RowSums(const float* x, float* sums, int64_t rows, int64_t n) {
 // dy 2 / √π exp(-x²)
 static void ErfGrad(const float* dy, const float* x, float* dx, int64_t n) {
   Sixteens(n, [=](auto load, auto store) { store(dx, load(dy) * (Exp(load(x) * load(x) * -1) * 1.12837917f)); });
+}
+
+static void Descend(const float* w, const float* g, float rate, float* to, int64_t n) {
+  Sixteens(n, [=](auto load, auto store) { store(to, load(w) - load(g) * rate); });
 }

@@ -76,6 +76,49 @@ T* Output(OpKernelContext* context, int i, const TensorShape& shape) {
   return nullptr;
 }
 
+// An op whose inputs have the shape of the first, and whose one output has it too.
+template <typename T, typename Each>
+void Elementwise(OpKernelContext* context, int64_t cost, Each each) {
+  const TensorShape& shape = context->input(0).shape();
+  for (int i = 1; i < context->num_inputs(); i++)
+    OP_REQUIRES(context, context->input(i).shape() == shape, tensorflow::errors::InvalidArgument("inputs of two shapes"));
+  T* out = Output<T>(context, 0, shape);
+  if (out) Parallel(context, shape.num_elements(), cost, [&](int64_t begin, int64_t end) { each(out + begin, begin, end - begin); });
+}
+
+// Two numbers for each of n columns, summed over rows. Each part of the rows has sums of its own: the same ones in every run, and of fewer
+// numbers each. threads(parts, work) runs work(begin, end) for all parts; add(from, rows, own) adds to the first two of the `room` rows of `own`.
+template <typename Threads, typename Add>
+void SumsOfParts(OpKernelContext* context, int64_t rows, int64_t n, int64_t room, float* first, float* second, Threads threads, Add add) {
+  const int64_t parts = rows < 64 ? 1 : 16;
+  Tensor sums;
+  OP_REQUIRES_OK(context, context->allocate_temp(tensorflow::DT_FLOAT, {room * parts * n}, &sums));
+  float* part = sums.flat<float>().data();
+  std::fill_n(part, sums.NumElements(), 0.0f);
+  threads(parts, [=](int64_t begin, int64_t end) {
+    for (; begin < end; begin++) {
+      const int64_t from = rows * begin / parts;
+      add(from, rows * (begin + 1) / parts - from, part + room * begin * n);
+    }
+  });
+  for (int64_t i = 0; i < n; i++) {
+    double sum[2] = {0, 0};
+    for (int64_t p = 0; p < parts; p++)
+      for (int which = 0; which < 2; which++) sum[which] += part[(room * p + which) * n + i];
+    first[i] = sum[0];
+    second[i] = sum[1];
+  }
+}
+
+// An op with two bounds.
+struct BoundedOp : OpKernel {
+  float low, high;
+  explicit BoundedOp(OpKernelConstruction* c) : OpKernel(c) {
+    OP_REQUIRES_OK(c, c->GetAttr("low", &low));
+    OP_REQUIRES_OK(c, c->GetAttr("high", &high));
+  }
+};
+
 #define REGISTER(name, Kernel)                                                             \
   REGISTER_KERNEL_BUILDER(Name("Leantune" name).Device(tensorflow::DEVICE_CPU), Kernel); \
   const bool registered##Kernel = (Names().push_back(name), true)

@@ -13,16 +13,6 @@ namespace {
 
 const Kernels& run = Chosen();
 
-// An op whose inputs have the shape of the first, and whose one output has it too.
-template <typename T, typename Each>
-void Elementwise(OpKernelContext* context, int64_t cost, Each each) {
-  const TensorShape& shape = context->input(0).shape();
-  for (int i = 1; i < context->num_inputs(); i++)
-    OP_REQUIRES(context, context->input(i).shape() == shape, tensorflow::errors::InvalidArgument("inputs of two shapes"));
-  T* out = Output<T>(context, 0, shape);
-  if (out) Parallel(context, shape.num_elements(), cost, [&](int64_t begin, int64_t end) { each(out + begin, begin, end - begin); });
-}
-
 REGISTER_OP("LeantuneGelu").Input("x: float").Output("y: float").Attr("approximate: bool");
 REGISTER_OP("LeantuneGeluGrad").Input("x: float").Input("dy: float").Output("dx: float").Attr("approximate: bool");
 
@@ -55,12 +45,8 @@ struct Relu6MaskOp : OpKernel {
   }
 };
 
-struct InRangeOp : OpKernel {
-  float low, high;
-  explicit InRangeOp(OpKernelConstruction* c) : OpKernel(c) {
-    OP_REQUIRES_OK(c, c->GetAttr("low", &low));
-    OP_REQUIRES_OK(c, c->GetAttr("high", &high));
-  }
+struct InRangeOp : BoundedOp {
+  using BoundedOp::BoundedOp;
   void Compute(OpKernelContext* c) override {
     const float* x = Floats(c, 0);
     Elementwise<bool>(c, 1, [&](bool* mask, int64_t at, int64_t n) { run.inRange(x + at, reinterpret_cast<uint8_t*>(mask), n, low, high); });
@@ -137,26 +123,11 @@ struct LayerNormGradOp : LayerNormOp {
     const float *x = Floats(c, 0), *w = Floats(c, 1), *dy = Floats(c, 2), eps = epsilon;
     float *dx = Output(c, 0, c->input(0).shape()), *dw = Output(c, 1, {n}), *db = Output(c, 2, {n});
     if (!dx || !dw || !db) return;
-    // Each part of the rows has sums of its own: the same ones in every run, and of fewer numbers each.
-    const int64_t rows = c->input(0).NumElements() / n, parts = rows < 64 ? 1 : 16;
-    Tensor sums;
-    OP_REQUIRES_OK(c, c->allocate_temp(tensorflow::DT_FLOAT, {2 * parts * n}, &sums));
-    float* part = sums.flat<float>().data();
-    std::memset(part, 0, sums.TotalBytes());
-    Parallel(c, parts, 6 * n * (rows / parts), [=](int64_t begin, int64_t end) {
-      for (; begin < end; begin++) {
-        const int64_t from = rows * begin / parts, to = rows * (begin + 1) / parts;
-        float* own = part + 2 * begin * n;
-        run.layerNormGrad(x + from * n, w, dy + from * n, dx + from * n, own, own + n, to - from, n, eps);
-      }
+    const int64_t rows = c->input(0).NumElements() / n;
+    const auto threads = [=](int64_t parts, auto work) { Parallel(c, parts, 6 * n * (rows / parts), work); };
+    SumsOfParts(c, rows, n, 2, dw, db, threads, [=](int64_t from, int64_t count, float* own) {
+      run.layerNormGrad(x + from * n, w, dy + from * n, dx + from * n, own, own + n, count, n, eps);
     });
-    for (int64_t i = 0; i < n; i++) {
-      double sum[2] = {0, 0};
-      for (int64_t p = 0; p < parts; p++)
-        for (int which = 0; which < 2; which++) sum[which] += part[(2 * p + which) * n + i];
-      dw[i] = sum[0];
-      db[i] = sum[1];
-    }
   }
 };
 

@@ -1,5 +1,5 @@
 // Ops that a training step of tfjs is made of, one pass over memory for each that is needed: batch norm with its moving statistics and its
-// gradient, sums, operands that are repeated, the gradient of the error function, gradient descent where the weights lie.
+// gradient, sums, operands that are repeated, the gradient of the error function, gradient descent.
 #include <numeric>
 #include <vector>
 
@@ -230,17 +230,11 @@ struct BinaryOp : OpKernel {
 REGISTER_OP("LeantuneClip").Input("x: float").Output("y: float").Attr("low: float").Attr("high: float");
 REGISTER_OP("LeantuneReluGrad").Input("dy: float").Input("y: float").Output("dx: float");
 
-struct ClipOp : OpKernel {
-  float low, high;
-  explicit ClipOp(OpKernelConstruction* c) : OpKernel(c) {
-    OP_REQUIRES_OK(c, c->GetAttr("low", &low));
-    OP_REQUIRES_OK(c, c->GetAttr("high", &high));
-  }
+struct ClipOp : BoundedOp {
+  using BoundedOp::BoundedOp;
   void Compute(OpKernelContext* c) override {
-    const Tensor& x = c->input(0);
-    const float *from = Floats(c, 0), least = low, most = high;
-    float* y = Output(c, 0, x.shape());
-    if (y) Parallel(c, x.NumElements(), 1, [=](int64_t begin, int64_t end) { run.clip(from + begin, least, most, y + begin, end - begin); });
+    const float* x = Floats(c, 0);
+    Elementwise<float>(c, 1, [&](float* y, int64_t at, int64_t n) { run.clip(x + at, low, high, y, n); });
   }
 };
 
@@ -266,19 +260,15 @@ template <void (*Training::*KERNEL)(const float*, const float*, float*, int64_t)
 struct GradOp : OpKernel {
   using OpKernel::OpKernel;
   void Compute(OpKernelContext* c) override {
-    const TensorShape& shape = c->input(1).shape();
-    OP_REQUIRES(c, c->input(0).shape() == shape, tensorflow::errors::InvalidArgument("dy is of another shape"));
     const float *dy = Floats(c, 0), *x = Floats(c, 1);
-    float* dx = Output(c, 0, shape);
-    if (dx) Parallel(c, shape.num_elements(), 4, [=](int64_t begin, int64_t end) { (run.*KERNEL)(dy + begin, x + begin, dx + begin, end - begin); });
+    Elementwise<float>(c, 4, [&](float* dx, int64_t at, int64_t n) { (run.*KERNEL)(dy + at, x + at, dx, n); });
   }
 };
 
 using ErfGradOp = GradOp<&Training::erfGrad>;
 using ReluGradOp = GradOp<&Training::reluGrad>;
 
-// The weights moved where they lie, if nothing but the caller's handle holds them; else moved weights of their own.
-REGISTER_OP("LeantuneDescend").Input("weights: float").Input("gradient: float").Input("rate: float").Output("moved: float").SetIsStateful();
+REGISTER_OP("LeantuneDescend").Input("weights: float").Input("gradient: float").Input("rate: float").Output("moved: float");
 
 struct DescendOp : OpKernel {
   using OpKernel::OpKernel;
@@ -287,10 +277,8 @@ struct DescendOp : OpKernel {
     OP_REQUIRES(c, c->input(1).shape() == weights.shape() && c->input(2).NumElements() == 1,
                 tensorflow::errors::InvalidArgument("the gradient is not of the weights' shape, or the rate not one number"));
     const float *w = Floats(c, 0), *g = Floats(c, 1), rate = Floats(c, 2)[0];
-    float* to = const_cast<float*>(w);
-    if (weights.RefCountIsOne()) c->set_output(0, weights);
-    else if (!(to = Output(c, 0, weights.shape()))) return;
-    Parallel(c, weights.NumElements(), 1, [=](int64_t begin, int64_t end) { run.descend(w + begin, g + begin, rate, to + begin, end - begin); });
+    float* to = Output(c, 0, weights.shape());
+    if (to) Parallel(c, weights.NumElements(), 1, [=](int64_t begin, int64_t end) { run.descend(w + begin, g + begin, rate, to + begin, end - begin); });
   }
 };
 

@@ -30,7 +30,7 @@ struct Training {
   void (*rowSums)(const float* x, float* sums, int64_t rows, int64_t n);
   // dy 2 / √π exp(-x²), elementwise.
   void (*erfGrad)(const float* dy, const float* x, float* dx, int64_t n);
-  // to = w - rate g; `to` may be w.
+  // to = w - rate g.
   void (*descend)(const float* w, const float* g, float rate, float* to, int64_t n);
 };
 

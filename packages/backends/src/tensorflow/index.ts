@@ -2,7 +2,7 @@
  * tfjs-node and tfjs-node-gpu, made able to train: kernels put right, raw ops in half precision, packed nibbles, optimizer steps in
  * place, the allocator's own figures.
  */
-import type * as tf from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
 import { registerKernels } from '../kernels.ts';
 import { activationGradients } from './activation-gradients.ts';
 import { optimizers } from './adamw.ts';
@@ -41,6 +41,10 @@ export { decodeNibbles, packNibbles, unpackNibbles } from './nibbles.ts';
 export { shimNode } from './node-shim.ts';
 export { guardMemory } from './out-of-memory.ts';
 
+/** On a GPU core's ops do it: what the op keeps for its gradient is the inverse deviation there, and not the variance. */
+const batchNormOps = (): typeof batchNormTraining =>
+  (tf.findBackend('tensorflow') as TensorflowBackend | null)?.isUsingGpuDevice ? {} : batchNormTraining;
+
 /**
  * Registers the kernels for the backend `tensorflow`, in place of tfjs's where those exist. A second call does nothing.
  * `@tensorflow/tfjs-node` or `-node-gpu` must have been imported; `useBackend('tensorflow')` does both.
@@ -51,7 +55,7 @@ export function registerTensorflowKernels(): void {
     [
       activationGradients,
       batchNormGradients,
-      batchNormTraining,
+      batchNormOps(),
       optimizers,
       descents,
       productSums,

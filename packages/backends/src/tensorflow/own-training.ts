@@ -1,11 +1,15 @@
 /**
- * Batch norm in training, the gradient of the error function and gradient descent as ops of our own (native/tensorflow/training.cc). `batch-norm-train.ts` and `sgd.ts` have
- * TensorFlow's, of which a step takes more, and which wait longer for their threads.
+ * Batch norm in training, the gradient of the error function and gradient descent as ops of our own (native/tensorflow/training.cc).
+ * `batch-norm-train.ts` and `sgd.ts` have TensorFlow's, of which a step takes more, and which wait longer for their threads.
  */
-import type * as tf from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
 import type { Attrs } from '../kernels.ts';
 import { type OwnKernel, own, running } from './own-op.ts';
 import { float, withOps } from './raw.ts';
+import { descents } from './sgd.ts';
+
+/** From this many weights on, TensorFlow's ops, which write where the weights lie, take less time than one that makes moved weights. */
+const LARGE = 2 ** 18;
 
 const epsilon = ({ varianceEpsilon }: Attrs) => ({ epsilon: float(varianceEpsilon) });
 const floats = (count: number): tf.DataType[] => new Array(count).fill('float32');
@@ -19,14 +23,15 @@ export const ownTraining: { readonly [kernel: string]: OwnKernel } = {
   ),
   BatchNormTrainGrad: own('BatchNormTrainGrad', ['dy', 'x', 'mean', 'variance', 'scale'], epsilon, floats(3)),
   ErfGrad: own('ErfGrad', ['dy', 'x']),
-  // The op writes to the weights if nothing else holds their buffer; the handle that it gives takes the place of the one before in any case.
-  SgdUpdate: running(['Descend'], ({ variable, gradient }, { rate }, backend) =>
-    withOps(backend, ({ constant, release, run }) => {
-      const moved = run('LeantuneDescend', {}, [variable!, gradient!, constant(Float32Array.of(rate), [])]);
+  SgdUpdate: running(['Descend'], (inputs, attrs, backend) => {
+    const { variable, gradient } = inputs;
+    if (tf.util.sizeFromShape(variable!.shape) >= LARGE) return descents['SgdUpdate']!(inputs, attrs, backend);
+    return withOps(backend, ({ constant, release, run }) => {
+      const moved = run('LeantuneDescend', {}, [variable!, gradient!, constant(Float32Array.of(attrs['rate']), [])]);
       const entry = backend.tensorMap.get(variable!.dataId);
       backend.binding.deleteTensor(entry.id);
       Object.assign(entry, { id: release(moved).id, shape: variable!.shape });
       return variable!;
-    }),
-  ),
+    });
+  }),
 };

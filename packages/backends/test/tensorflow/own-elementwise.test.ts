@@ -138,7 +138,7 @@ await describeOn('tensorflow', () => {
     expect(tf.memory().numTensors).toBe(before);
   });
 
-  test('a step of descent writes where the weights lie, but to nothing that others hold', () => {
+  test('a step of descent writes to nothing that others hold', () => {
     const weight = tf.variable(tf.tidy(() => tf.add(random([1000], 1), 0)));
     const given = new Float32Array(1000).fill(2);
     const shared = tf.variable(tf.tensor1d(given)); // TensorFlow sees the array that JavaScript gave
@@ -157,5 +157,17 @@ await describeOn('tensorflow', () => {
     expect(shared.dataSync()).toEqual(new Float32Array(1000).fill(1.5));
     expect(given).toEqual(new Float32Array(1000).fill(2));
     tf.dispose([weight, shared, gradient]);
+  });
+
+  test('a step of descent of many weights is by TensorFlow’s op, which writes where they lie', () => {
+    const size = 2 ** 18;
+    const weight = tf.variable(tf.tidy(() => tf.add(random([size], 1), 0)));
+    const gradient = tf.ones([size]);
+    const start = weight.dataSync<'float32'>().slice();
+    const { kernelFunc } = tf.getKernel('SgdUpdate', 'tensorflow');
+    const ran = opsOf(() => void kernelFunc({ inputs: { variable: weight, gradient }, attrs: { rate: 0.5 }, backend: tf.backend() }));
+    expect(ran).toContain('ResourceApplyGradientDescent');
+    expect(weight.dataSync()).toEqual(start.map((v) => v - 0.5));
+    tf.dispose([weight, gradient]);
   });
 });
