@@ -22,7 +22,12 @@ export async function freshProject(): Promise<string> {
   return project;
 }
 
-/** Runs a program in `folder`, without what npm and this repository put into the environment. @returns what it printed */
+/**
+ * Runs a program in `folder`, without what npm and this repository put into the environment.
+ *
+ * @returns what it printed
+ * @throws an error with all that it printed as `stdout`, where it fails
+ */
 export async function runIn(folder: string, command: string, ...args: readonly string[]): Promise<string> {
   const { NODE_OPTIONS: _, NODE_PATH: __, ...env } = process.env;
   const options = { cwd: folder, env: { ...env, NO_COLOR: '1', DENO_NO_UPDATE_CHECK: '1' }, maxBuffer: 2 ** 26, timeout: 120_000 };
@@ -30,6 +35,6 @@ export async function runIn(folder: string, command: string, ...args: readonly s
     return (await execute(command, args, options)).stdout;
   } catch (error) {
     const { stdout = '', stderr = '', message } = error as { stdout?: string; stderr?: string; message: string };
-    throw new Error(`${message.split('\n')[0]}\n${stdout.slice(-2000)}${stderr.slice(-4000)}`);
+    throw Object.assign(new Error(`${message.split('\n')[0]}\n${stdout.slice(-2000)}${stderr.slice(-4000)}`), { stdout });
   }
 }

@@ -13,6 +13,9 @@ import { freshProject } from './project.ts';
 import { differences, faultsOf, type Report } from './report.ts';
 
 const words = process.argv.slice(2).map((word) => word.toLowerCase());
+const unknown = words.filter((word) => !consumers.some(({ name }) => name.toLowerCase().includes(word)));
+if (unknown.length > 0)
+  throw new Error(`[integrations] got ${unknown.join(', ')}; expected words of ${consumers.map(({ name }) => name).join('; ')}.`);
 const chosen = consumers.filter(({ name }) => words.length === 0 || words.some((word) => name.toLowerCase().includes(word)));
 const started = performance.now();
 const seconds = (): string => `${((performance.now() - started) / 1000).toFixed(0)} s`;
@@ -55,7 +58,7 @@ async function visit({ name, missing, run }: Consumer): Promise<void> {
 function compare(): void {
   const [[first, reference] = [], ...others] = [...reports];
   if (!reference) return;
-  faults.push(...faultsOf(reference).map((fault) => `${first}: ${fault}`));
+  for (const [name, report] of reports) faults.push(...faultsOf(report).map((fault) => `${name}: ${fault}`));
   for (const [name, report] of others) faults.push(...differences(report, reference).map((fault) => `${name}: ${fault}, as in ${first}`));
   console.log('\nsix steps          loss            peak, and of stock tfjs');
   for (const { name, losses, peakBytes, stockBytes } of reference.rows)

@@ -32,6 +32,9 @@ const unknown = positionals.filter((id) => !all.some((contest) => contest.id ===
 if (unknown.length > 0) throw new Error(`[compare] got ${unknown.join(', ')}; expected some of ${all.map(({ id }) => id).join(', ')}.`);
 const chosen = all.filter(({ id }) => positionals.length === 0 || positionals.includes(id));
 
+if (chosen.every((contest) => wanted(contest).length === 0))
+  throw new Error(`[compare] got --only ${values.only}; expected the name of a cell, or words of it. --list names the cells.`);
+
 if (values.list) for (const contest of chosen) console.log([contest.id, ...wanted(contest).map((cell) => `  ${nameOf(cell)}`)].join('\n'));
 else if (values.quick) await quick(findPeers(false));
 else await full(findPeers(!values.installed));

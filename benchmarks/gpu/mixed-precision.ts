@@ -12,10 +12,10 @@ import { appendFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { useBackend } from '@leantune/backends';
 import type { WebGPUBackend } from '@leantune/backends/webgpu';
-import { finetune, measure, type Technique } from '@leantune/core';
-import { mixedPrecision } from '@leantune/mixed-precision';
-import { fromConfig } from '@leantune/transformers';
+import { finetune, measure } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs';
+import { encoderWithLoss } from '../models/losses.ts';
+import { precisions } from '../tasks/precisions.ts';
 import { countKernels } from '../webgpu/count-kernels.ts';
 
 const { values } = parseArgs({
@@ -32,32 +32,26 @@ const { values } = parseArgs({
 });
 const number = (name: 'width' | 'tokens' | 'batch' | 'layers' | 'rounds' | 'seconds'): number => Number(values[name]);
 const shape = { width: number('width'), tokens: number('tokens'), batch: number('batch'), layers: number('layers') };
-const techniques: { readonly [precision: string]: () => Technique[] } = {
-  float32: () => [],
-  mixed_float16: () => [mixedPrecision()],
-  mixed_bfloat16: () => [mixedPrecision({ policy: 'mixed_bfloat16' })],
-};
+const asked = values.precisions.split(',');
+const unknown = asked.filter((precision) => !Object.hasOwn(precisions, precision));
+if (unknown.length > 0)
+  throw new Error(`[mixed-precision] got --precisions ${unknown.join(', ')}; expected some of ${Object.keys(precisions).join(', ')}.`);
 const start = performance.now();
 const secondsLeft = (): number => number('seconds') - (performance.now() - start) / 1000;
 
 await useBackend('webgpu');
 const counted = countKernels(tf.backend() as WebGPUBackend);
-const config = {
-  ...{ model_type: 'bert', vocab_size: 1000, hidden_size: shape.width, num_hidden_layers: shape.layers },
-  ...{ num_attention_heads: Math.max(1, shape.width / 64), intermediate_size: 4 * shape.width, max_position_embeddings: shape.tokens },
-  ...{ type_vocab_size: 2, hidden_act: 'gelu', layer_norm_eps: 1e-12 },
-};
-const x = [tf.randomUniform([shape.batch, shape.tokens], 0, 1000, 'int32', 1), tf.ones([shape.batch, shape.tokens], 'int32')];
-const y = tf.oneHot(tf.mod(tf.range(0, shape.batch, 1, 'int32'), tf.scalar(2, 'int32')) as tf.Tensor1D, 2);
+const { batch, width } = shape;
+const options = { ...shape, heads: Math.max(1, width / 64), inner: 4 * width, vocabulary: 1000, classes: 2 };
 
-const runs = values.precisions.split(',').map((precision) => {
-  const model = fromConfig(config, { task: 'sequence-classification', labels: 2, seed: 1 });
-  const tuned = finetune(model, techniques[precision]!(), { trainable: /encoder\.layer|classifier/ });
+const runs = asked.map((precision) => {
+  const { model, loss: lossOf } = encoderWithLoss(batch, options);
+  const tuned = finetune(model, precisions[precision]!(), { trainable: /encoder\.layer|classifier/ });
   const optimizer = tuned.optimizer(tf.train.sgd(1e-3));
   const times = { ms: [] as number[], recordMs: [] as number[] };
   let recorded = 0;
   const loss = () => {
-    const value = tf.tidy(() => tf.losses.softmaxCrossEntropy(y, model.apply(x, { training: true }) as tf.Tensor) as tf.Scalar);
+    const value = lossOf();
     recorded = performance.now();
     return value;
   };

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { RANK } from '../compare/stacks.ts';
 import { at, markdownTable, megabytes, readJson, type Table } from '../documents.ts';
-import { cellsOf } from '../report/figures.ts';
+import { cellsOf, mean } from '../report/figures.ts';
 
 interface Result {
   readonly rank: number;
@@ -77,10 +77,10 @@ function lossTable(title: string, { settings, runs }: Comparison): string {
 
 /** Mean and standard deviation. */
 function spread(values: readonly number[]): string {
-  const mean = values.reduce((sum, x) => sum + x, 0) / values.length;
-  if (values.length < 2) return mean.toFixed(3);
-  const variance = values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (values.length - 1);
-  return `${mean.toFixed(3)} ± ${Math.sqrt(variance).toFixed(3)}`;
+  const middle = mean(values);
+  if (values.length < 2) return middle.toFixed(3);
+  const variance = values.reduce((sum, x) => sum + (x - middle) ** 2, 0) / (values.length - 1);
+  return `${middle.toFixed(3)} ± ${Math.sqrt(variance).toFixed(3)}`;
 }
 
 interface Svd {

@@ -5,30 +5,29 @@
  *
  * image: MobileNetV2 with ImageNet weights, ten classes of CIFAR-10, all weights. text: all-MiniLM-L6-v2 on questions about cooking, the
  * head and the last two layers. A seed draws the head and the order of the examples, the same for each precision. `float32 nudged` is the
- * control: float32 from weights that differ by a millionth, as far from float32 as any other rounding takes a run. The result file is
- * written after each, and holds one entry a seed; its settings must be those of the entries that are there already.
+ * control: float32 from weights that differ by a millionth, which shows how far a change as small as a rounding takes a run. The result file
+ * is written after each, and holds one entry a seed; its settings must be those of the entries that are there already.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { cifar10, cookingQuestions, miniLMCheckpoint, mobilenetV2 } from '@leantune/assets';
 import { useBackend } from '@leantune/backends';
 import { evalMode } from '@leantune/convbn';
-import { finetune, type Technique, warmupCosine } from '@leantune/core';
-import { mixedPrecision } from '@leantune/mixed-precision';
+import { finetune, type Technique, type Tuned, warmupCosine } from '@leantune/core';
 import { fromPretrained, loadTokenizer } from '@leantune/transformers';
 import * as tf from '@tensorflow/tfjs';
+import { batchesOf } from '../tasks/fine-tune.ts';
+import { padded } from '../tasks/padded.ts';
+import { precisions } from '../tasks/precisions.ts';
 
 const settings = {
   image: { size: 64, train: 8000, test: 10_000, batch: 32, epochs: 2, rate: 3e-4 },
   text: { size: 32, train: 600, test: 1242, batch: 8, epochs: 2, rate: 3e-4 },
 } as const;
-const nudged = 'float32 nudged';
-const precisions: { readonly [name: string]: () => Technique[] } = {
-  float32: () => [],
-  [nudged]: () => [],
-  mixed_float16: () => [mixedPrecision()],
-  mixed_bfloat16: () => [mixedPrecision({ policy: 'mixed_bfloat16' })],
-};
+const NUDGED = 'float32 nudged';
+const { float32, ...halves } = precisions;
+/** In the order in which they run. */
+const ways: typeof precisions = { float32: float32!, [NUDGED]: float32!, ...halves };
 
 export interface AccuracyRun {
   readonly seed: number;
@@ -55,14 +54,18 @@ const { values } = parseArgs({
     quick: { type: 'boolean', default: false },
   },
 });
-const name = values.task === 'text' ? 'text' : 'image';
+if (values.task !== 'image' && values.task !== 'text') throw new Error(`[accuracy] got --task ${values.task}; expected image or text.`);
+const name = values.task;
+const chosen = values.precision === undefined ? Object.keys(ways) : [values.precision];
+if (!chosen.every((precision) => Object.hasOwn(ways, precision)))
+  throw new Error(`[accuracy] got --precision ${values.precision}; expected one of ${Object.keys(ways).join(', ')}.`);
 const seed = Number(values.seed);
 const { batch, epochs, rate, ...whole } = settings[name];
 /** A small run tells whether the program works, and nothing about accuracy: it is not written. */
 const sizes = values.quick ? { size: whole.size, train: 64, test: 50 } : whole;
 const { name: backend } = await useBackend('tensorflow');
 
-const tasks: { readonly [name: string]: () => Promise<Task> } = {
+const tasks: { readonly [task in typeof name]: () => Promise<Task> } = {
   async image() {
     const { train, test } = await cifar10(sizes);
     const kernelInitializer = tf.initializers.randomNormal({ stddev: 0.02, seed });
@@ -81,13 +84,7 @@ const tasks: { readonly [name: string]: () => Promise<Task> } = {
     const tokenizer = await loadTokenizer(checkpoint);
     const tensors = ({ texts, labels }: typeof train) => {
       const rows = texts.map((text) => tokenizer.encode(text).slice(0, sizes.size));
-      const matrix = (value: (row: number[], at: number) => number) =>
-        tf.tensor2d(
-          rows.map((row) => Array.from({ length: sizes.size }, (_, at) => value(row, at))),
-          undefined,
-          'int32',
-        );
-      const x = [matrix((row, at) => row[at] ?? tokenizer.padding), matrix((row, at) => Number(at < row.length))];
+      const x = padded(rows, tokenizer.padding, sizes.size);
       return { x, y: tf.oneHot(tf.tensor1d([...labels], 'int32'), topics.length).toFloat() };
     };
     return {
@@ -102,30 +99,19 @@ const tasks: { readonly [name: string]: () => Promise<Task> } = {
 };
 
 const file = new URL(`results/${name}.json`, import.meta.url);
-const chosen = values.precision ? { [values.precision]: precisions[values.precision]! } : precisions;
-for (const [precision, techniques] of Object.entries(chosen)) {
-  const task = await tasks[name]!();
-  if (precision === nudged) nudge(task.model);
-  const { share, seconds } = await run(task, techniques());
+for (const precision of chosen) {
+  const { share, seconds } = run(await tasks[name](), precision);
   const [accuracy, secondsPerStep] = [Number(share.toFixed(4)), Number(seconds.toFixed(4))];
   console.log(name, seed, precision, accuracy, `${secondsPerStep} s/step`);
   if (values.write && !values.quick) save(precision, accuracy, secondsPerStep);
 }
 
-/** Every weight that trains, by a millionth of itself up or down. */
-function nudge(model: tf.LayersModel): void {
-  model.trainableWeights.forEach((weight, at) => {
+/** What trains, each number by a millionth of itself up or down. */
+function nudge({ variables }: Tuned<tf.LayersModel>): void {
+  variables.forEach((variable, at) => {
     tf.tidy(() => {
-      const value = weight.read();
-      weight.write(
-        value.mul(
-          tf
-            .randomUniform(value.shape, -1, 1, 'float32', 1000 * seed + at)
-            .sign()
-            .mul(1e-6)
-            .add(1),
-        ),
-      );
+      const signs = tf.sign(tf.randomUniform(variable.shape, -1, 1, 'float32', 1000 * seed + at));
+      variable.assign(variable.mul(signs.mul(1e-6).add(1)));
     });
   });
 }
@@ -150,17 +136,16 @@ function readSeeds(): readonly AccuracyRun[] {
   return seeds;
 }
 
-async function run(task: Task, precision: readonly Technique[]): Promise<{ share: number; seconds: number }> {
+function run(task: Task, precision: string): { share: number; seconds: number } {
   const { model, train, test, loss } = task;
-  const tuned = finetune(model, [...task.techniques, ...precision], task.trainable ? { trainable: task.trainable } : {});
-  const perEpoch = Math.floor(train.y.shape[0]! / batch);
-  const steps = epochs * perEpoch;
+  const tuned = finetune(model, [...task.techniques, ...ways[precision]!()], task.trainable ? { trainable: task.trainable } : {});
+  if (precision === NUDGED) nudge(tuned);
+  const batches = batchesOf({ examples: train.y.shape[0]!, epochs }, seed, batch);
   const optimizer = tuned.optimizer(tf.train.adam(), {
-    schedule: warmupCosine({ peak: rate, warmupSteps: Math.floor(perEpoch / 2), steps }),
+    schedule: warmupCosine({ peak: rate, warmupSteps: Math.floor(batches.length / epochs / 2), steps: batches.length }),
   });
   const before = process.cpuUsage();
-  for (let step = 0; step < steps; step++) {
-    const indices = order(train.y.shape[0]!, Math.floor(step / perEpoch)).slice((step % perEpoch) * batch, ((step % perEpoch) + 1) * batch);
+  for (const indices of batches) {
     const [y, ...x] = tf.tidy(() => [train.y, ...train.x].map((t) => tf.gather(t, indices))) as [tf.Tensor, ...tf.Tensor[]];
     const value = () => tf.tidy(() => loss(y, model.apply(x.length === 1 ? x[0]! : x, { training: true }) as tf.Tensor));
     tf.dispose([tuned.minimize(value, optimizer), y, x]);
@@ -172,11 +157,5 @@ async function run(task: Task, precision: readonly Technique[]): Promise<{ share
   optimizer.dispose();
   model.dispose();
   tf.dispose([right, train.x, train.y, test.x, test.y]);
-  return { share, seconds: (user + system) / 1e6 / steps };
-}
-
-/** The examples of an epoch, shuffled by the seed. */
-function order(n: number, epoch: number): Int32Array {
-  const keys = tf.tidy(() => tf.randomUniform([n], 0, 1, 'float32', 1000 * seed + epoch).dataSync());
-  return Int32Array.from(Int32Array.from({ length: n }, (_, i) => i).sort((a, b) => keys[a]! - keys[b]!));
+  return { share, seconds: (user + system) / 1e6 / batches.length };
 }

@@ -1,7 +1,7 @@
 /** The tables of docs/techniques/mixed-precision.md, from mixed-precision/results and webgpu/results. */
 import { existsSync } from 'node:fs';
 import { at, markdownTable, megabytes, readJson, type Table } from '../documents.ts';
-import { cellsOf, comparisons, type Ran } from '../report/figures.ts';
+import { cellsOf, comparisons, mean, type Ran } from '../report/figures.ts';
 
 interface Accuracy {
   readonly backend: string;
@@ -58,7 +58,6 @@ function memoryTable(): string {
 function accuracyTable(): string {
   const found = ['image', 'text'].filter((task) => existsSync(at(`mixed-precision/results/${task}.json`)));
   if (found.length === 0) return 'Not measured yet.';
-  const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
   const points = (share: number): string => (100 * share).toFixed(2).replace('-', '−');
   const cells = found.flatMap((task) => {
     const { backend, settings, seeds } = readJson<Accuracy>(`mixed-precision/results/${task}.json`);

@@ -2,6 +2,7 @@
 import { fromConfig } from '@leantune/transformers';
 import * as tf from '@tensorflow/tfjs-core';
 import { type LayersModel, metrics } from '@tensorflow/tfjs-layers';
+import type { EncoderOptions } from './encoder.ts';
 import { makeSubject } from './subject.ts';
 
 export interface ModelWithLoss {
@@ -12,9 +13,11 @@ export interface ModelWithLoss {
 /** MiniLM's shape, as encoder.ts takes it; six layers of 384. */
 export const miniLMShape = { layers: 6, width: 384, heads: 12, inner: 1536, vocabulary: 1000, tokens: 128, classes: 6 } as const;
 
-/** An encoder of MiniLM's shape as @leantune/transformers builds it. */
-export function encoderWithLoss(batch: number): ModelWithLoss {
-  const { layers, width, heads, inner, vocabulary, tokens, classes } = miniLMShape;
+/** An encoder as @leantune/transformers builds it. */
+export function encoderWithLoss(
+  batch: number,
+  { layers, width, heads, inner, vocabulary, tokens, classes }: EncoderOptions = miniLMShape,
+): ModelWithLoss {
   const config = {
     ...{ model_type: 'bert', vocab_size: vocabulary, hidden_size: width, num_hidden_layers: layers, num_attention_heads: heads },
     ...{ intermediate_size: inner, max_position_embeddings: tokens, type_vocab_size: 2, hidden_act: 'gelu', layer_norm_eps: 1e-12 },

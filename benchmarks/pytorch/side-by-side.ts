@@ -21,6 +21,7 @@ import { bert } from '../models/bert.ts';
 import type { EncoderOptions } from '../models/encoder.ts';
 import { generator, integers, oneHotRows } from '../models/random.ts';
 import { type ModelSpec, makeSubject } from '../models/subject.ts';
+import { lowerQuartile } from '../tasks/lower-quartile.ts';
 import { leanTrainer } from '../tasks/trainers.ts';
 
 type Spec = ModelSpec | ({ readonly name: 'bert' } & EncoderOptions);
@@ -137,8 +138,8 @@ async function compare(experiment: string, rounds: number, python: Python): Prom
     times.pytorch.push(theirs);
   }
   const side = (list: readonly Times[], keptBytes: number): Side => ({
-    milliseconds: quartile(list.map((time) => time.milliseconds)),
-    processorMilliseconds: quartile(list.map((time) => time.processorMilliseconds)),
+    milliseconds: round(lowerQuartile(list.map((time) => time.milliseconds))),
+    processorMilliseconds: round(lowerQuartile(list.map((time) => time.processorMilliseconds))),
     keptBytes,
   });
   const [leantune, pytorch] = [side(times.leantune, kept[1]), side(times.pytorch, kept[0])];
@@ -174,6 +175,5 @@ async function timed(step: () => Promise<unknown>): Promise<Times> {
 }
 
 const round = (value: number): number => Number(value.toPrecision(3));
-const quartile = (values: number[]): number => round(values.sort((a, b) => a - b)[Math.floor(values.length / 4)]!);
 
 if (process.argv[1] === import.meta.filename) await main();

@@ -5,6 +5,7 @@ The models are those of benchmarks/models, with PyTorch's own layers: SGD at 1e-
 
 import argparse
 import json
+import pathlib
 import platform
 import sys
 import time
@@ -111,25 +112,10 @@ def loss_of(model, x, y):
     return nn.functional.cross_entropy(model(x), y)
 
 
-def kept_bytes(model, x, y):
-    """Bytes of all distinct storages that autograd saves, without those of parameters, buffers and the batch."""
-    own = {t.untyped_storage().data_ptr() for t in [*model.parameters(), *model.buffers(), x, y]}
-    saved = {}
-
-    def pack(t):
-        storage = t.untyped_storage()
-        if storage.data_ptr() not in own:
-            saved[storage.data_ptr()] = storage.nbytes()
-        return t
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        loss = loss_of(model, x, y)
-    kept = sum(saved.values())
-    loss.backward()
-    return kept
-
-
 def main():
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "compare" / "peers"))
+    from memory import kept_bytes  # here: other programs import this file alone, without that folder beside it
+
     parser = argparse.ArgumentParser()
     parser.add_argument("--serve", required=True, help="model and batch, as side-by-side.ts gives them")
     parser.add_argument("--threads", type=int, default=2)
@@ -141,7 +127,8 @@ def main():
     y = torch.randint(experiment["model"]["classes"], (experiment["batch"],))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
     versions = {"torch": torch.__version__, "python": platform.python_version()}
-    print(json.dumps({"keptBytes": kept_bytes(model, x, y), **versions}), flush=True)
+    kept = kept_bytes(lambda: loss_of(model, x, y).backward(), [*model.parameters(), *model.buffers(), x, y])
+    print(json.dumps({"keptBytes": kept, **versions}), flush=True)
     for _ in sys.stdin:
         start = time.perf_counter(), time.process_time()
         optimizer.zero_grad()

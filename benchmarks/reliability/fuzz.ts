@@ -191,7 +191,7 @@ async function main(): Promise<void> {
   };
   await Promise.all([next(), next()]);
   const result: FuzzResult = {
-    ...provenance(`fuzz.ts --cases ${cases} --seed ${seed} --write`),
+    ...provenance(`reliability/fuzz.ts --cases ${cases} --seed ${seed} --write`),
     seed,
     fastCheck: fc.__version,
     tallies,

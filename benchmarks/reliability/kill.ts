@@ -139,7 +139,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [kills, seed] = [Number(values.kills), Number(values.seed)];
   const tally = await killWhileSaving(kills, seed);
   console.log(tally);
-  const result: KillResult = { ...provenance(`kill.ts --kills ${kills} --seed ${seed} --write`), seed, ...tally };
+  const result: KillResult = { ...provenance(`reliability/kill.ts --kills ${kills} --seed ${seed} --write`), seed, ...tally };
   if (values.write) writeResult('kill', result);
   if (tally.faults.length > 0) process.exitCode = 1;
 }

@@ -1,4 +1,4 @@
-/** What every result of this folder says about its run, and where it is written. */
+/** What a result says about its run, and where those of this folder are written. */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
@@ -19,9 +19,10 @@ const at = (path: string): URL => new URL(path, import.meta.url);
 export const writeResult = (name: string, result: object): void =>
   writeFileSync(at(`results/${name}.json`), `${JSON.stringify(result, null, 2)}\n`);
 
+/** @param script its path in benchmarks/, and what it was called with */
 export function provenance(script: string): Provenance {
   return {
-    command: `npx tsx --conditions=@leantune/source benchmarks/reliability/${script}`,
+    command: `npx tsx --conditions=@leantune/source benchmarks/${script}`,
     date: new Date().toISOString(),
     commit: commit(),
     versions: { node: process.versions.node, tfjs: tf.version_core },

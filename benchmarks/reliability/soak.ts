@@ -132,7 +132,12 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       `${step} batches: ${tensors} tensors, peak ${peakBytes} B, rss ${(rss / 1e6).toFixed(1)} MB, heap ${(heap / 1e6).toFixed(2)} MB, loss ${loss.toFixed(4)}`,
     ),
   );
-  const result: SoakResult = { ...provenance(`soak.ts --backend ${backend} --steps ${steps} --write`), backend, steps, samples };
+  const result: SoakResult = {
+    ...provenance(`reliability/soak.ts --backend ${backend} --steps ${steps} --write`),
+    backend,
+    steps,
+    samples,
+  };
   if (values.write) writeResult(`soak-${backend}`, result);
   process.exit(); // Dawn's device keeps a process alive
 }

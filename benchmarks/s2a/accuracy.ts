@@ -68,6 +68,12 @@ export interface AccuracyResult {
   readonly rows: readonly Row[];
 }
 
+if (!Object.hasOwn(tasks, values.model))
+  throw new Error(`[accuracy] got --model ${values.model}; expected one of ${Object.keys(tasks).join(', ')}.`);
+const chosen = values.mode ?? Object.keys(modes);
+const unknown = chosen.filter((what) => !Object.hasOwn(modes, what));
+if (unknown.length > 0) throw new Error(`[accuracy] got --mode ${unknown.join(', ')}; expected some of ${Object.keys(modes).join('; ')}.`);
+
 const until = performance.now() + Number(values.minutes) * 60_000;
 const { name: backend } = await useBackend('tensorflow');
 const task = await tasks[values.model]!();
@@ -76,17 +82,16 @@ const file = new URL(`results/accuracy-${values.model}.json`, import.meta.url);
 const settings = { model: values.model, data: task.data, batch: BATCH, epochs: task.epochs, backend, parameters: task.model.countParams() };
 let result: AccuracyResult = read() ?? { ...settings, search: [], rows: [] };
 
-const chosen = Object.entries(modes).filter(([what]) => values.mode?.includes(what) ?? true);
-for (const [what, { rate }] of chosen) {
-  if (typeof rate === 'string') continue;
-  for (let next = nextRate(what, rate); next !== undefined; next = nextRate(what, rate))
+for (const what of new Set(chosen.map(rateOwner))) {
+  const middle = modes[what]!.rate as number;
+  for (let next = nextRate(what, middle); next !== undefined; next = nextRate(what, middle))
     record({ search: [...result.search, { what, rate: next, validation: run(what, next, 4, 'validation').accuracy }] });
 }
 for (const [k, seed] of seeds.entries()) {
-  for (const [what, mode] of chosen) {
+  for (const what of chosen) {
     const old = result.rows.find((row) => row.what === what);
     if (old && old.accuracy.length > k) continue;
-    const rate = bestRate(typeof mode.rate === 'string' ? mode.rate : what)!;
+    const rate = bestRate(rateOwner(what))!;
     const { accuracy, ...rest } = run(what, rate, seed, 'test');
     const row = { what, rate, ...rest, ...old, accuracy: [...(old?.accuracy ?? []), accuracy] }; // bytes are those of the first seed's batch
     record({
@@ -107,6 +112,12 @@ function read(): AccuracyResult | undefined {
   if (JSON.stringify(theirs) !== JSON.stringify(settings))
     throw new Error(`[accuracy] ${file.pathname} was made with other settings. Delete it first.`);
   return { ...theirs, search, rows };
+}
+
+/** The mode whose rate a mode takes; its own, where it names none. */
+function rateOwner(what: string): string {
+  const { rate } = modes[what]!;
+  return typeof rate === 'string' ? rate : what;
 }
 
 /** The rate of a mode that is right most often on what was held out; of several the least. */

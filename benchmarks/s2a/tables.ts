@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { at, markdownTable, megabytes, readJson, type Table } from '../documents.ts';
 import { ratiosTo } from '../ratios.ts';
-import { cellsOf, comparisons } from '../report/figures.ts';
+import { cellsOf, comparisons, mean } from '../report/figures.ts';
 import type { AccuracyResult } from './accuracy.ts';
 import type { TimeResult } from './time.ts';
 
@@ -77,7 +77,6 @@ function accuracyTables(): string {
     .join('\n\n');
 }
 
-const mean = (list: readonly number[]): number => list.reduce((sum, x) => sum + x, 0) / list.length;
 const percent = (share: number): string => (100 * share).toFixed(1);
 
 /** What each rate gets right of the held-out examples, by mode. */

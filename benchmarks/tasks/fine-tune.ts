@@ -59,11 +59,11 @@ export function fineTune<T>(task: Task, first: tf.Tensor[], way: Way, evaluate: 
 }
 
 /** The examples of each step: every epoch in an order of its own, without those that fill no batch. */
-export function batchesOf({ examples, epochs }: Pick<Task, 'examples' | 'epochs'>, seed: number): number[][] {
+export function batchesOf({ examples, epochs }: Pick<Task, 'examples' | 'epochs'>, seed: number, size: number = BATCH): number[][] {
   return Array.from({ length: epochs }, (_, epoch) => {
     const keys = tf.tidy(() => tf.randomUniform([examples], 0, 1, 'float32', 1000 * seed + epoch).dataSync());
     const order = Array.from({ length: examples }, (_, i) => i).sort((a, b) => keys[a]! - keys[b]!);
-    return stretches(order, BATCH).filter((batch) => batch.length === BATCH);
+    return stretches(order, size).filter((batch) => batch.length === size);
   }).flat();
 }
 

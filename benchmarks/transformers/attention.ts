@@ -63,7 +63,6 @@ for (const tokens of [512, 1024, 2048, 4096]) {
   rows.push({ tokens, ours, plain });
   console.log(backend, tokens, ours, plain);
 }
-const command = `npx tsx --conditions=@leantune/source benchmarks/transformers/attention.ts ${backend}`;
-const result: AttentionResult = { ...provenance(''), command, backend, heads, headSize, rows };
+const result: AttentionResult = { ...provenance(`transformers/attention.ts ${backend}`), backend, heads, headSize, rows };
 writeFileSync(at(`transformers/results/attention-${backend}.json`), `${JSON.stringify(result, null, 2)}\n`);
 process.exit(0); // Dawn keeps a process alive

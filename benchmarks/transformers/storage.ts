@@ -92,8 +92,7 @@ for (const [storage, calibrated] of cases.slice(rows.length)) {
   rows.push(await rowOf(storage, calibrated));
   console.log(rows.at(-1));
   const result: StorageResult = {
-    ...provenance(''),
-    command: 'npx tsx --conditions=@leantune/source benchmarks/transformers/storage.ts',
+    ...provenance('transformers/storage.ts'),
     tokens: `${drawn.heldOut.length} · ${drawn.heldOut[0]!.length}`,
     calibrationTokens: drawn.calibration.flat().length,
     batch: '2 texts of 128 tokens',

@@ -12,7 +12,8 @@ interface Pass {
   setPipeline(pipeline: { readonly label: string }): void;
   setBindGroup(index: number, group: object, offsets?: readonly number[]): void;
 }
-interface Device {
+/** What is watched of a GPUDevice. */
+export interface Device {
   createBindGroup(of: {
     readonly entries: readonly { readonly resource: { readonly buffer?: { readonly size: number }; readonly size?: number } }[];
   }): object;
@@ -55,7 +56,8 @@ export function countKernels({ device }: WebGPUBackend): (run: () => void) => Ke
   };
 }
 
-function watchPasses(device: Device, watch: (pass: Pass) => void): void {
+/** Calls `watch` with each compute pass that begins from now on. */
+export function watchPasses(device: Device, watch: (pass: Pass) => void): void {
   const createEncoder = device.createCommandEncoder.bind(device);
   device.createCommandEncoder = () => {
     const encoder = createEncoder();

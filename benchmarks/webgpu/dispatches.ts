@@ -11,10 +11,10 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { useBackend } from '@leantune/backends';
 import type { WebGPUBackend } from '@leantune/backends/webgpu';
-import { adamW, finetune, type Technique } from '@leantune/core';
-import { mixedPrecision } from '@leantune/mixed-precision';
-import { fromConfig } from '@leantune/transformers';
+import { adamW, finetune } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs';
+import { encoderWithLoss } from '../models/losses.ts';
+import { precisions } from '../tasks/precisions.ts';
 import { countKernels, type KernelCount } from './count-kernels.ts';
 
 const { values } = parseArgs({
@@ -38,31 +38,19 @@ const [width, tokens, batch, layers] = [values.width, values.tokens, values.batc
 await useBackend('webgpu');
 if (!values.cpu) Object.defineProperty((tf.backend() as WebGPUBackend).device, 'adapterInfo', { value: { description: 'a GPU' } });
 const counted = countKernels(tf.backend() as WebGPUBackend);
-const config = {
-  ...{ model_type: 'bert', vocab_size: 100, hidden_size: width, num_hidden_layers: layers, num_attention_heads: 4 },
-  ...{ intermediate_size: 4 * width, max_position_embeddings: tokens, type_vocab_size: 2, hidden_act: 'gelu', layer_norm_eps: 1e-12 },
-};
-const precisions: { readonly [name: string]: () => Technique[] } = {
-  float32: () => [],
-  mixed_float16: () => [mixedPrecision()],
-  mixed_bfloat16: () => [mixedPrecision({ policy: 'mixed_bfloat16' })],
-};
+const shape = { layers, width, heads: 4, inner: 4 * width, vocabulary: 100, tokens, classes: 2 };
 
 const steps: { [precision: string]: KernelCount } = {};
 for (const [precision, techniques] of Object.entries(precisions)) {
-  const model = fromConfig(config, { task: 'sequence-classification', labels: 2, seed: 1 });
+  const { model, loss } = encoderWithLoss(batch, shape);
   const tuned = finetune(model, techniques(), { trainable: /encoder\.layer|classifier/ });
   const optimizer = tuned.optimizer(adamW({ learningRate: 1e-3 }));
-  const x = [tf.randomUniform([batch, tokens], 0, 100, 'int32', 1), tf.ones([batch, tokens], 'int32')];
-  const y = tf.oneHot(tf.mod(tf.range(0, batch, 1, 'int32'), tf.scalar(2, 'int32')) as tf.Tensor1D, 2);
-  const loss = () => tf.tidy(() => tf.losses.softmaxCrossEntropy(y, model.apply(x, { training: true }) as tf.Tensor) as tf.Scalar);
   const step = () => tf.dispose(tuned.minimize(loss, optimizer));
   for (let i = 0; i < 2; i++) step(); // weights and moments go to the GPU
   steps[precision] = counted(step);
   tuned.dispose();
   optimizer.dispose();
   model.dispose();
-  tf.dispose([x, y]);
 }
 const names = Object.keys(Object.assign({}, ...Object.values(steps).map(({ kernels }) => kernels)));
 const differ = names.filter((name) => values.all || new Set(Object.values(steps).map(({ kernels }) => kernels[name] ?? 0)).size > 1);

@@ -13,6 +13,7 @@ import * as tf from '@tensorflow/tfjs';
 import { create, globals } from 'webgpu';
 import type { ModelSpec } from '../models/subject.ts';
 import type { Engine } from '../tasks/engines.ts';
+import { type Device, watchPasses } from './count-kernels.ts';
 
 const { values } = parseArgs({ options: { rounds: { type: 'string', default: '5' }, steps: { type: 'string', default: '10' } } });
 const [rounds, steps] = [Number(values.rounds), Number(values.steps)];
@@ -32,36 +33,23 @@ const models: readonly { readonly title: string; readonly spec: ModelSpec }[] = 
   },
 ];
 
-interface Pass {
-  setPipeline(pipeline: { readonly label: string }): void;
-}
-type Any = { [method: string]: (...args: never[]) => never };
-
 /** Kernels recorded, by name without what follows the first space, and batches submitted, from now on. */
 function countCalls() {
   const kernels = new Map<string, number>();
   const counts = { kernels, submissions: 0 };
-  const { device } = tf.backend() as unknown as { device: Any & { queue: Any } };
-  const replace = <F extends (...args: never[]) => unknown>(on: object, name: string, by: (original: F) => F) => {
-    const methods = on as { [name: string]: F };
-    methods[name] = by(methods[name]!.bind(on) as F);
-  };
-  replace<(x: never) => void>(device.queue, 'submit', (submit) => (x) => {
+  const { device } = tf.backend() as unknown as { device: Device & { readonly queue: { submit(buffers: unknown): void } } };
+  const submit = device.queue.submit.bind(device.queue);
+  device.queue.submit = (buffers) => {
     counts.submissions++;
-    submit(x);
-  });
-  replace<() => object>(device, 'createCommandEncoder', (create) => () => {
-    const encoder = create();
-    replace<(x: never) => Pass>(encoder, 'beginComputePass', (begin) => (x) => {
-      const pass = begin(x);
-      replace<Pass['setPipeline']>(pass, 'setPipeline', (set) => (pipeline) => {
-        const name = pipeline.label.split(' ')[0] || 'tfjs';
-        kernels.set(name, (kernels.get(name) ?? 0) + 1);
-        set(pipeline);
-      });
-      return pass;
-    });
-    return encoder;
+    submit(buffers);
+  };
+  watchPasses(device, (pass) => {
+    const setPipeline = pass.setPipeline.bind(pass);
+    pass.setPipeline = (pipeline) => {
+      const name = pipeline.label.split(' ')[0] || 'tfjs';
+      kernels.set(name, (kernels.get(name) ?? 0) + 1);
+      setPipeline(pipeline);
+    };
   });
   return counts;
 }

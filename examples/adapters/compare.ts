@@ -2,7 +2,7 @@
 import { adamW, finetune, measure, type SiteFilter, type Technique, warmupCosine } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs';
 import { type Method, methodsOf } from './methods.ts';
-import { type Run, readResults, recordRun, recordTrial, type Settings, type Trial } from './results.ts';
+import { differentSettings, type Run, readResults, recordRun, recordTrial, type Settings, type Trial } from './results.ts';
 
 export interface Task {
   /** What `finetune` takes. */
@@ -38,7 +38,9 @@ const TRIAL_SEED = 0;
 
 export async function compare(task: Task, { seeds, methods: names = DEFAULT_METHODS, search, write }: Choice): Promise<void> {
   const methods = methodsOf(task);
-  const trials = [...(readResults(task.settings)?.trials ?? [])];
+  const known = readResults(task.settings);
+  if (write && !known) throw differentSettings(task.settings); // now, and not after a run
+  const trials = [...(known?.trials ?? [])];
   const runs: Run[] = [];
   for (const name of names) {
     const method = methods[name]!;

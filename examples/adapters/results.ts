@@ -59,6 +59,9 @@ export function readResults(settings: Settings): Results | undefined {
   return JSON.stringify(results.settings) === JSON.stringify(settings) ? results : undefined;
 }
 
+export const differentSettings = ({ task }: Settings): Error =>
+  new Error(`[results] ${task}.json was made with other settings. Delete it first.`);
+
 /** Adds a trial, in place of an earlier one of the same method and rate. */
 export function recordTrial(settings: Settings, trial: Trial): void {
   change(settings, ({ trials }) => ({
@@ -73,7 +76,7 @@ export function recordRun(settings: Settings, run: Run): void {
 
 function change(settings: Settings, part: (before: Results) => Partial<Results>): void {
   const before = readResults(settings);
-  if (!before) throw new Error(`[results] ${settings.task}.json was made with other settings. Delete it first.`);
+  if (!before) throw differentSettings(settings);
   const file = fileOf(settings.task);
   mkdirSync(new URL('.', file), { recursive: true });
   const fresh = new URL(`${file.href}.tmp`);

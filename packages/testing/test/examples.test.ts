@@ -31,6 +31,7 @@ test('bytes are held to the digit, percentages to five points', () => {
   expect(missingFrom(printed, expected)).toEqual([]);
   expect(missingFrom(printed.replace('165.15', '165.16'), expected)).toEqual(['165.15']);
   expect(missingFrom(printed.replace('2.48', '12.48'), expected)).toEqual(['2.48']);
+  expect(missingFrom(printed.replace('2.48', '2148'), expected)).toEqual(['2.48']);
   expect(missingFrom(printed.replace('8.8 %', '2.0 %'), expected)).toEqual(['8.8 %']);
   expect(missingFrom('', expected)).toHaveLength(7);
 });
