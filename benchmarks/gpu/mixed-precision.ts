@@ -12,11 +12,11 @@ import { appendFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { useBackend } from '@leantune/backends';
 import type { WebGPUBackend } from '@leantune/backends/webgpu';
-import { finetune, measure } from '@leantune/core';
+import { measure } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs';
-import { encoderWithLoss } from '../models/losses.ts';
 import { precisions } from '../tasks/precisions.ts';
 import { countKernels } from '../webgpu/count-kernels.ts';
+import { trainBlock } from './train-block.ts';
 
 const { values } = parseArgs({
   options: {
@@ -41,27 +41,13 @@ const secondsLeft = (): number => number('seconds') - (performance.now() - start
 
 await useBackend('webgpu');
 const counted = countKernels(tf.backend() as WebGPUBackend);
-const { batch, width } = shape;
-const options = { ...shape, heads: Math.max(1, width / 64), inner: 4 * width, vocabulary: 1000, classes: 2 };
-
 const runs = asked.map((precision) => {
-  const { model, loss: lossOf } = encoderWithLoss(batch, options);
-  const tuned = finetune(model, precisions[precision]!(), { trainable: /encoder\.layer|classifier/ });
-  const optimizer = tuned.optimizer(tf.train.sgd(1e-3));
   const times = { ms: [] as number[], recordMs: [] as number[] };
-  let recorded = 0;
-  const loss = () => {
-    const value = lossOf();
-    recorded = performance.now();
-    return value;
-  };
+  const take = trainBlock(precision, shape);
   const step = (): void => {
-    const begin = performance.now();
-    const value = tuned.minimize(loss, optimizer); // reads the loss: the device has done forward and backward by then
-    tf.tidy(() => tf.sum(tuned.variables[0]!).dataSync()); // and the update
-    value.dispose();
-    times.ms.push(performance.now() - begin);
-    times.recordMs.push(recorded - begin);
+    const { ms, recordMs } = take();
+    times.ms.push(ms);
+    times.recordMs.push(recordMs);
   };
   return { precision, step, times };
 });
