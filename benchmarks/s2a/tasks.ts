@@ -110,7 +110,7 @@ async function minilm(): Promise<SplitTask> {
 }
 
 async function resNet(): Promise<SplitTask> {
-  const [trained, chosen, tested, size] = [400, 400, 1000, 48];
+  const [trained, chosen, tested, size] = [400, 400, 1000, 96];
   const { train, test, classes } = await cifar10({ train: trained + chosen, test: 3 * tested, size });
   const whole = await resnet50({ size });
   const examples = ({ images, labels }: typeof train, from: number, to: number): Examples => {
