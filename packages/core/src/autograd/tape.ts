@@ -58,15 +58,19 @@ export class Tape implements Recorder {
   /** What is held for a kernel that is not a node yet: the next value to hold may fail. */
   #unrecorded: Held[] = [];
   readonly #store: Store;
-  readonly #fusing: Fusing | undefined;
+  readonly #fusing: Fusing;
   /** Told when a tensor is another handle on a value. */
   readonly #alias: (copy: tf.Tensor, t: tf.Tensor) => void;
 
-  constructor(xs: readonly tf.Tensor[], extra: Recording, alias: (copy: tf.Tensor, t: tf.Tensor) => void) {
+  /** Whether no other tape is open inside: one may hold what this one has no use for, and read it. */
+  readonly #innermost: () => boolean;
+
+  constructor(xs: readonly tf.Tensor[], extra: Recording, alias: (copy: tf.Tensor, t: tf.Tensor) => void, innermost: () => boolean) {
+    this.#innermost = innermost;
     this.extra = extra;
     this.#alias = alias;
     this.#store = new Store((value) => first(extra.keep ?? [], (rule) => rule(value)), extra.isWeight ?? (() => false));
-    this.#fusing = extra.fusions?.length ? new Fusing(extra.fusions, this.#nodes, (t) => this.#slots.get(t.id)) : undefined;
+    this.#fusing = new Fusing(extra, this.#nodes, (t) => this.#slots.get(t.id));
     this.#leaves = xs.map(({ id, shape, dtype }) => {
       const slot = this.#slots.get(id) ?? { grad: undefined, leaf: true, shape, dtype };
       this.#slots.set(id, slot);
@@ -82,7 +86,7 @@ export class Tape implements Recorder {
     const slot = this.#slots.get(t.id);
     if (!slot) return;
     this.#slots.set(copy.id, slot);
-    this.#fusing?.handle(slot, copy);
+    this.#fusing.handle(slot, copy);
   }
 
   record(kernel: string, given: Tensors, outputs: readonly tf.Tensor[], attrs: Attrs): void {
@@ -93,16 +97,16 @@ export class Tape implements Recorder {
     const inputs: Tensors = Object.fromEntries(Object.entries(given).filter(([, t]) => t));
     for (const y of outputs) this.#store.note(y, kernel, inputs, attrs as tf.NamedAttrMap);
     const wanted = Object.keys(inputs).filter((name) => this.#slots.has(inputs[name]!.id));
-    this.#fusing?.sweep();
+    if (this.#innermost()) this.#fusing.sweep();
     if (wanted.length === 0 || constant.has(kernel)) return;
-    const fused = this.#fusing?.find(kernel, inputs, attrs, layer);
+    const fused = this.#fusing.find(kernel, inputs, attrs, layer);
     const run = fused
       ? { ...fused, outputs, attrs, wanted: Object.keys(fused.slots), layer }
       : { kernel, inputs, outputs, attrs, wanted, layer };
     const rule = fused?.rule ?? first(this.extra.gradients ?? [], (gradients) => gradients[kernel]) ?? kernelRule(kernel);
     const [held, pull, values] = rule ? this.#byRule(rule, run) : this.#byInput(run);
     const node = this.#push(run.kernel, run.inputs, outputs, held, pull, !rule, values, fused?.slots);
-    this.#fusing?.add(node, outputs);
+    this.#fusing.add(node, outputs);
   }
 
   recordCustom(inputs: Tensors, output: tf.Tensor, held: readonly Held[], gradient: CustomGradient): void {
@@ -224,7 +228,7 @@ export class Tape implements Recorder {
   backward(y: tf.Tensor, dy: tf.Tensor | null | undefined): (tf.Tensor | null)[] | undefined {
     const start = this.#slots.get(y.id);
     if (start) {
-      this.#fusing?.sweep();
+      this.#fusing.sweep();
       start.grad = dy ? this.#copy(dy) : tf.ones(y.shape);
       this.#prune(start);
       for (let node = this.#nodes.at(-1); node; node = this.#nodes.at(-1)) {
