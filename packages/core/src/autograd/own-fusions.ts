@@ -13,7 +13,7 @@ import { either } from '../patterns/trail.ts';
 import type { Fused, Fusion, GradientRule, TapeOp, TapeValue } from '../technique.ts';
 import { fused } from './fused.ts';
 import type { Tensors } from './recorder.ts';
-import { replay } from './replay.ts';
+import { replayOf, shaped } from './replay.ts';
 
 /** By how much of themselves the numbers in an activation may be off: the rounding of float32, a few times. */
 const WITHIN = 1e-6;
@@ -22,25 +22,24 @@ type Inputs = { readonly [name: string]: TapeValue };
 /** Gradients of `wanted` from what was kept and dy, of x's shape both; `ops` gives them without a kernel. */
 type Kernel = (values: Tensors, wanted: string[], ops: () => tf.Tensor[]) => tf.Tensor[];
 
-/** @param times what x must be multiplied by, of what waits for it */
-function ruleOf(last: TapeOp, inputs: Inputs, kernel: Kernel, times = 1): GradientRule {
-  return {
-    keep: (run) => run.inputs,
+/** The pattern from `inputs` to `last`. @param times what x must be multiplied by, of what waits for it */
+function whole(last: TapeOp, found: Pick<Fused, 'kernel' | 'through'>, inputs: Inputs, gradient: Kernel, times = 1): Fused | undefined {
+  const replay = replayOf(last, inputs);
+  if (!replay) return undefined;
+  const rule: GradientRule = {
+    keep: ({ inputs: { bias, ...read } }) => read, // no gradient reads what is only added
     backward([dy], kept, { wanted }) {
-      const values = Object.fromEntries(Object.entries(inputs).map(([name, value]) => [name, shaped(kept[name]!, value.shape)]));
+      const values = Object.fromEntries(
+        Object.entries(inputs).map(([name, { shape }]) => [name, kept[name] ? shaped(kept[name], shape) : tf.zeros([...shape])]),
+      );
       if (times !== 1) values['x'] = tf.mul(values['x']!, times);
-      const ops = () => {
-        const given = new Map(Object.entries(inputs).map(([name, { id }]) => [id, values[name]!]));
-        return replay(last, given, dy!, wanted.map((name) => inputs[name]!.id)); // biome-ignore format: one call
-      };
-      const gradients = kernel({ ...values, dy: shaped(dy!, inputs['x']!.shape) }, [...wanted], ops);
+      const ops = () => replay(values, dy!, wanted);
+      const gradients = gradient({ ...values, dy: shaped(dy!, inputs['x']!.shape) }, [...wanted], ops);
       return Object.fromEntries(wanted.map((name, i) => [name, shaped(gradients[i]!, inputs[name]!.shape)]));
     },
   };
+  return { ...found, inputs, rule };
 }
-
-const shaped = (t: tf.Tensor, shape: readonly number[]): tf.Tensor =>
-  tf.util.arraysEqual(t.shape, [...shape]) ? t : tf.reshape(t, [...shape]);
 
 function activation(last: TapeOp): Fused | undefined {
   const found = findActivation(last, WITHIN);
@@ -51,7 +50,7 @@ function activation(last: TapeOp): Fused | undefined {
   const approximate = name === 'geluTanh';
   const gradient: Kernel = ({ x, dy }, _, ops) =>
     kernel === 'Gelu' ? [fused('GeluGrad', { x, dy }, { approximate }, () => ops()[0]!)] : ops();
-  return { kernel, inputs: { x: { ...x, read: source.read } }, through, rule: ruleOf(last, { x }, gradient, 1 / k) };
+  return whole(last, { kernel, through }, { x: { ...x, read: source.read } }, gradient, 1 / k);
 }
 
 /** By their last run: a weight and a bias may follow. */
@@ -60,8 +59,8 @@ const norms = new WeakMap<TapeOp, NormPattern>();
 function norm(last: TapeOp): Fused | undefined {
   const found = findNorm(last) ?? extended(last);
   if (!found || !fits(found)) return undefined;
-  norms.set(last, found);
   const { x, means, scale, offset, epsilon, through } = found;
+  norms.set(last, found);
   const inputs = { x, ...(scale && { weight: scale }), ...(offset && { bias: offset }) };
   const kernel = means ? 'LayerNorm' : 'RmsNorm';
   const gradient: Kernel = ({ x, weight, dy }, wanted, ops) => {
@@ -69,7 +68,7 @@ function norm(last: TapeOp): Fused | undefined {
     const values = { x, weight: weight ? shaped(weight, columns) : tf.ones(columns), dy };
     return fused(`${kernel}Grad`, values, { epsilon, wanted }, ops);
   };
-  return { kernel, inputs, through, rule: ruleOf(last, inputs, gradient) };
+  return whole(last, { kernel, through }, inputs, gradient);
 }
 
 /** z · γ, and z · γ + β */

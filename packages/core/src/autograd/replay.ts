@@ -3,67 +3,97 @@
  * the gradient that they would have had by themselves, for one more forward of the pattern and nothing kept in between.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { plain } from '../patterns/trail.ts';
 import type { TapeOp, TapeValue } from '../technique.ts';
 import { derivative } from './derivative.ts';
 import type { Tensors } from './recorder.ts';
 import { broadcasts } from './rules.ts';
 
-interface Run {
+type Values = { readonly [name: string]: TapeValue };
+
+interface Step {
   readonly op: TapeOp;
-  readonly inputs: Tensors;
-  /** The inputs that gradients flow to. */
-  readonly names: readonly string[];
-  /** The output's; that of the last run, which is not computed again, is the run itself. */
+  /** Of the output, and of each input, by which they are found. A value that only moves or copies numbers is the value that it moves. */
   readonly id: object;
-  readonly y?: tf.Tensor;
+  readonly of: { readonly [input: string]: object };
 }
 
-/**
- * Borrows what it is given. Runs in a tidy.
- *
- * @param given values by their id: where the pattern begins
- * @returns the gradients of those in `wanted`
- */
-export function replay(last: TapeOp, given: ReadonlyMap<object, tf.Tensor>, dy: tf.Tensor, wanted: readonly object[]): tf.Tensor[] {
-  const grads = new Map<object, tf.Tensor>([[last, dy]]);
-  for (const { op, inputs, names, id, y } of forward(last, given, wanted).reverse()) {
+/** Gradients of `wanted` from what the pattern was given, by name, and dy. All are borrowed; what is left is the caller's to tidy. */
+export type Replay = (given: Tensors, dy: tf.Tensor, wanted: readonly string[]) => tf.Tensor[];
+
+/** @returns undefined if the runs up to `last` read anything but `inputs` and numbers */
+export function replayOf(last: TapeOp, inputs: Values): Replay | undefined {
+  const starts = new Map(Object.entries(inputs).map(([name, value]) => [plain(value).id, name]));
+  if (starts.size < Object.keys(inputs).length) return undefined; // one value for two of them
+  const steps: Step[] = [];
+  const planned = new Set<object>();
+  let closed = true;
+  const plan = (op: TapeOp, id: object): void => {
+    planned.add(id);
+    const of = Object.entries(op.inputs).map(([name, value]) => {
+      const { id } = plain(value);
+      if (starts.has(id) || value.number !== undefined || planned.has(value.id)) return [name, starts.has(id) ? id : value.id] as const;
+      if (value.from) plan(value.from, value.id);
+      else closed = false;
+      return [name, value.id] as const;
+    });
+    steps.push({ op, id, of: Object.fromEntries(of) });
+  };
+  plan(last, last);
+  return closed ? (given, dy, wanted) => replay({ steps, starts, inputs, given, dy, wanted }) : undefined;
+}
+
+interface Replayed {
+  readonly steps: readonly Step[];
+  readonly starts: ReadonlyMap<object, string>;
+  readonly inputs: Values;
+  readonly given: Tensors;
+  readonly dy: tf.Tensor;
+  readonly wanted: readonly string[];
+}
+
+function replay({ steps, starts, inputs, given, dy, wanted }: Replayed): tf.Tensor[] {
+  const values = new Map<object, tf.Tensor>();
+  const live = new Set<object>();
+  for (const [id, name] of starts) {
+    values.set(id, given[name]!);
+    if (wanted.includes(name)) live.add(id);
+  }
+  const runs = steps.flatMap(({ op, id, of }) => {
+    const read = Object.entries(op.inputs).map(([name, { shape, number }]) => {
+      const value = values.get(of[name]!) ?? tf.fill([...shape], number!);
+      return [name, shaped(value, shape)] as const;
+    });
+    const inputs = Object.fromEntries(read);
+    const y = id === op ? undefined : (tf.engine().runKernel(op.kernel, inputs, op.attrs as tf.NamedAttrMap) as tf.Tensor);
+    if (y) values.set(id, y);
+    const names = Object.keys(of).filter((name) => live.has(of[name]!));
+    if (names.length === 0) return [];
+    live.add(id);
+    return [{ op, id, of, inputs, names, y }];
+  });
+  const grads = new Map<object, tf.Tensor>([[steps.at(-1)!.id, dy]]);
+  for (const { op, id, of, inputs, names, y } of runs.reverse()) {
     const own = grads.get(id)!;
     const dOut = y && !broadcasts.has(op.kernel) ? whole(own, y.shape) : own;
     for (const name of names) {
       const { gradient, derived = {} } = derivative(op.kernel, op.layer, name, inputs, op.attrs);
-      const made = Object.fromEntries(Object.entries(derived).map(([of, make]) => [of, make(inputs, op.attrs)]));
+      const made = Object.fromEntries(Object.entries(derived).map(([as, make]) => [as, make(inputs, op.attrs)]));
       const dx = gradient([dOut], { ...inputs, ...(y && { y }), ...made });
-      const of = op.inputs[name]!.id;
-      const before = grads.get(of);
-      grads.set(of, before ? tf.add(before, dx) : dx);
+      const [before, start] = [grads.get(of[name]!), starts.get(of[name]!)];
+      const part = start ? shaped(whole(dx, inputs[name]!.shape), given[start]!.shape) : dx;
+      grads.set(of[name]!, before ? tf.add(before, part) : part);
     }
-    if (y) tf.dispose([y, own, dOut].filter((t) => ![...grads].some(([of, other]) => of !== id && other === t)));
     grads.delete(id);
+    const read = new Set([dy, ...grads.values()]);
+    tf.dispose([y, own, dOut].filter((t) => t && !read.has(t)) as tf.Tensor[]);
   }
-  return wanted.map((id) => whole(grads.get(id)!, given.get(id)!.shape));
+  return wanted.map((name) => grads.get(plain(inputs[name]!).id)!);
 }
 
-/** The runs that gradients flow through, in order. */
-function forward(last: TapeOp, given: ReadonlyMap<object, tf.Tensor>, wanted: readonly object[]): Run[] {
-  const runs: Run[] = [];
-  const values = new Map(given);
-  const live = new Set(wanted);
-  const valueFor = ({ id, from, number, shape }: TapeValue): tf.Tensor => {
-    if (!values.has(id)) values.set(id, from ? run(from, id) : tf.fill([...shape], number!));
-    return values.get(id)!;
-  };
-  const run = (op: TapeOp, id: object): tf.Tensor => {
-    const inputs = Object.fromEntries(Object.entries(op.inputs).map(([name, value]) => [name, valueFor(value)]));
-    const y = tf.engine().runKernel(op.kernel, inputs, op.attrs as tf.NamedAttrMap) as tf.Tensor;
-    const names = Object.keys(inputs).filter((name) => live.has(op.inputs[name]!.id));
-    if (names.length > 0) runs.push({ op, inputs, names, id, y });
-    if (names.length > 0) live.add(id);
-    return y;
-  };
-  const inputs = Object.fromEntries(Object.entries(last.inputs).map(([name, value]) => [name, valueFor(value)]));
-  runs.push({ op: last, inputs, names: Object.keys(inputs).filter((name) => live.has(last.inputs[name]!.id)), id: last });
-  return runs;
-}
+/** In another shape of the same size. */
+export const shaped = (t: tf.Tensor, shape: readonly number[]): tf.Tensor =>
+  tf.util.arraysEqual(t.shape, [...shape]) ? t : tf.reshape(t, [...shape]);
 
 const whole = (gradient: tf.Tensor, shape: number[]): tf.Tensor =>
   tf.util.arraysEqual(gradient.shape, shape) ? gradient : tf.broadcastTo(gradient, shape);

@@ -23,14 +23,11 @@ export class Trail {
     return op;
   }
 
-  /** The value behind reshapes, copies and casts to float32. */
+  /** As {@link plain}. */
   plain(value: TapeValue): TapeValue;
   plain(value: TapeValue | undefined): TapeValue | undefined;
   plain(value: TapeValue | undefined): TapeValue | undefined {
-    const op = value?.from;
-    if (!op || !passesOn(op)) return value;
-    this.passed.add(op);
-    return this.plain(op.inputs['x']);
+    return value && plain(value, (op) => this.passed.add(op));
   }
 
   /** The two operands of a sum or product. */
@@ -65,6 +62,14 @@ export class Trail {
     const [more, innermost] = this.scaled(inner!);
     return [factor * more, innermost];
   }
+}
+
+/** The value behind reshapes, copies and casts to float32, which `pass` is told of. */
+export function plain(value: TapeValue, pass?: (op: TapeOp) => void): TapeValue {
+  const op = value.from;
+  if (!op || !passesOn(op)) return value;
+  pass?.(op);
+  return plain(op.inputs['x']!, pass);
 }
 
 /** Both ways round. */
