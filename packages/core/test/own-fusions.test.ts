@@ -131,7 +131,7 @@ const shapes = [
   [3, 5, 7],
   [4, 130],
   [1, 2, 1, 33],
-  [6, 1],
+  [6, 3],
 ] as const;
 const backends = await available(['cpu', 'wasm', 'tensorflow', 'webgpu']);
 
