@@ -26,10 +26,10 @@ import { condition } from '../optimizers/move-if.ts';
 type Inputs = { readonly [name: string]: tf.Tensor | undefined };
 
 /** `kernel` where the current backend has it, else `ops`. The caller owns the result. */
-export function fused<T extends tf.Tensor | tf.Tensor[]>(kernel: string, inputs: Inputs, attrs: tf.NamedAttrMap, ops: () => T): T {
+export function fused<T = tf.Tensor>(kernel: string, inputs: Inputs, attrs: tf.NamedAttrMap, ops: () => T): T {
   const floats = Object.entries(inputs).every(([name, x]) => x === undefined || x.dtype === (name === 'mask' ? 'bool' : 'float32'));
   if (!floats || recordedNow() || !tf.getKernel(kernel, tf.getBackend())) return ops();
-  return tf.engine().runKernel(kernel, inputs as tf.NamedTensorMap, attrs) as T;
+  return tf.engine().runKernel(kernel, inputs as tf.NamedTensorMap, attrs) as unknown as T;
 }
 
 /** Whether what runs now may be differentiated. A value made inside a kernel's run is on no tape. */

@@ -40,6 +40,7 @@ export class Fusing {
   #op: TapeOp | undefined;
   #through: readonly TapeOp[] | undefined;
   #reading = false;
+  #place = 0;
   readonly #start: number = tf.tidy(() => tf.scalar(0).id); // ids rise
 
   constructor(extra: Recording, nodes: Node[], slotOf: (t: tf.Tensor) => Slot | undefined) {
@@ -50,7 +51,7 @@ export class Fusing {
 
   /** The pattern that ends with this run of a kernel, if all its inputs can be read. */
   find(kernel: string, inputs: Tensors, attrs: TapeOp['attrs'], layer: string): Found | undefined {
-    const op: TapeOp = { kernel, layer, attrs, inputs: {} };
+    const op: TapeOp = { kernel, place: this.#place++, layer, attrs, inputs: {} };
     for (const name in inputs) (op.inputs as { [name: string]: TapeValue })[name] = this.#value(inputs[name]!, name, op);
     this.#op = op;
     this.#through = undefined;

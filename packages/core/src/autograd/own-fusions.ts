@@ -19,8 +19,8 @@ import { replayOf, shaped } from './replay.ts';
 const WITHIN = 1e-6;
 
 type Inputs = { readonly [name: string]: TapeValue };
-/** Gradients of `wanted` from what was kept and dy, of x's shape both; `ops` gives them without a kernel. */
-type Kernel = (values: Tensors, wanted: string[], ops: () => tf.Tensor[]) => tf.Tensor[];
+/** Gradients of `wanted`, in parts, from what was kept and dy, of x's shape both; `ops` gives them without a kernel. */
+type Kernel = (values: Tensors, wanted: string[], ops: () => tf.Tensor[][]) => readonly (tf.Tensor | tf.Tensor[])[];
 
 /** The pattern from `inputs` to `last`. @param times what x must be multiplied by, of what waits for it */
 function whole(last: TapeOp, found: Pick<Fused, 'kernel' | 'through'>, inputs: Inputs, gradient: Kernel, times = 1): Fused | undefined {
@@ -35,7 +35,7 @@ function whole(last: TapeOp, found: Pick<Fused, 'kernel' | 'through'>, inputs: I
       if (times !== 1) values['x'] = tf.mul(values['x']!, times);
       const ops = () => replay(values, dy!, wanted);
       const gradients = gradient({ ...values, dy: shaped(dy!, inputs['x']!.shape) }, [...wanted], ops);
-      return Object.fromEntries(wanted.map((name, i) => [name, shaped(gradients[i]!, inputs[name]!.shape)]));
+      return Object.fromEntries(wanted.map((name, i) => [name, [gradients[i]!].flat().map((part) => shaped(part, inputs[name]!.shape))]));
     },
   };
   return { ...found, inputs, rule };
@@ -66,7 +66,7 @@ function norm(last: TapeOp): Fused | undefined {
   const gradient: Kernel = ({ x, weight, dy }, wanted, ops) => {
     const columns = [x!.shape.at(-1)!];
     const values = { x, weight: weight ? shaped(weight, columns) : tf.ones(columns), dy };
-    return fused(`${kernel}Grad`, values, { epsilon, wanted }, ops);
+    return fused<(tf.Tensor | tf.Tensor[])[]>(`${kernel}Grad`, values, { epsilon, wanted }, ops);
   };
   return whole(last, { kernel, through }, inputs, gradient);
 }

@@ -18,8 +18,11 @@ interface Step {
   readonly of: { readonly [input: string]: object };
 }
 
-/** Gradients of `wanted` from what the pattern was given, by name, and dy. All are borrowed; what is left is the caller's to tidy. */
-export type Replay = (given: Tensors, dy: tf.Tensor, wanted: readonly string[]) => tf.Tensor[];
+/**
+ * Of each of `wanted` the parts of its gradient, to be added one by one as those of runs by themselves would be, from what the pattern
+ * was given, by name, and dy. Both are borrowed; what else is made is the caller's to tidy.
+ */
+export type Replay = (given: Tensors, dy: tf.Tensor, wanted: readonly string[]) => tf.Tensor[][];
 
 /** @returns undefined if the runs up to `last` read anything but `inputs` and numbers */
 export function replayOf(last: TapeOp, inputs: Values): Replay | undefined {
@@ -40,19 +43,19 @@ export function replayOf(last: TapeOp, inputs: Values): Replay | undefined {
     steps.push({ op, id, of: Object.fromEntries(of) });
   };
   plan(last, last);
-  return closed ? (given, dy, wanted) => replay({ steps, starts, inputs, given, dy, wanted }) : undefined;
+  steps.sort((a, b) => a.op.place - b.op.place);
+  return closed ? (given, dy, wanted) => replay({ steps, starts, given, dy, wanted }) : undefined;
 }
 
 interface Replayed {
   readonly steps: readonly Step[];
   readonly starts: ReadonlyMap<object, string>;
-  readonly inputs: Values;
   readonly given: Tensors;
   readonly dy: tf.Tensor;
   readonly wanted: readonly string[];
 }
 
-function replay({ steps, starts, inputs, given, dy, wanted }: Replayed): tf.Tensor[] {
+function replay({ steps, starts, given, dy, wanted }: Replayed): tf.Tensor[][] {
   const values = new Map<object, tf.Tensor>();
   const live = new Set<object>();
   for (const [id, name] of starts) {
@@ -72,6 +75,7 @@ function replay({ steps, starts, inputs, given, dy, wanted }: Replayed): tf.Tens
     live.add(id);
     return [{ op, id, of, inputs, names, y }];
   });
+  const parts = new Map(wanted.map((name): [string, tf.Tensor[]] => [name, []]));
   const grads = new Map<object, tf.Tensor>([[steps.at(-1)!.id, dy]]);
   for (const { op, id, of, inputs, names, y } of runs.reverse()) {
     const own = grads.get(id)!;
@@ -81,14 +85,14 @@ function replay({ steps, starts, inputs, given, dy, wanted }: Replayed): tf.Tens
       const made = Object.fromEntries(Object.entries(derived).map(([as, make]) => [as, make(inputs, op.attrs)]));
       const dx = gradient([dOut], { ...inputs, ...(y && { y }), ...made });
       const [before, start] = [grads.get(of[name]!), starts.get(of[name]!)];
-      const part = start ? shaped(whole(dx, inputs[name]!.shape), given[start]!.shape) : dx;
-      grads.set(of[name]!, before ? tf.add(before, part) : part);
+      if (start) parts.get(start)!.push(shaped(whole(dx, inputs[name]!.shape), given[start]!.shape));
+      else grads.set(of[name]!, before ? tf.add(before, dx) : dx);
     }
     grads.delete(id);
-    const read = new Set([dy, ...grads.values()]);
+    const read = new Set([dy, ...grads.values(), ...[...parts.values()].flat()]);
     tf.dispose([y, own, dOut].filter((t) => t && !read.has(t)) as tf.Tensor[]);
   }
-  return wanted.map((name) => grads.get(plain(inputs[name]!).id)!);
+  return [...parts.values()];
 }
 
 /** In another shape of the same size. */

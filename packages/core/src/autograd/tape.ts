@@ -12,6 +12,7 @@ import { derivative, outputName, roleOf } from './derivative.ts';
 import { Fusing } from './fusing.ts';
 import { type Held, offRecord, Store, view } from './held.ts';
 import { kernelRule } from './kernel-rules.ts';
+import { mapValues } from './map-values.ts';
 import { constant } from './reads.ts';
 import type { CustomGradient, Recorder, Recording, Tensors } from './recorder.ts';
 import { type Attrs, broadcasts, spreads } from './rules.ts';
@@ -20,6 +21,8 @@ import { gather, ghost, gradientBytes, type Slot, whole } from './slot.ts';
 type KernelRun = Parameters<GradientRule['keep']>[0];
 type Recorded = [held: Held[], pull: Node['pull'], values?: Node['values']];
 type Dys = readonly (tf.Tensor | undefined)[];
+/** Whole, or in parts. */
+type Gradients = ReturnType<GradientRule['backward']>;
 
 export interface Node {
   readonly kernel: string;
@@ -33,7 +36,7 @@ export interface Node {
   /** By core's own rules, which may take and give gradients that are to be broadcast. */
   readonly own: boolean;
   /** A gradient per wanted input. May drop held values early; the rest are dropped after. */
-  readonly pull: (dys: Dys) => Tensors;
+  readonly pull: (dys: Dys) => Gradients;
 }
 
 let layer = '';
@@ -264,21 +267,21 @@ export class Tape implements Recorder {
       }
       for (const h of node.held) h.drop();
       for (const [name, slot] of node.inputs)
-        gather(slot, dxs[name], node.own && spreads.has(node.kernel), `op ${node.kernel}. The gradient of input '${name}'`);
+        for (const dx of dxs[name] ?? [undefined])
+          gather(slot, dx, node.own && spreads.has(node.kernel), `op ${node.kernel}. The gradient of input '${name}'`);
     }
     for (const h of node.held) h.drop();
   }
 
   /** Handles that belong to the tape: a gradient may be dy itself, a kept value, or one tensor for two inputs. */
-  #own(dxs: Tensors, dys: Dys): Tensors {
+  #own(dxs: Gradients, dys: Dys): { [name: string]: tf.Tensor[] } {
     const seen = new Set<tf.Tensor | undefined>(dys);
-    return mapValues(dxs, (dx) => {
-      if (!(dx.kept || seen.has(dx))) {
-        seen.add(dx);
-        return dx;
-      }
-      return this.#copy(dx);
-    });
+    const own = (dx: tf.Tensor) => {
+      if (dx.kept || seen.has(dx)) return this.#copy(dx);
+      seen.add(dx);
+      return dx;
+    };
+    return mapValues(dxs, (parts) => [parts].flat().map((part) => own(part as tf.Tensor)));
   }
 
   #copy(t: tf.Tensor): tf.Tensor {
@@ -286,12 +289,6 @@ export class Tape implements Recorder {
     this.#alias(copy, t);
     return copy;
   }
-}
-
-function mapValues<T, R>(of: { readonly [name: string]: T }, f: (value: T) => R): { [name: string]: R } {
-  const mapped: { [name: string]: R } = {};
-  for (const name in of) mapped[name] = f(of[name]!);
-  return mapped;
 }
 
 function first<T, R>(items: readonly T[], answer: (item: T) => R | undefined): R | undefined {
