@@ -16,20 +16,20 @@ interface Ceiling {
 /** By entry, and for core by what a page imports from it; what it loads later, on demand, is not counted there. */
 const ceilings: Readonly<Record<string, Ceiling>> = {
   '@leantune/s2a': {
-    bytes: 11_500,
-    because: 'three modules, the rules of every operator and its patterns in graphs, and automatic precision',
+    bytes: 9_800,
+    because: 'three modules, the rules of every operator, and automatic precision',
   },
   '@leantune/mixed-precision': { bytes: 4_500, because: 'the lists, the rounding of operands and results, loss scaling' },
-  '@leantune/core': { bytes: 36_000, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
+  '@leantune/core': { bytes: 39_700, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
   '@leantune/core { valueAndGrads, checkpoint }': {
-    bytes: 10_500,
+    bytes: 14_300,
     because:
-      'the autograd alone; 0.8 kB of it says what memory held when there was too little, or what the last step held where that is told late, 1.2 kB are for variables that a loss assigns, gradients that nest, kernels that are differentiated as one, and kernels of backends that do a gradient in one pass',
+      'the autograd alone; 3.7 kB of it finds norms and activations that are spelled in several ops and differentiates each as one; 0.8 kB of it says what memory held when there was too little, or what the last step held where that is told late, 1.2 kB are for variables that a loss assigns, gradients that nest, kernels that are differentiated as one, and kernels of backends that do a gradient in one pass',
   },
   '@leantune/core { finetune }': {
-    bytes: 24_300,
+    bytes: 28_100,
     because:
-      'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md; 4 kB of it for patterns of kernels, updates of many variables at once, rules that see a kernel whole, rows that freeze, another kernel at a site, kernels that are held packed, einsums that are dense layers, and steps that move nothing where a device learns late that the loss is not finite',
+      'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md; 3.7 kB of it for norms and activations spelled in several ops, 4 kB for patterns of kernels, updates of many variables at once, rules that see a kernel whole, rows that freeze, another kernel at a site, kernels that are held packed, einsums that are dense layers, and steps that move nothing where a device learns late that the loss is not finite',
   },
   '@leantune/core { measure }': { bytes: 5_500, because: 'the tracker with its table and its page' },
   '@leantune/backends': {
@@ -69,8 +69,9 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
     because: 'corrections, and the GLSL of casts to halves and of codes; tfjs has the other kernels',
   },
   leantune: { bytes: 6_000, because: 'a program for Node, which no page loads; it is here so that it stays small' },
+  '@leantune/core/patterns': { bytes: 2_300, because: 'the spellings of norms and activations, which a page has from core' },
   '@leantune/core/low-rank': {
-    bytes: 25_400,
+    bytes: 29_200,
     because: 'bundled by itself, as here, two thirds of it are the readers of models and the recording, which a page has from core',
   },
   '@leantune/lamda': { bytes: 4_800, because: 'the path, its freezing, the allocation of ranks and the page that shows it' },

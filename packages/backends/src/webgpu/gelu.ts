@@ -1,6 +1,6 @@
 /**
  * x Φ(x) in one pass, and its gradient, exact or with the tanh that GPT-2 approximates it by: the kernels `Gelu` of { x } and `GeluGrad` of
- * { x, dy } of @leantune/transformers. Hendrycks & Gimpel 2016, arXiv 1606.08415. Φ by Abramowitz & Stegun 7.1.26, as tfjs's erf: within
+ * { x, dy } of @leantune/transformers; core looks for the latter as `FusedGeluGrad`. Hendrycks & Gimpel 2016, arXiv 1606.08415. Φ by Abramowitz & Stegun 7.1.26, as tfjs's erf: within
  * 1e-7, and below zero without the difference of two numbers near one. (1 + tanh u) / 2 is 1 / (1 + exp(−2u)).
  */
 import { input, type Kernels } from './backend.ts';
@@ -31,4 +31,6 @@ const kernel = (name: string, value: string): Kernels => ({
   },
 });
 
-export const gelus: Kernels = { ...kernel('Gelu', 'x * share(x)'), ...kernel('GeluGrad', 'dy * slope(x)') };
+const slopes = kernel('GeluGrad', 'dy * slope(x)');
+
+export const gelus: Kernels = { ...kernel('Gelu', 'x * share(x)'), ...slopes, FusedGeluGrad: slopes['GeluGrad']! };

@@ -11,8 +11,8 @@
  * | `Relu6Mask` | x | | bool: whether 0 < x <= 6 |
  * | `ClipByValueGrad` | dy, mask (bool) | | dy where mask, else 0 |
  * | `SoftmaxGrad` | dy, y | | dx over the last axis |
- * | `GeluGrad` | x, dy | approximate: by tanh | dx |
- * | `LayerNormGrad`, `RmsNormGrad` | x, weight, dy | epsilon, wanted (names of inputs, or bias) | a list of gradients |
+ * | `FusedGeluGrad` | x, dy | approximate: by tanh | dx |
+ * | `FusedLayerNormGrad`, `FusedRmsNormGrad` | x, weight, dy | epsilon, wanted (names of inputs, or bias) | a list of gradients |
  * | `FusedBatchNormGrad` | dy, and what the gradient reads of x, mean, variance, scale, offset | of (an input's name), shape (its), varianceEpsilon | the gradient of that input; all but x have one value a channel |
  * | `SumOfProducts` | a, b, of one shape | shape | Σ a b over all axes but the last, in that shape |
  * | `AddTo` | sum, x, of one shape | | none: x is added to sum in place |

@@ -49,7 +49,7 @@ function activation(last: TapeOp): Fused | undefined {
   const [k, source] = spare && !x.read() ? spare : [1, x];
   const approximate = name === 'geluTanh';
   const gradient: Kernel = ({ x, dy }, _, ops) =>
-    kernel === 'Gelu' ? [fused('GeluGrad', { x, dy }, { approximate }, () => ops()[0]!)] : ops();
+    kernel === 'Gelu' ? [fused('FusedGeluGrad', { x, dy }, { approximate }, () => ops()[0]!)] : ops();
   return whole(last, { kernel, through }, { x: { ...x, read: source.read } }, gradient, 1 / k);
 }
 
@@ -66,7 +66,7 @@ function norm(last: TapeOp): Fused | undefined {
   const gradient: Kernel = ({ x, weight, dy }, wanted, ops) => {
     const columns = [x!.shape.at(-1)!];
     const values = { x, weight: weight ? shaped(weight, columns) : tf.ones(columns), dy };
-    return fused<(tf.Tensor | tf.Tensor[])[]>(`${kernel}Grad`, values, { epsilon, wanted }, ops);
+    return fused<(tf.Tensor | tf.Tensor[])[]>(`Fused${kernel}Grad`, values, { epsilon, wanted }, ops);
   };
   return whole(last, { kernel, through }, inputs, gradient);
 }

@@ -64,7 +64,6 @@ export class Tape implements Recorder {
   readonly #fusing: Fusing;
   /** Told when a tensor is another handle on a value. */
   readonly #alias: (copy: tf.Tensor, t: tf.Tensor) => void;
-
   /** Whether no other tape is open inside: one may hold what this one has no use for, and read it. */
   readonly #innermost: () => boolean;
 
