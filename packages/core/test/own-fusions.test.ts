@@ -167,6 +167,15 @@ describe.each(backends)('on %s', (backend) => {
     }
   });
 
+  test('a block of both beside a skip connection', () => {
+    const given = tf.tidy(() => ({ x: normal([2, 6, 16], 1), gain: tf.variable(normal([16], 2)), offset: tf.variable(normal([16], 3)) }));
+    const [, , gelu] = activations[0]!;
+    const block = (x: tf.Tensor) => tf.add(x, gelu(moments({ ...given, x })));
+    const kept = compare((x) => block(block(x)), Object.values(given));
+    expect(kept).toEqual({ LayerNorm: 8 * given.x.size, Gelu: 8 * given.x.size, Multiply: 4 * given.x.size });
+    tf.dispose(given as never);
+  });
+
   test('two of them in a row, whose parts are reshaped and read elsewhere too', () => {
     const x = normal([4, 6, 5], 1);
     const [gelu] = activations[0]!.slice(2) as [(x: tf.Tensor) => tf.Tensor];
