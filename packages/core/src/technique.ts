@@ -25,7 +25,7 @@ export interface Attachment {
   readonly gradients?: GradientRules;
   /** 3 How any other value waits for backward. First answer wins; `undefined` keeps the value as it is. */
   readonly keep?: KeepRule;
-  /** Runs of several kernels that are differentiated as one. First answer wins. */
+  /** Runs of several kernels that are differentiated as one. First answer wins, before core's own for norms and activations. */
   readonly fusions?: readonly Fusion[];
   /** How kernels are computed while a loss is differentiated, forward and backward. Several nest like middleware: the first is outermost. */
   readonly compute?: ComputeRule;

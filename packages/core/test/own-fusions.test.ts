@@ -167,6 +167,18 @@ describe.each(backends)('on %s', (backend) => {
     }
   });
 
+  test('GELU of what is disposed before its last op, as graphs do', () => {
+    const x = normal([3, 7], 1);
+    const f = (value: tf.Tensor) => {
+      const y = tf.square(value);
+      const [half, scaled] = [tf.mul(y, 0.5), tf.div(y, Math.SQRT2)];
+      y.dispose();
+      return tf.mul(half, tf.add(1, tf.erf(scaled)));
+    };
+    expect(compare(f, [x], (y) => f(y))).toEqual({ Square: 4 * x.size, Gelu: 4 * x.size, Multiply: 4 * x.size });
+    x.dispose();
+  });
+
   test('a block of both beside a skip connection', () => {
     const given = tf.tidy(() => ({ x: normal([2, 6, 16], 1), gain: tf.variable(normal([16], 2)), offset: tf.variable(normal([16], 3)) }));
     const [, , gelu] = activations[0]!;

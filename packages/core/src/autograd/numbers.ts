@@ -12,12 +12,13 @@ export function noteNumber({ dataId, size, dtype }: tf.Tensor, values: ArrayLike
   if (size === 1 && dtype !== 'string' && values) known.set(dataId, Number(values[0]));
 }
 
-export const knownNumber = ({ dataId }: tf.Tensor): number | undefined => known.get(dataId);
+/** Of a variable never: it may change where it lies. */
+export const knownNumber = (t: tf.Tensor): number | undefined => (t instanceof tf.Variable ? undefined : known.get(t.dataId));
 
-/** Reads a tensor of one element. @param lasting it is used again: read once, unless it is a variable, which may change */
+/** Reads a tensor of one element, while it is there. @param lasting it will be asked for again, and is read once */
 export function readNumber(t: tf.Tensor, lasting: boolean): number | undefined {
   if (t.isDisposed || t.dtype === 'string') return undefined;
   const value = Number(t.dataSync()[0]);
-  if (lasting && !(t instanceof tf.Variable)) known.set(t.dataId, value);
+  if (lasting) known.set(t.dataId, value);
   return value;
 }
