@@ -167,6 +167,29 @@ describe.each(backends)('on %s', (backend) => {
     }
   });
 
+  test('the gradient is one kernel where the backend has it, and the ops once more elsewhere', () => {
+    const x = normal([4, 6], 1);
+    for (const [kernel, op, f] of [
+      ['FusedGeluGrad', 'Erf', activations[0]![2]],
+      ['FusedLayerNormGrad', 'Rsqrt', standard],
+    ] as const) {
+      const ran: string[] = [];
+      const engine = tf.engine();
+      const { runKernel } = engine;
+      engine.runKernel = ((name: string, ...rest: [tf.NamedTensorMap]) => {
+        ran.push(name);
+        return runKernel.call(engine, name, ...rest);
+      }) as never;
+      const { value, grads } = gradients(() => tf.sum(tf.tidy(() => f(x))), [x]);
+      engine.runKernel = runKernel;
+      tf.dispose([value, grads] as never);
+      const own = tf.getKernel(kernel, backend) !== undefined;
+      expect(ran.filter((name) => name === kernel || name === op)).toEqual([op, own ? kernel : op]);
+      if (backend === 'webgpu') expect(own).toBe(true);
+    }
+    x.dispose();
+  });
+
   test('GELU of what is disposed before its last op, as graphs do', () => {
     const x = normal([3, 7], 1);
     const f = (value: tf.Tensor) => {
