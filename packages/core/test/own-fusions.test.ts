@@ -195,8 +195,9 @@ describe.each(backends)('on %s', (backend) => {
     const f = (value: tf.Tensor) => {
       const y = tf.square(value);
       const [half, scaled] = [tf.mul(y, 0.5), tf.div(y, Math.SQRT2)];
-      y.dispose();
-      return tf.mul(half, tf.add(1, tf.erf(scaled)));
+      const erf = tf.erf(scaled);
+      tf.dispose([y, scaled]);
+      return tf.mul(half, tf.add(1, erf));
     };
     expect(compare(f, [x], (y) => f(y))).toEqual({ Square: 4 * x.size, Gelu: 4 * x.size, Multiply: 4 * x.size });
     x.dispose();
