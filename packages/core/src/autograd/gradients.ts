@@ -1,8 +1,8 @@
 /**
- * Recording. While a function is recorded, four methods of tfjs's engine are replaced on the instance: `runKernelFunc` sees
- * every op of LayersModels, GraphModels and plain code, `gradients` nests, `isTapeOn` says no, so that tfjs saves nothing
- * itself, and `makeTensor` sees the numbers that ops are given. `gradientDepth` is raised as in tfjs: ops then take the same, unfused path, and results are bit for bit the same.
- * They are put back in a `finally`. All coupling to tfjs's engine is in this file and `held.ts`.
+ * Recording. While a function is recorded, four methods of tfjs's engine are replaced on the instance: `runKernelFunc` sees every op of
+ * LayersModels, GraphModels and plain code, `gradients` nests, `isTapeOn` says no, so that tfjs saves nothing itself, and `makeTensor`
+ * sees the numbers that ops are given. `gradientDepth` is raised as in tfjs: ops then take the same, unfused path, and results are bit
+ * for bit the same. They are put back in a `finally`. All coupling to tfjs's engine is in this file and `held.ts`.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
