@@ -47,27 +47,24 @@ export const sumsOf = ({ plan, size }: Tiling, name: string): Sums => ({ name, r
 const placeOf = (tiling: Tiling, side: Side): string => `let at = origin + i * ${sides[side]} * ${bounds(tiling).size} + c;`;
 
 /** WGSL of `read_x(origin, i, c)`: values c to c + 3 of row i; 0 outside. */
-export function reader(tiling: Tiling, name: string, side: Side): string {
-  const { size } = bounds(tiling);
-  const one = (j: number): string => (j === 0 ? `${name}[at]` : `select(0, ${name}[at + min(${j}, ${size} - 1 - c)], c + ${j} < ${size})`);
-  return `
+export const reader = (tiling: Tiling, name: string, side: Side): string => `
 fn read_${name}(origin: u32, i: u32, c: u32) -> vec4f {
   if (i >= u.${side}) { return vec4f(); }
   ${placeOf(tiling, side)}
-  return ${tiling.fours ? `${name}[at / 4]` : `vec4f(${list(4, one, ', ')})`};
+  ${
+    tiling.fours
+      ? `return ${name}[at / 4];`
+      : `var value = vec4f(); for (var j = 0u; j < min(4, ${bounds(tiling).size} - c); j++) { value[j] = ${name}[at + j]; } return value;`
+  }
 }`;
-}
 
 /** WGSL of `write_y(origin, i, c, value)`, which writes nothing outside. */
-export function writer(tiling: Tiling, name: string, side: Side): string {
-  const { size } = bounds(tiling);
-  return `
+export const writer = (tiling: Tiling, name: string, side: Side): string => `
 fn write_${name}(origin: u32, i: u32, c: u32, value: vec4f) {
-  if (i >= u.${side} || c >= ${size}) { return; }
+  if (i >= u.${side} || c >= ${bounds(tiling).size}) { return; }
   ${placeOf(tiling, side)}
-  ${tiling.fours ? `${name}[at / 4] = value;` : list(4, (j) => `if (c + ${j} < ${size}) { ${name}[at + ${j}] = value[${j}]; }`)}
+  ${tiling.fours ? `${name}[at / 4] = value;` : `for (var j = 0u; j < min(4, ${bounds(tiling).size} - c); j++) { ${name}[at + j] = value[j]; }`}
 }`;
-}
 
 /** All of a sum written to a tensor of its name. @param factor WGSL of what row `i` is multiplied by */
 export const write = (tiling: Tiling, sums: Sums, { origin, first }: Omit<Rows, 'name'>, factor?: (row: number) => string): string =>

@@ -85,14 +85,14 @@ function expected(of: Case): Results {
   return results;
 }
 
-/** The smallest tiles that have all that large ones have, and which compile soon. */
+/** Small tiles of all that large ones have, which compile soon: one for heads of up to 128 values, one with sums of several blocks. */
 const flat: AttentionPlan = { rows: 4, down: 2, across: 32, step: 8, compact: true };
-const square: AttentionPlan = { rows: 8, down: 4, across: 8, step: 16, compact: true };
+const deep: AttentionPlan = { rows: 8, down: 4, across: 4, step: 8, compact: true };
 const gpu = () => tf.backend() as WebGPUBackend;
-const wanted = ['q', 'k', 'v'];
+const all = ['q', 'k', 'v'];
 
 /** Runs both kernels, and checks that they leave their results alone. */
-async function run(of: Case, plan: AttentionPlan, masked = of.mask !== undefined): Promise<Results> {
+async function run(of: Case, plan: AttentionPlan, masked = of.mask !== undefined, wanted = all): Promise<Results> {
   const { n, heads, kvHeads, keys, size, causal, window, mask = Array<number>(n * keys).fill(1) } = of;
   const tensors = Object.fromEntries(Object.entries(valuesOf(of)).map(([name, { data, shape }]) => [name, tf.tensor(data, shape)]));
   const inputs = { ...tensors, mask: tf.tensor(mask as number[], [n, keys], 'int32') } as { [name: string]: tf.Tensor };
@@ -101,10 +101,10 @@ async function run(of: Case, plan: AttentionPlan, masked = of.mask !== undefined
   const own = (made: tf.TensorInfo[]) => made.map((x) => tf.engine().makeTensorFromTensorInfo(x));
   const [o, lse] = own(attend(gpu(), inputs, attrs, plan)) as [tf.Tensor, tf.Tensor];
   const gradients = own(attendGradient(gpu(), { ...inputs, y: o, y1: lse }, attrs, plan));
-  expect(tf.memory().numDataBuffers).toBe(before + 5);
+  expect(tf.memory().numDataBuffers).toBe(before + 2 + wanted.length);
   const data = await Promise.all([o, lse, ...gradients].map(async (x) => Array.from(await x.data())));
   tf.dispose([inputs, o, lse, gradients]);
-  return Object.fromEntries(['o', 'lse', 'dq', 'dk', 'dv'].map((name, i) => [name, data[i]!])) as unknown as Results;
+  return Object.fromEntries(['o', 'lse', ...wanted.map((name) => `d${name}`)].map((name, i) => [name, data[i]!])) as unknown as Results;
 }
 
 async function expectRight(of: Case, plan: AttentionPlan, masked?: boolean): Promise<void> {
@@ -135,30 +135,67 @@ await describeOn('webgpu', () => {
     ['padding before what it pads, causal', caseOf(6, 6, 8, { causal: true, mask: [0, 0, 1, 1, 1, 1] })],
   ])('%s', (_, of) => expectRight(of, flat, true));
 
-  test('tiles of eight rows a thread, and sums of several blocks', () =>
-    expectRight(caseOf(70, 70, 64, { causal: true, heads: 4 }), square));
+  test('tiles of eight rows a thread, sums of several blocks, heads of no multiple of four, nothing masked', async () => {
+    await expectRight(caseOf(70, 70, 30, { causal: true, heads: 4 }), deep);
+    await expectRight(caseOf(9, 21, 21, { n: 2 }), deep);
+  });
 
-  test('heads of no multiple of four', () => expectRight(caseOf(9, 9, 6, { causal: true }), flat, true));
-
-  test('the same bits twice', async () => {
+  test('the same bits twice, and of gradients only those that are wanted', async () => {
     const of = caseOf(33, 64, 8, { heads: 4, kvHeads: 2, causal: true });
-    expect(await run(of, flat, true)).toEqual(await run(of, flat, true));
+    const all = await run(of, flat, true);
+    expect(await run(of, flat, true)).toEqual(all);
+    for (const [name, gradient] of [
+      ['q', 'dq'],
+      ['k', 'dk'],
+      ['v', 'dv'],
+    ] as const)
+      expect((await run(of, flat, true, [name]))[gradient]).toEqual(all[gradient]);
   });
 
   test('no matrix of scores is made: one kernel forward, three backward', async () => {
     const [tokens, size] = [1024, 8];
     const x = tf.tensor(random([1, tokens, size], 1).data, [1, tokens, size]);
-    const mask = tf.tensor(Array<number>(tokens).fill(1), [1, tokens], 'int32');
-    const attrs = { heads: 1, kvHeads: 1, scale: 1, causal: true, window: 0, masked: true, wanted };
+    const inputs = { q: x, k: x, v: x, mask: tf.ones([1, tokens], 'int32'), dy: x };
+    const attrs = { heads: 1, kvHeads: 1, scale: 1, causal: true, window: 0, masked: true, wanted: all };
+    const step = async (): Promise<number[]> => {
+      const counts: number[] = [];
+      const count = () => counts.push(gpu().dispatchCountInPass);
+      const [y, y1] = attend(gpu(), inputs, attrs, flat) as [tf.TensorInfo, tf.TensorInfo];
+      count();
+      const gradients = attendGradient(gpu(), { ...inputs, y, y1 }, attrs, flat);
+      count();
+      await gpu().read(gradients[0]!.dataId);
+      for (const { dataId } of [y, y1, ...gradients]) gpu().disposeData(dataId);
+      return counts;
+    };
+    await step(); // compiled by now
     await x.data();
     trimPool(gpu());
     const before = poolUse(gpu(), { resetPeak: true }).allocated;
-    const inputs = { q: x, k: x, v: x, mask, dy: x };
-    const [y, y1] = attend(gpu(), inputs, attrs, flat) as [tf.TensorInfo, tf.TensorInfo];
-    const gradients = attendGradient(gpu(), { ...inputs, y, y1 }, attrs, flat);
-    await gpu().read(gradients[0]!.dataId);
+    expect(await step()).toEqual([1, 4]);
     expect(poolUse(gpu()).peak - before).toBeLessThan((tokens * tokens * 4) / 8);
-    for (const { dataId } of [y, y1, ...gradients]) gpu().disposeData(dataId);
-    tf.dispose([x, mask]);
+    tf.dispose(Object.values(inputs));
+  });
+
+  test('is what the kernel of that name runs, or the one composed of ops where it cannot', async () => {
+    const attrs = { heads: 1, kvHeads: 1, scale: 1, causal: false, window: 0, masked: false };
+    const x = tf.tensor(random([1, 4, 8], 1).data, [1, 4, 8]);
+    const none = tf.zeros([1, 0, 8]);
+    const mask = tf.scalar(0, 'int32');
+    const attention = (q: tf.Tensor) => tf.engine().runKernel('Attention', { q, k: x, v: x, mask }, attrs) as unknown as tf.Tensor[];
+    expect(() => attention(none)).toThrow('[Attention] got 1 sequences of 0 queries and 4 keys, in heads of 8; expected some of each');
+    const made: [string, tf.Tensor][] = [];
+    tf.registerKernel({
+      kernelName: 'ComposedAttention',
+      backendName: 'webgpu',
+      kernelFunc: ({ inputs }) => {
+        made.push(['composed', inputs['q'] as tf.Tensor]);
+        return [tf.zeros([1]), tf.zeros([1])];
+      },
+    });
+    tf.dispose(attention(none));
+    expect(made).toEqual([['composed', none]]);
+    tf.unregisterKernel('ComposedAttention', 'webgpu');
+    tf.dispose([x, none, mask]);
   });
 });
