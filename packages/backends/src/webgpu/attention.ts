@@ -80,7 +80,7 @@ function run<Name extends string>(
     key: `${pass.kernel} ${JSON.stringify(tiling)}`,
     inputs: {
       ...Object.fromEntries(Object.entries(rows).map(([name, x]) => [name, [x, element] as const])),
-      ...(masked && { mask: [mask!, 'i32'] as const }),
+      ...(masked && { mask: [mask!, mask!.dtype === 'float32' ? 'f32' : 'i32'] as const }),
       ...(stats && { stats: [stats, 'vec2f'] as const }),
     },
     outputs: Object.fromEntries(
@@ -147,7 +147,7 @@ function fit(inputs: Inputs, attrs: Attrs): boolean {
     Number.isInteger(size) &&
     heads % kvHeads === 0 &&
     [k, v].every((x) => tf.util.arraysEqual(x!.shape, side)) &&
-    (!attrs['masked'] || (mask!.dtype !== 'float32' && tf.util.arraysEqual(mask!.shape, [n, keys])))
+    (!attrs['masked'] || tf.util.arraysEqual(mask!.shape, [n, keys]))
   );
 }
 
@@ -168,7 +168,7 @@ const orComposed =
     throw new BackendError(
       'not-available',
       kernel,
-      `got ${got.join(', ')} of ${heads} and ${kvHeads} heads; expected q float32 [n, T, heads · d], k and v [n, S, kvHeads · d] and mask int32 [n, S], none empty, and heads that a work group of this adapter holds`,
+      `got ${got.join(', ')} of ${heads} and ${kvHeads} heads; expected q float32 [n, T, heads · d], k and v [n, S, kvHeads · d] and mask [n, S], none empty, and heads that a work group of this adapter holds`,
     );
   };
 
