@@ -37,8 +37,9 @@ const passes = {
 
 /** Of q [n, queries, heads · size] and k [n, keys, kvHeads · size]. */
 function sizesOf(inputs: Inputs, { heads, kvHeads }: Attrs) {
-  const [n, queries, width] = input(inputs as tf.NamedTensorInfoMap, 'q').shape as [number, number, number];
-  return { n, queries, keys: inputs['k']!.shape[1]!, heads, kvHeads, size: width / heads } as const;
+  const [q, k] = ['q', 'k'].map((name) => input(inputs as tf.NamedTensorInfoMap, name));
+  const [n, queries, width] = q!.shape as [number, number, number];
+  return { n, queries, keys: k!.shape[1]!, heads, kvHeads, size: width / heads } as const;
 }
 
 const planOf = (backend: WebGPUBackend, inputs: Inputs, attrs: Attrs, { rows, task }: Pass): AttentionPlan | undefined => {
