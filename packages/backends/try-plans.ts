@@ -1,0 +1,30 @@
+import { useBackend } from './src/index.ts';
+import { attend, attendGradient } from './src/webgpu/attention.ts';
+import { attentionPlanOf } from './src/webgpu/attention-plan.ts';
+import '@leantune/transformers';
+import { attention } from '@leantune/transformers';
+import * as tf from '@tensorflow/tfjs';
+const rnd = (s, seed) => tf.randomNormal(s,0,1,'float32',seed);
+const only = process.argv.slice(2).map(Number);
+for (const [size, T, S, masked] of [[64,70,150,false],[64,5,300,false],[32,70,70,true],[80,70,70,false],[128,70,70,false],[256,70,70,false],[6,70,70,false]]) {
+  if (only.length && !only.includes(size)) continue;
+  const heads=2, kvHeads=1, scale=1/Math.sqrt(size);
+  const make = () => ({q:rnd([1,T,heads*size],1),k:rnd([1,S,kvHeads*size],2),v:rnd([1,S,kvHeads*size],3),dy:rnd([1,T,heads*size],4)});
+  await useBackend('cpu');
+  const maskValues = Array.from({length:S},(_, i)=>i<30?1:i<60?2:0);
+  let t = make(); const m = masked ? tf.tensor2d(maskValues,[1,S],'int32') : undefined;
+  const at = {heads,kvHeads,scale,causal:true,window:0};
+  const want=[]; for (const x of [attention(t.q,t.k,t.v,m,at), ...tf.grads((q,k,v)=>attention(q,k,v,m,at))([t.q,t.k,t.v],t.dy)]) want.push(await x.data());
+  await useBackend('webgpu');
+  t = make(); const inputs = {...t, mask: tf.tensor2d(maskValues,[1,S],'int32')};
+  const attrs = {...at, masked, wanted:['q','k','v']};
+  const be = tf.backend();
+  const plans = [['queries',1,1],['queries',2,1],['keys',2,2]].map(([r,scores,sums]) => attentionPlanOf(be,{size,length:r==='queries'?T:S,scores,sums}));
+  console.log(size, JSON.stringify(plans));
+  const t0=process.cpuUsage();
+  const [o,lse] = attend(be, inputs, attrs, plans[0]).map((x)=>tf.engine().makeTensorFromTensorInfo(x));
+  const g = attendGradient(be, {...inputs,y:o,y1:lse}, attrs).map((x)=>tf.engine().makeTensorFromTensorInfo(x));
+  const got=[]; for (const x of [o,...g]) got.push(await x.data());
+  console.log(want.map((x,i)=>{let m=0,d=0; for(let j=0;j<x.length;j++){m=Math.max(m,Math.abs(x[j])); const e=Math.abs(x[j]-got[i][j]); d=Math.max(d,Number.isNaN(e)?1e9:e);} return (d/m).toExponential(1)}).join(' '), Math.round(process.cpuUsage(t0).user/1000),'cpu ms');
+}
+process.exit(0);
