@@ -28,6 +28,7 @@ interface Device {
 export interface KernelTime {
   /** Of its pipeline. */
   readonly label: string;
+  readonly workgroups: readonly number[];
   readonly ms: number;
 }
 
@@ -41,11 +42,11 @@ export function timeKernels({ device: given }: WebGPUBackend): (run: () => void)
   const create = device.createCommandEncoder.bind(device);
   return async (run) => {
     const set = device.createQuerySet({ type: 'timestamp', count: MOST });
-    const labels: string[] = [];
+    const dispatched: Omit<KernelTime, 'ms'>[] = [];
     device.createCommandEncoder = () => {
       const encoder = create();
       const begin = encoder.beginComputePass.bind(encoder);
-      encoder.beginComputePass = () => passEach(begin, set, labels);
+      encoder.beginComputePass = () => passEach(begin, set, dispatched);
       return encoder;
     };
     run();
@@ -54,18 +55,18 @@ export function timeKernels({ device: given }: WebGPUBackend): (run: () => void)
     const resolved = device.createBuffer({ size, usage: usage.queryResolve | usage.copySrc });
     const read = device.createBuffer({ size, usage: usage.mapRead | usage.copyDst });
     const encoder = create();
-    encoder.resolveQuerySet(set, 0, 2 * labels.length, resolved, 0);
+    encoder.resolveQuerySet(set, 0, 2 * dispatched.length, resolved, 0);
     encoder.copyBufferToBuffer(resolved, 0, read, 0, size);
     device.queue.submit([encoder.finish()]);
     await read.mapAsync(1);
     const times = new BigUint64Array(read.getMappedRange().slice(0));
     for (const made of [set, resolved, read]) made.destroy();
-    return labels.map((label, i) => ({ label, ms: Number(times[2 * i + 1]! - times[2 * i]!) / 1e6 }));
+    return dispatched.map((kernel, i) => ({ ...kernel, ms: Number(times[2 * i + 1]! - times[2 * i]!) / 1e6 }));
   };
 }
 
 /** Stands for a pass, and begins one for each dispatch. */
-function passEach(begin: (descriptor: object) => Pass, querySet: object, labels: string[]): Pass {
+function passEach(begin: (descriptor: object) => Pass, querySet: object, dispatched: Omit<KernelTime, 'ms'>[]): Pass {
   let pipeline: { readonly label: string };
   let group: Parameters<Pass['setBindGroup']>;
   return {
@@ -76,9 +77,9 @@ function passEach(begin: (descriptor: object) => Pass, querySet: object, labels:
       group = of;
     },
     dispatchWorkgroups(...counts) {
-      const at = 2 * labels.length;
+      const at = 2 * dispatched.length;
       if (at >= MOST) throw new Error(`[profile] more than ${MOST / 2} kernels`);
-      labels.push(pipeline.label);
+      dispatched.push({ label: pipeline.label, workgroups: counts });
       const pass = begin({ timestampWrites: { querySet, beginningOfPassWriteIndex: at, endOfPassWriteIndex: at + 1 } });
       pass.setPipeline(pipeline);
       pass.setBindGroup(...group);

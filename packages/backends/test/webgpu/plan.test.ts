@@ -19,6 +19,13 @@ describe('the plan of a product', () => {
     expect(planOf(gpu(49_152), { m: 64, n: 64, depth: 1 }, { half })).toMatchObject({ kind: 'matrices', m: 64, n: 64 });
   });
 
+  it('has larger tiles where a long inner axis, cut in pieces, makes as many workgroups', () => {
+    const square = { m: 1024, n: 1024, depth: 1 };
+    expect(planOf(gpu(49_152), square, { half: cores(32) })).toMatchObject({ kind: 'matrices', m: 64, n: 64 });
+    expect(planOf(gpu(49_152), { ...square, cuts: 16 }, { half: cores(32) })).toMatchObject({ kind: 'matrices', m: 128, n: 256 });
+    expect(planOf(gpu(49_152), { ...square, cuts: 2 })).toMatchObject({ kind: 'tiles', m: 128, n: 128 });
+  });
+
   it('takes no more memory and threads than a workgroup has', () => {
     expect(planOf(gpu(32_768), large, { half: cores(32) })).toMatchObject({ kind: 'matrices', m: 128, n: 128 });
     expect(planOf(gpu(16_384), large, { half: cores(32) })).toMatchObject({ kind: 'matrices', m: 64, n: 64 });
