@@ -4,6 +4,7 @@ import { finetune, measure, valueAndGrads } from '@leantune/core';
 import { available } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { parts } from '../src/blocks/attention-scores.ts';
 import { attention, gelu, layerNorm, linearCrossEntropy, rmsNorm, rope, swiglu } from '../src/index.ts';
 import { farthest } from './fixture.ts';
 
@@ -255,6 +256,17 @@ test.each(await available(['wasm', 'webgpu']))(
         .runKernel('ComposedAttention', { q: x, k: x, v: x, mask: tf.scalar(0, 'int32') }, attrs) as unknown as [tf.Tensor];
       expect(farthest(o.dataSync(), composed.dataSync())).toBeLessThan(1e-6);
     });
+  },
+);
+
+test.each((await available(['wasm', 'webgpu'])).map((backend) => [backend, backend === 'webgpu' ? 4 : 128] as const))(
+  'on %s attention of 8 sequences of 512 tokens, where it is composed, goes by %i blocks',
+  async (backend, blocks) => {
+    await useBackend(backend);
+    const x = { shape: [8, 512, 1024], size: 8 * 512 * 1024 } as tf.Tensor;
+    const found = parts(x, x, { heads: 16, kvHeads: 16, scale: 1, causal: false, window: 0, masked: false });
+    expect(found).toHaveLength(blocks);
+    expect(found.reduce((rows, part) => rows + part.rows, 0)).toBe(512);
   },
 );
 
