@@ -54,29 +54,29 @@ export const pitchesOf = (
   values: Math.ceil(size / 4) + 1,
 });
 
-/** Tiles from large to small, as [rows, down, across]. */
-const shapes = [
-  [8, 8, 16],
-  [4, 16, 16],
-  [4, 8, 16],
-  [4, 8, 32],
-  [4, 8, 8],
-] as const;
-/** For a token at a time. */
-const FEW = [4, 2, 32] as const;
+const plansOf = (...shapes: readonly (readonly [rows: number, down: number, across: number])[]): readonly AttentionPlan[] =>
+  shapes.flatMap(([rows, down, across]) => [32, 16, 8, 4].map((step) => ({ rows, down, across, step })));
+/** From large to small. */
+const plans = plansOf([8, 8, 16], [4, 16, 16], [4, 8, 16], [4, 8, 32], [4, 8, 8]);
+/** For a token at a time, as in generation. */
+const few = { length: 8, plans: plansOf([4, 2, 32]) };
 /** Numbers of a thread in registers, beside what it needs for a step. */
 const REGISTERS = 96;
 
 /** The plan for a task, or undefined where no workgroup has the memory. */
 export function attentionPlanOf({ device }: WebGPUBackend, { size, length, scores, sums }: AttentionTask): AttentionPlan | undefined {
   const { maxComputeWorkgroupStorageSize: bytes, maxComputeInvocationsPerWorkgroup: threads } = device.limits;
-  const plans = [...(length <= FEW[0] * FEW[1] ? [FEW] : []), ...shapes]
-    .flatMap(([rows, down, across]) => [32, 16, 8, 4].map((step): AttentionPlan => ({ rows, down, across, step })))
-    .filter((plan) => {
-      const { left, right } = memoryOf(plan, size);
-      const whole = (4 * Math.ceil(size / 4)) % plan.step === 0 && widthOf(plan) % plan.step === 0;
-      return whole && plan.down * plan.across <= threads && 16 * (left + right) <= bytes;
-    });
+  const fits = (plan: AttentionPlan): boolean => {
+    const { left, right } = memoryOf(plan, size);
+    const whole = (4 * Math.ceil(size / 4)) % plan.step === 0 && widthOf(plan) % plan.step === 0;
+    return whole && plan.down * plan.across <= threads && 16 * (left + right) <= bytes;
+  };
   const registers = (plan: AttentionPlan): number => 4 * plan.rows * (scores + sums * blocksOf(plan, size));
-  return plans.find((plan) => registers(plan) <= REGISTERS) ?? plans.sort((a, b) => registers(a) - registers(b))[0];
+  const from = length <= few.length ? [...few.plans, ...plans] : plans;
+  return (
+    from.find((plan) => registers(plan) <= REGISTERS && fits(plan)) ??
+    from
+      .filter(fits)
+      .reduce<AttentionPlan | undefined>((best, plan) => (best && registers(best) <= registers(plan) ? best : plan), undefined)
+  );
 }

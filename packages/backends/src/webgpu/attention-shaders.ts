@@ -18,9 +18,10 @@ import {
 } from './attention-tiles.ts';
 import { declareSums, overSums } from './sums.ts';
 
-/** Where the heads of a tile begin, and the rows of a tensor that it meets: those of the workgroup, or a tile of columns. */
+/** The place of a head's first value. */
 const originOf = (tiling: Tiling, side: Side, heads: string, head: string): string =>
   `(sequence * u.${side} * ${heads} + ${head}) * ${bounds(tiling).size}`;
+/** Of a tensor the rows that the workgroup owns, and those that are the columns of a tile. */
 const rows = (name: string, side: Side): Rows => ({ name, origin: side, first: 'm0' });
 const columns = (name: string, side: Side): Rows => ({ name, origin: side, first: 'n0' });
 

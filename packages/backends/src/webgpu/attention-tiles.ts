@@ -27,7 +27,7 @@ export interface Rows {
 const sides = { queries: 'u.heads', keys: 'u.kvHeads' } as const;
 export type Side = keyof typeof sides;
 
-/** What loops run to. Compilers unroll those that end at a constant, which takes long on adapters that run on the CPU. */
+/** What loops run to. Compilers unroll those that end at a constant, which takes long on adapters that run on the CPU; there `u.four` is 4. */
 export const bounds = ({ plan, size }: Tiling): { readonly [name in 'size' | 'step' | 'width']: string | number } =>
   plan.compact ? { size: 'u.size', step: 'u.step', width: 'u.width' } : { size, step: plan.step, width: widthOf(plan) };
 /** For all `k` of a step. */
@@ -120,12 +120,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 const threadsOf = ({ plan: { down, across } }: Tiling): number => down * across;
 
 /** Brings `count` rows into workgroup memory turned: vectors of four rows, a step `pitch` vectors from the next. */
-const turned = (tiling: Tiling, to: string, { name, origin, first }: Rows, count: number, pitch: number): string => `
+function turned(tiling: Tiling, to: string, { name, origin, first }: Rows, count: number, pitch: number): string {
+  const { step, compact } = tiling.plan;
+  const row = (j: number | 'j'): string => `read_${name}(${origin}, ${first} + i + ${j}, c0 + c)`;
+  const put = (j: number | 'j'): string => `${to}[(c + ${j}) * ${pitch} + i / 4] = block[${j}];`;
+  const each = (f: string): string => `for (var j = 0u; j < u.four; j++) { ${f} }`;
+  return `
     for (var t = local; t < ${count / 4} * (${bounds(tiling).step} / 4); t += ${threadsOf(tiling)}) {
-      let c = (t % ${tiling.plan.step / 4}) * 4; let i = (t / ${tiling.plan.step / 4}) * 4; // neighbouring threads read neighbouring memory
-      let block = transpose(mat4x4f(${list(4, (j) => `read_${name}(${origin}, ${first} + i + ${j}, c0 + c)`, ', ')}));
-      ${list(4, (j) => `${to}[(c + ${j}) * ${pitch} + i / 4] = block[${j}];`)}
+      let c = (t % ${step / 4}) * 4; let i = (t / ${step / 4}) * 4; // neighbouring threads read neighbouring memory
+      var block = mat4x4f(${compact ? '' : list(4, row, ', ')});
+      ${compact ? each(`block[j] = ${row('j')};`) : ''}
+      block = transpose(block);
+      ${compact ? each(put('j')) : list(4, put)}
     }`;
+}
 
 /** `name` = rows · columnsᵀ of the tile. */
 export function scores(tiling: Tiling, name: string, rows: Rows, columns: Rows): string {

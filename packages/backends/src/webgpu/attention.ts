@@ -37,8 +37,9 @@ const passes = {
 
 /** Of q [n, queries, heads · size] and k [n, keys, kvHeads · size]. */
 function sizesOf(inputs: Inputs, { heads, kvHeads }: Attrs) {
-  const [n, queries, width] = input(inputs as tf.NamedTensorInfoMap, 'q').shape as [number, number, number];
-  return { n, queries, keys: inputs['k']!.shape[1]!, heads, kvHeads, size: width / heads } as const;
+  const [q, k] = ['q', 'k'].map((name) => input(inputs as tf.NamedTensorInfoMap, name));
+  const [n, queries, width] = q!.shape as [number, number, number];
+  return { n, queries, keys: k!.shape[1]!, heads, kvHeads, size: width / heads } as const;
 }
 
 const planOf = (backend: WebGPUBackend, inputs: Inputs, attrs: Attrs, { rows, task }: Pass): AttentionPlan | undefined => {
@@ -74,13 +75,13 @@ function run<Name extends string>(
   const element = tiling.fours ? 'vec4f' : 'f32';
   const counts = {
     ...{ ...sizes, group: heads / kvHeads, later: causal ? 0 : FAR, window: causal && window > 0 ? window : FAR },
-    ...{ tiles, depth, step: plan.step, width: widthOf(plan) },
+    ...{ tiles, depth, four: 4, step: plan.step, width: widthOf(plan) },
   };
   return dispatch<Name>(backend, {
     key: `${pass.kernel} ${JSON.stringify(tiling)}`,
     inputs: {
       ...Object.fromEntries(Object.entries(rows).map(([name, x]) => [name, [x, element] as const])),
-      ...(masked && { mask: [mask!, 'i32'] as const }),
+      ...(masked && { mask: [mask!, mask!.dtype === 'float32' ? 'f32' : 'i32'] as const }),
       ...(stats && { stats: [stats, 'vec2f'] as const }),
     },
     outputs: Object.fromEntries(
@@ -137,24 +138,38 @@ export const attendGradient = (backend: WebGPUBackend, given: Inputs, attrs: Att
     return wanted.map((input) => gradients[input]!);
   });
 
+/** Whether the shaders are for such tensors: of shapes that fit each other, with elements. */
+function fit(inputs: Inputs, attrs: Attrs): boolean {
+  const { n, keys, heads, kvHeads, size } = sizesOf(inputs, attrs);
+  const { q, k, v, mask, ...others } = inputs;
+  const side = [n, keys, kvHeads * size];
+  return (
+    Object.values({ q, k, v, ...others }).every((x) => x!.dtype === 'float32' && !x!.shape.includes(0)) &&
+    Number.isInteger(size) &&
+    heads % kvHeads === 0 &&
+    [k, v].every((x) => tf.util.arraysEqual(x!.shape, side)) &&
+    (!attrs['masked'] || tf.util.arraysEqual(mask!.shape, [n, keys]))
+  );
+}
+
 /**
  * Ours on a GPU; else what @leantune/transformers composes of ops and registers beside it: on adapters that run on the CPU, where barriers are
- * costly and such shaders compile for seconds, for heads larger than a work group holds, and for tensors without elements.
+ * costly and such shaders compile for seconds, for heads larger than a work group holds, and for tensors that do not fit.
  */
 const orComposed =
   (kernel: string, ours: (...of: Parameters<typeof attend>) => tf.TensorInfo[], needs: readonly Pass[]): WebGPUKernel =>
   (given, attrs, backend) => {
     const inputs = given as Inputs;
     const composed = tf.getKernel(`Composed${kernel}`, 'webgpu');
-    const some = Object.values(inputs).every(({ shape }) => !shape.includes(0));
-    const fits = some && needs.every((pass) => planOf(backend, inputs, attrs, pass));
-    if (fits && (prefersTiles(backend) || !composed)) return ours(backend, inputs, attrs);
+    const can = fit(inputs, attrs) && needs.every((pass) => planOf(backend, inputs, attrs, pass));
+    if (can && (prefersTiles(backend) || !composed)) return ours(backend, inputs, attrs);
     if (composed) return composed.kernelFunc({ inputs: given, attrs: attrs as tf.NamedAttrMap, backend }) as tf.TensorInfo[];
-    const { n, queries, keys, size } = sizesOf(inputs, attrs);
+    const got = Object.entries(inputs).map(([name, { shape, dtype }]) => `${name} ${dtype} [${shape}]`);
+    const { heads, kvHeads } = sizesOf(inputs, attrs);
     throw new BackendError(
       'not-available',
       kernel,
-      `got ${n} sequences of ${queries} queries and ${keys} keys, in heads of ${size}; expected some of each, and heads that a work group of this adapter holds`,
+      `got ${got.join(', ')} of ${heads} and ${kvHeads} heads; expected q float32 [n, T, heads · d], k and v [n, S, kvHeads · d] and mask [n, S], none empty, and heads that a work group of this adapter holds`,
     );
   };
 

@@ -48,11 +48,10 @@ const run = (kernel: string, inputs: Tensors, attrs: object) =>
  */
 export function ensureKernel<A extends object>(kernel: string, compute: (inputs: Tensors, attrs: A) => tf.Tensor[]): void {
   const backendName = tf.getBackend();
-  const composed = `Composed${kernel}`;
-  if (tf.getKernel(composed, backendName)) return;
+  const missing = [kernel, `Composed${kernel}`].filter((name) => !tf.getKernel(name, backendName));
+  if (missing.length === 0) return;
   const kernelFunc: tf.KernelFunc = ({ inputs, attrs }) => tf.tidy(() => compute(inputs as unknown as Tensors, attrs as unknown as A));
-  for (const kernelName of [composed, kernel])
-    if (!tf.getKernel(kernelName, backendName)) tf.registerKernel({ kernelName, backendName, kernelFunc });
+  for (const kernelName of missing) tf.registerKernel({ kernelName, backendName, kernelFunc });
 }
 
 function registerGradients<A extends object>({ kernel, reads }: Block<A>, gradKernel: string): void {
