@@ -55,10 +55,16 @@ describe('the plan of attention', () => {
       }
   });
 
-  it('has eight rows a thread where its sums leave registers for them, and small tiles for few queries', () => {
-    expect(attentionPlanOf(gpu(32_768), { ...forward, size: 64 })).toEqual({ rows: 8, down: 8, across: 16, step: 32 });
-    expect(attentionPlanOf(gpu(32_768), { ...ofKeys, size: 64 })).toEqual({ rows: 4, down: 16, across: 16, step: 32 });
-    expect(attentionPlanOf(gpu(32_768), { ...forward, size: 64, length: 1 })).toEqual({ rows: 4, down: 2, across: 32, step: 32 });
+  it('has the tallest tiles that memory, registers and the number of queries fill', () => {
+    const tileOf = (bytes: number, task: Parameters<typeof attentionPlanOf>[1]) => {
+      const plan = attentionPlanOf(gpu(bytes), task)!;
+      return [plan.rows * plan.down, widthOf(plan)];
+    };
+    for (const task of [forward, ofKeys]) expect(tileOf(49_152, { ...task, size: 64 })).toEqual([128, 64]);
+    expect(tileOf(32_768, { ...forward, size: 64 })).toEqual([128, 32]);
+    expect(tileOf(32_768, { ...ofKeys, size: 64 })).toEqual([64, 64]);
+    expect(tileOf(49_152, { ...forward, size: 64, length: 64 })).toEqual([64, 64]);
+    expect(tileOf(32_768, { ...forward, size: 64, length: 1 })).toEqual([8, 128]);
   });
 
   it('is none where a head is larger than a work group', () => {
