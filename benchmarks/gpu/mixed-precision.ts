@@ -6,8 +6,7 @@
  *     [--precisions float32,mixed_float16] [--rounds 10] [--seconds 40] [--output FILE]
  *
  * A round is a turn of five steps for each precision, after one that is not counted. After `--seconds` it begins no second round, and says how
- * many there were. `forwardRecordMs` is JavaScript's part of
- * the forward pass: what it takes until the loss can be asked for.
+ * many there were. `forwardRecordMs` is JavaScript's part of the forward pass: what it takes until the loss can be asked for.
  */
 import { appendFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
