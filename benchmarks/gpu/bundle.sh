@@ -30,7 +30,7 @@ jasmine=$(node -p '(function add(name, seen) { if (!seen.has(name)) { seen.add(n
 for package in $jasmine; do cp -rL "node_modules/$package" "$out/app/node_modules/"; done
 
 banner="import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);"
-for program in webgpu specs; do
+for program in webgpu specs mixed-precision profile energy; do
   npx esbuild "benchmarks/gpu/$program.ts" --bundle --platform=node --format=esm --conditions=@leantune/source --main-fields=module,main \
     --external:webgpu --external:jasmine --external:@tensorflow/tfjs-node --external:@tensorflow/tfjs-node-gpu \
     --banner:js="$banner" --outfile="$out/app/$program.mjs" --log-level=error

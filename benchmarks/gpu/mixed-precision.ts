@@ -5,18 +5,18 @@
  *   npx tsx --conditions=@leantune/source benchmarks/gpu/mixed-precision.ts [--width 1024] [--tokens 512] [--batch 8] [--layers 1]
  *     [--precisions float32,mixed_float16] [--rounds 10] [--seconds 40] [--output FILE]
  *
- * After `--seconds` it begins no second round, and says how many there were. `forwardRecordMs` is JavaScript's part of
- * the forward pass: what it takes until the loss can be asked for.
+ * A round is a turn of five steps for each precision, after one that is not counted. After `--seconds` it begins no second round, and says how
+ * many there were. `forwardRecordMs` is JavaScript's part of the forward pass: what it takes until the loss can be asked for.
  */
 import { appendFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { useBackend } from '@leantune/backends';
 import type { WebGPUBackend } from '@leantune/backends/webgpu';
-import { finetune, measure } from '@leantune/core';
+import { measure } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs';
-import { encoderWithLoss } from '../models/losses.ts';
 import { precisions } from '../tasks/precisions.ts';
 import { countKernels } from '../webgpu/count-kernels.ts';
+import { trainBlock } from './train-block.ts';
 
 const { values } = parseArgs({
   options: {
@@ -36,32 +36,20 @@ const asked = values.precisions.split(',');
 const unknown = asked.filter((precision) => !Object.hasOwn(precisions, precision));
 if (unknown.length > 0)
   throw new Error(`[mixed-precision] got --precisions ${unknown.join(', ')}; expected some of ${Object.keys(precisions).join(', ')}.`);
+/** Steps of a precision before the next has its turn. */
+const TURN = 5;
 const start = performance.now();
 const secondsLeft = (): number => number('seconds') - (performance.now() - start) / 1000;
 
 await useBackend('webgpu');
 const counted = countKernels(tf.backend() as WebGPUBackend);
-const { batch, width } = shape;
-const options = { ...shape, heads: Math.max(1, width / 64), inner: 4 * width, vocabulary: 1000, classes: 2 };
-
 const runs = asked.map((precision) => {
-  const { model, loss: lossOf } = encoderWithLoss(batch, options);
-  const tuned = finetune(model, precisions[precision]!(), { trainable: /encoder\.layer|classifier/ });
-  const optimizer = tuned.optimizer(tf.train.sgd(1e-3));
   const times = { ms: [] as number[], recordMs: [] as number[] };
-  let recorded = 0;
-  const loss = () => {
-    const value = lossOf();
-    recorded = performance.now();
-    return value;
-  };
+  const take = trainBlock(precision, shape);
   const step = (): void => {
-    const begin = performance.now();
-    const value = tuned.minimize(loss, optimizer); // reads the loss: the device has done forward and backward by then
-    tf.tidy(() => tf.sum(tuned.variables[0]!).dataSync()); // and the update
-    value.dispose();
-    times.ms.push(performance.now() - begin);
-    times.recordMs.push(recorded - begin);
+    const { ms, recordMs } = take();
+    times.ms.push(ms);
+    times.recordMs.push(recordMs);
   };
   return { precision, step, times };
 });
@@ -77,7 +65,12 @@ for (const { precision, step, times } of runs) {
 }
 let rounds = 0;
 while (rounds === 0 || (rounds < number('rounds') && secondsLeft() > 0)) {
-  for (const { step } of runs) step();
+  for (const { step, times } of runs) {
+    step(); // after the other precision; not counted
+    times.ms.pop();
+    times.recordMs.pop();
+    for (let i = 0; i < TURN; i++) step();
+  }
   rounds++;
 }
 const median = (times: number[]): number =>

@@ -20,6 +20,9 @@ export interface Device {
   createCommandEncoder(): { beginComputePass(...given: unknown[]): Pass };
 }
 
+/** Of a pipeline's label, without the plan of its kernel. */
+export const nameOf = (label: string): string => label.replace(/ \{.*$| columns.*$| rows.*$/, '');
+
 /** @returns what a run of a function recorded. Not to be nested */
 export function countKernels({ device }: WebGPUBackend): (run: () => void) => KernelCount {
   const watched = device as unknown as Device;
@@ -35,7 +38,7 @@ export function countKernels({ device }: WebGPUBackend): (run: () => void) => Ke
   watchPasses(watched, (pass) => {
     const [setPipeline, setGroup] = [pass.setPipeline.bind(pass), pass.setBindGroup.bind(pass)];
     pass.setPipeline = (pipeline) => {
-      const name = pipeline.label.replace(/ \{.*$| columns.*$| rows.*$/, '');
+      const name = nameOf(pipeline.label);
       if (count) {
         count.kernels[name] = (count.kernels[name] ?? 0) + 1;
         count.dispatches++;

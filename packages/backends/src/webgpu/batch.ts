@@ -13,8 +13,22 @@ export function lengthenBatches(): void {
   lengthened = true;
 }
 
-/** Kernels after which a batch is submitted. */
-export const batchLength = (): number => tf.env().getNumber(FLAG);
+/** Kernels of the first batch after a read, when the device has nothing to do; each next one is twice as long. */
+const FIRST = 8;
+const lengths = new WeakMap<WebGPUBackend, number>();
+
+/** Whether the open batch has as many kernels as it should. */
+export function isFull(backend: WebGPUBackend): boolean {
+  const length = Math.min(tf.env().getNumber(FLAG), lengths.get(backend) ?? LENGTH);
+  if (backend.dispatchCountInPass < length) return false;
+  lengths.set(backend, 2 * length);
+  return true;
+}
+
+/** For a device that has come to the end of its queue. */
+export function startShort(backend: WebGPUBackend): void {
+  lengths.set(backend, FIRST);
+}
 
 /** Submits the open batch, if there is one. */
 export function submit(backend: WebGPUBackend): void {

@@ -13,6 +13,7 @@ import { noteMatrices } from './half-units.ts';
 import { isLost } from './health.ts';
 import { managePool } from './pool.ts';
 import { catchDelivery } from './read-sync.ts';
+import { shareUploads } from './uploads.ts';
 import { watch } from './watch.ts';
 
 /** Taken where the adapter has them. */
@@ -59,6 +60,7 @@ export async function openDevice(maxBytes?: number): Promise<void> {
 }
 
 function adopt(backend: WebGPUBackend, maxBytes?: number): void {
+  shareUploads(backend);
   watch(backend);
   managePool(backend, maxBytes);
 }

@@ -22,7 +22,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { BackendError } from '../errors.ts';
 import type { TensorData, WebGPUBackend } from './backend.ts';
-import { batchLength, submit } from './batch.ts';
+import { isFull, submit } from './batch.ts';
 import type { GpuBuffer } from './gpu.ts';
 import { assertHealthy } from './health.ts';
 import { pipelineOf } from './pipeline.ts';
@@ -151,7 +151,7 @@ function record(backend: WebGPUBackend, program: Program<string>, buffers: reado
   pass.setBindGroup(0, group, uniforms ? [uniforms.offset] : []);
   pass.dispatchWorkgroups(...groups);
   backend.dispatchCountInPass++;
-  if (!timers && !isNew && backend.dispatchCountInPass < batchLength()) return;
+  if (!timers && !isNew && !isFull(backend)) return;
   backend.endComputePassEncoder();
   if (timers) timers.push({ name: program.key, query: backend.getQueryTime() });
   else backend.submitQueue();

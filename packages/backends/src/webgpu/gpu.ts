@@ -104,9 +104,4 @@ export interface Gpu {
 }
 
 /** Bits of GPUBufferUsage. */
-export const usage: { readonly mapRead: 1; readonly copyDst: 8; readonly uniform: 64; readonly storage: 128 } = {
-  mapRead: 1,
-  copyDst: 8,
-  uniform: 64,
-  storage: 128,
-};
+export const usage = { mapRead: 1, copySrc: 4, copyDst: 8, uniform: 64, storage: 128 } as const;

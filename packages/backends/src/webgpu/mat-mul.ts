@@ -22,8 +22,10 @@ export interface MatMulOptions extends How {
   readonly row?: TableRow;
 }
 
-/** K is cut no shorter. */
+/** K is cut no shorter, */
 const SHORTEST = 64;
+/** and no shorter than this for the sake of a larger tile. */
+const LONG = 512;
 
 /** Sizes of a product, and where the matrices of a batch begin. */
 function sizesOf(a: tf.TensorInfo, b: tf.TensorInfo, transposeA: boolean, transposeB: boolean) {
@@ -55,7 +57,7 @@ export function matMul(backend: WebGPUBackend, a: tf.TensorInfo, b: tf.TensorInf
   const { m, k, n, depth, shape, strides } = sizesOf(a, b, transposeA, transposeB);
   const plain = !bias && activation === 'linear';
   if (tf.util.sizeFromShape(shape) === 0 || k === 0) return withoutProduct(backend, shape, k === 0 && !plain);
-  const plan = planOf(backend, { m, n, depth }, options);
+  const plan = planOf(backend, { m, n, depth, cuts: plain ? Math.max(1, Math.floor(k / LONG)) : 1 }, options);
   const wanted = Math.min(Math.floor(k / SHORTEST), Math.floor(enoughGroups(plan) / groupsOf(plan, { m, n, depth })));
   const chunk = 4 * Math.ceil(k / (plain ? Math.max(1, wanted) : 1) / 4);
   const pieces = Math.ceil(k / chunk);

@@ -159,27 +159,37 @@ interface Move {
   readonly inFours?: (last: number, attrs: Attrs, rank: number) => boolean;
   /** Some of its inputs may be without elements. */
   readonly some?: true;
+  /** How often its result repeats an element of its first input, on average. */
+  readonly repeats?: (inputs: tf.NamedTensorInfoMap, attrs: Attrs) => number;
 }
+
+/** A result of that many elements is made on the GPU, where tfjs would make one of small inputs on the CPU, and upload it. */
+const LARGE = 1000;
 
 const own: { readonly [kernel: string]: Move } = {
   [tf.Slice]: { run: slice, wide: true },
   [tf.Transpose]: { run: transpose, wide: true, inFours: (last, { perm }, rank) => last % 4 === 0 && perm.at(-1) === rank - 1 },
-  [tf.Tile]: { run: tile, wide: true, inFours: (last) => last % 4 === 0 },
+  [tf.Tile]: { run: tile, wide: true, inFours: (last) => last % 4 === 0, repeats: (_, { reps }) => size(reps) },
   [tf.PadV2]: { run: pad, wide: true },
   [tf.Concat]: { run: concat, some: true },
   [tf.Pack]: { run: pack },
   [tf.Unpack]: { run: unpack },
   [tf.SplitV]: { run: split },
-  [tf.GatherV2]: { run: gatherRows },
+  [tf.GatherV2]: {
+    run: gatherRows,
+    repeats: ({ x, indices }, { axis }) => size(indices!.shape) / x!.shape[axisOf(axis, x!.shape)]!,
+  },
 };
 
 export const moves = (stock: Stock): Kernels => {
   const beside =
-    (kernel: string, { run, wide, some, inFours }: Move): WebGPUKernel =>
+    (kernel: string, { run, wide, some, inFours, repeats }: Move): WebGPUKernel =>
     (inputs, attrs, backend) => {
       const all = Object.values(inputs) as tf.TensorInfo[];
       const { dtype, shape } = all[0]!;
       const isFloat = dtype === 'float32';
+      if (repeats && dtype !== 'string' && size(shape) > 0 && size(shape) * repeats(inputs, attrs) >= LARGE)
+        backend.uploadToGPU(all[0]!.dataId);
       const fours = isFloat && shape.length > 0 && inFours?.(shape.at(-1)!, attrs, shape.length);
       const fits = dtype === 'int32' || fours ? !onCpu(backend, all) : wide && isFloat && shape.length > MOST_AXES;
       const isEmpty = (x: tf.TensorInfo): boolean => size(x.shape) === 0;

@@ -61,6 +61,8 @@ export interface Extent {
   readonly m: number;
   readonly n: number;
   readonly depth: number;
+  /** In how many pieces the inner axis may be cut, to be summed after. @default 1 */
+  readonly cuts?: number;
 }
 
 /** What of float16 the device does itself, and rightly: see half-units.ts. */
@@ -99,7 +101,10 @@ export interface How {
   readonly rounding?: Rounding | undefined;
 }
 
-/** The plan for products of that extent: of those from large to small, the first whose workgroups keep the device busy. */
+/**
+ * The plan for products of that extent: of those from large to small, the first whose workgroups keep the device busy. Large tiles read less, and
+ * a long inner axis that is cut in pieces makes as many workgroups of them.
+ */
 export function planOf(backend: WebGPUBackend, extent: Extent, { plan, half }: How = {}): Plan {
   if (plan) return plan;
   if (!prefersTiles(backend)) return directPlan(backend);
@@ -109,7 +114,7 @@ export function planOf(backend: WebGPUBackend, extent: Extent, { plan, half }: H
   const able = [cores, tiles]
     .map((plans: readonly (Tiles | Matrices)[]) => plans.filter((plan) => fits(plan, backend)))
     .find(({ length }) => length > 0)!;
-  return (able.find((plan) => groupsOf(plan, extent) >= enoughGroups(plan) / 2) ?? able.at(-1)) as Plan;
+  return (able.find((plan) => groupsOf(plan, extent) * (extent.cuts ?? 1) >= enoughGroups(plan) / 2) ?? able.at(-1)) as Plan;
 }
 
 /** Elements between the steps of k of a tile in workgroup memory, so that they fall on different banks. */

@@ -4,7 +4,8 @@
  *
  * - a disposed tensor gives its buffer back at once: kernels run in the order they were recorded, so what reuses it comes after;
  * - a buffer that has to be made, since no idle one has its size, first pushes out those that have waited longest: what is allocated stays
- *   below the most that tensors have held of late and a slack. Equal steps find all their buffers idle, and neither make nor destroy any;
+ *   below the most that tensors have held of late and a slack. The slack grows by what was pushed out and had to be made again, for drivers
+ *   take near a millisecond for a large buffer: equal steps soon find all their buffers idle, and neither make nor destroy any;
  * - of the idle buffers of a size the oldest is taken, whatever the order they came back in: equal steps take equal buffers, and find their
  *   bind groups again (bind-groups.ts);
  * - a tensor that this adapter cannot bind, or that passes a limit of your own, is refused before anything is touched.
@@ -18,8 +19,8 @@ import { usage as bit, type GpuBuffer } from './gpu.ts';
 const MiB = 2 ** 20;
 /** To destroy smaller buffers frees little. */
 const SMALL = 2 ** 16;
-/** Idle bytes that may stay beside the most that was used. */
-const slack = (used: number): number => Math.max(16 * MiB, used / 8);
+/** Idle bytes that may stay beside the most that was used. @param again bytes of what was pushed out and made again */
+const slack = (used: number, again: number): number => Math.max(16 * MiB, used / 8 + Math.min(again, used / 2));
 
 /** Bytes on the GPU. `used`: in tensors, and waiting for the open batch; `allocated`: those and the idle ones of the pool; `peak`: most ever allocated. */
 export interface PoolUse {
@@ -35,10 +36,23 @@ const SPAN = 16384;
 interface Pool {
   limit: number;
   peak: number;
-  /** Most bytes in tensors, in this span and in the one before. */
-  readonly most: { before: number; now: number; count: number };
+  /** Buffers taken in this span. */
+  count: number;
+  /** Of this span, and of the one before. */
+  now: Span;
+  before: Span;
 }
-const unused: Pool['most'] = { before: 0, now: 0, count: 0 };
+
+interface Span {
+  /** Most bytes in tensors. */
+  used: number;
+  /** Buffers destroyed to make room, by their key. */
+  readonly gone: Map<string, number>;
+  /** Bytes of those that were made again. */
+  again: number;
+}
+const newSpan = (): Span => ({ used: 0, gone: new Map(), again: 0 });
+const forgetful = () => ({ count: 0, now: newSpan(), before: newSpan() });
 const pools = new WeakMap<object, Pool>();
 
 /** Takes over the pool of `backend`. Called again it only moves the limit: the most bytes it may allocate. */
@@ -46,7 +60,7 @@ export function managePool(backend: WebGPUBackend, maxBytes: number = Number.POS
   if (!(maxBytes > 0)) throw new BackendError('bad-option', 'useBackend', `maxBytes is ${maxBytes}; expected a positive number of bytes`);
   const pool = pools.get(backend);
   if (pool) pool.limit = maxBytes;
-  else install(backend, { limit: maxBytes, peak: 0, most: { ...unused } });
+  else install(backend, { limit: maxBytes, peak: 0, ...forgetful() });
   if (backend.bufferManager.numBytesAllocated > maxBytes) trimPool(backend);
 }
 
@@ -67,7 +81,7 @@ export function poolUse(backend: object, { resetPeak = false }: { readonly reset
 /** Destroys every idle buffer of `backend`, and forgets how many bytes earlier steps needed. */
 export function trimPool(backend: object): void {
   const pool = pools.get(backend);
-  if (pool) Object.assign(pool.most, unused);
+  if (pool) Object.assign(pool, forgetful());
   submit(backend as WebGPUBackend);
   destroyIdle((backend as WebGPUBackend).bufferManager, 0);
 }
@@ -84,8 +98,11 @@ function install(backend: WebGPUBackend, pool: Pool): void {
       if (manager.numBytesUsed + size > pool.limit) throw noRoom(size, manager.numBytesUsed, pool.limit);
       note(pool, manager.numBytesUsed + size);
       const key = `${size}_${usage}`;
-      if (!manager.freeBuffers.get(key)?.length) makeRoom(backend, pool, size);
-      else renew(manager, key);
+      if (manager.freeBuffers.get(key)?.length) renew(manager, key);
+      else {
+        noteAgain(pool, key, size);
+        makeRoom(backend, pool, size);
+      }
     }
     const buffer = acquire(size, usage, mapped, reuse);
     pool.peak = Math.max(pool.peak, manager.numBytesAllocated);
@@ -121,25 +138,31 @@ function makeRoom(backend: WebGPUBackend, pool: Pool, size: number): void {
   const { bufferManager: manager } = backend;
   const idle = manager.numBytesAllocated - manager.numBytesUsed;
   const used = manager.numBytesUsed + size;
-  const keep = Math.min(room(pool.most) - used, pool.limit - used);
+  const keep = Math.min(room(pool) - used, pool.limit - used);
   if (idle > keep) {
     submit(backend); // which may use them
-    destroyIdle(manager, keep);
+    destroyIdle(manager, keep, pool.now.gone);
   }
 }
 
 /** What may be allocated: the most that tensors have held of late, and the slack. */
-const room = ({ before, now }: Pool['most']): number => Math.max(before, now) + slack(Math.max(before, now));
+function room({ before, now }: Pool): number {
+  const used = Math.max(before.used, now.used);
+  return used + slack(used, Math.max(before.again, now.again));
+}
 
 /** Notes what is used. What was needed one or two of these spans ago, and not since, is forgotten. */
 function note(pool: Pool, used: number): void {
-  const { most } = pool;
-  if (++most.count > SPAN) {
-    most.before = most.now;
-    most.now = 0;
-    most.count = 0;
-  }
-  most.now = Math.max(most.now, used);
+  if (++pool.count > SPAN) Object.assign(pool, { count: 0, before: pool.now, now: newSpan() });
+  pool.now.used = Math.max(pool.now.used, used);
+}
+
+/** Notes a buffer that is made, where one like it was destroyed in this span. */
+function noteAgain({ now }: Pool, key: string, size: number): void {
+  const gone = now.gone.get(key) ?? 0;
+  if (gone === 0) return;
+  now.gone.set(key, gone - 1);
+  now.again += size;
 }
 
 /** The map's order is that of last use. */
@@ -150,13 +173,14 @@ function renew({ freeBuffers }: BufferManager, key: string): void {
 }
 
 /** Destroys idle buffers, the longest unused sizes first and small ones last, until at most `keep` bytes are idle. */
-function destroyIdle(manager: BufferManager, keep: number): void {
+function destroyIdle(manager: BufferManager, keep: number, gone = new Map<string, number>()): void {
   for (const least of [SMALL, 0])
     for (const [key, buffers] of manager.freeBuffers) {
       if (Number.parseInt(key, 10) < least) continue;
       while (buffers.length > 0 && manager.numBytesAllocated - manager.numBytesUsed > keep) {
         const buffer = buffers.pop() as GpuBuffer;
         buffer.destroy();
+        gone.set(key, (gone.get(key) ?? 0) + 1);
         manager.numBytesAllocated -= buffer.size;
         manager.numFreeBuffers--;
       }

@@ -4,6 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebGPUBackend } from './backend.ts';
+import { startShort } from './batch.ts';
 import { type GpuBuffer, usage } from './gpu.ts';
 import { assertHealthy, deviceLost } from './health.ts';
 
@@ -40,6 +41,7 @@ export function readBuffer(backend: WebGPUBackend, buffer: GpuBuffer, dtype: tf.
     assertHealthy(backend);
     throw deviceLost('it gave no value back');
   }
+  startShort(backend);
   const values = staging.getMappedRange().slice(0);
   staging.unmap();
   backend.bufferManager.releaseBuffer(staging);

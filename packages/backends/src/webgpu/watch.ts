@@ -1,7 +1,7 @@
 /** Turns what the device reports late, a loss, no memory, an invalid call, into errors of the next kernel, upload or read. */
 import { BackendError } from '../errors.ts';
 import type { WebGPUBackend } from './backend.ts';
-import { submit } from './batch.ts';
+import { startShort, submit } from './batch.ts';
 import { assertHealthy, deviceLost, fail } from './health.ts';
 import { canReadSync, readBuffer } from './read-sync.ts';
 
@@ -74,6 +74,7 @@ function watchReads(backend: WebGPUBackend): void {
     assertHealthy(backend);
     try {
       const values = await read(dataId);
+      startShort(backend);
       assertHealthy(backend);
       return values;
     } catch (error) {

@@ -1,7 +1,7 @@
 /** Kernels of our own between those of tfjs, against plain JavaScript. */
 import { describeOn } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test, vi } from 'vitest';
 import { useBackend } from '../../src/index.ts';
 import { dispatch, type Program, type WebGPUBackend } from '../../src/webgpu/index.ts';
 
@@ -69,6 +69,22 @@ await describeOn('webgpu', () => {
     const all = tf.stack(made);
     expect([...(await all.data())]).toEqual(made.flatMap((_, i) => [i, i, i, i]));
     tf.dispose([x, made, all]);
+  });
+
+  test('the device gets a few kernels soon after a read, and then more at a time', async () => {
+    const x = tf.range(0, 1000);
+    tf.dispose(own(map(x, 'x[i] * u.factor'))); // compiles
+    await x.data();
+    const submit = vi.spyOn(backend().queue, 'submit');
+    const count = (kernels: number) => {
+      tf.tidy(() => {
+        for (let i = 0; i < kernels; i++) own(map(x, 'x[i] * u.factor'));
+      });
+      return submit.mock.calls.length;
+    };
+    expect([count(7), count(1), count(15), count(1), count(32), count(63), count(1), count(64)]).toEqual([0, 1, 1, 2, 3, 3, 4, 5]);
+    submit.mockRestore();
+    x.dispose();
   });
 
   test('one kernel makes several outputs, of f16 too where the adapter has it', async () => {

@@ -67,6 +67,24 @@ await describeOn('webgpu', () => {
     optimizer.dispose();
   });
 
+  test('steps of sizes that cannot stand for each other soon make no new buffers either, and hold little more', () => {
+    trimPool(tf.backend());
+    const weights = tf.add(tf.fill([24 * MiB], 1), 1);
+    const { used } = poolUse(tf.backend(), { resetPeak: true });
+    const step = () => {
+      for (const size of [15, 16, 17]) tf.tidy(() => void tf.fill([(size * MiB) / 4], size));
+    };
+    for (let i = 0; i < 3; i++) step(); // the idle ones pass the slack of an eighth
+    const createBuffer = vi.spyOn((tf.backend() as WebGPUBackend).device, 'createBuffer');
+    for (let i = 0; i < 3; i++) step();
+    expect(createBuffer.mock.calls.filter(([{ size }]) => size > 64)).toEqual([]);
+    createBuffer.mockRestore();
+    const { allocated } = poolUse(tf.backend());
+    expect(allocated - used).toBeLessThanOrEqual(48 * MiB + 4096);
+    weights.dispose();
+    trimPool(tf.backend());
+  });
+
   test('of idle buffers the oldest is taken, in whatever order they came back', async () => {
     const { tensorMap } = tf.backend() as WebGPUBackend;
     const x = tf.add(tf.ones([1023]), 1);
