@@ -62,6 +62,7 @@ export const tables: readonly Table[] = [
   { file: 'gpu/README.md', marker: 'gpu-rates', text: ratesTable },
   { file: 'gpu/README.md', marker: 'gpu-steps', text: stepsTable },
   { file: 'gpu/README.md', marker: 'gpu-mixed', text: mixedTable },
+  { file: '../docs/techniques/mixed-precision.md', marker: 'gpu-mixed', text: mixedTable },
   { file: 'gpu/README.md', marker: 'gpu-memory', text: memoryTable },
   { file: 'gpu/README.md', marker: 'gpu-energy', text: energyTable },
 ];
