@@ -5,8 +5,8 @@
  *   npx tsx --conditions=@leantune/source benchmarks/gpu/mixed-precision.ts [--width 1024] [--tokens 512] [--batch 8] [--layers 1]
  *     [--precisions float32,mixed_float16] [--rounds 10] [--seconds 40] [--output FILE]
  *
- * After `--seconds` it begins no second round, and says how many there were. `forwardRecordMs` is JavaScript's part of
- * the forward pass: what it takes until the loss can be asked for.
+ * A round is a turn of five steps for each precision, after one that is not counted. After `--seconds` it begins no second round, and says how
+ * many there were. `forwardRecordMs` is JavaScript's part of the forward pass: what it takes until the loss can be asked for.
  */
 import { appendFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -36,6 +36,8 @@ const asked = values.precisions.split(',');
 const unknown = asked.filter((precision) => !Object.hasOwn(precisions, precision));
 if (unknown.length > 0)
   throw new Error(`[mixed-precision] got --precisions ${unknown.join(', ')}; expected some of ${Object.keys(precisions).join(', ')}.`);
+/** Steps of a precision before the next has its turn. */
+const TURN = 5;
 const start = performance.now();
 const secondsLeft = (): number => number('seconds') - (performance.now() - start) / 1000;
 
@@ -63,7 +65,12 @@ for (const { precision, step, times } of runs) {
 }
 let rounds = 0;
 while (rounds === 0 || (rounds < number('rounds') && secondsLeft() > 0)) {
-  for (const { step } of runs) step();
+  for (const { step, times } of runs) {
+    step(); // after the other precision; not counted
+    times.ms.pop();
+    times.recordMs.pop();
+    for (let i = 0; i < TURN; i++) step();
+  }
   rounds++;
 }
 const median = (times: number[]): number =>

@@ -3,7 +3,8 @@
     python3 benchmarks/gpu/pytorch.py <out.json> [size, 4096] [--small]
 
 float32, float32 through TF32, float16 and bfloat16; steps are of Adam, in float32, TF32, and automatic mixed precision (float16 with
-GradScaler, bfloat16). The models are those of benchmarks/pytorch/train_step.py. Each part is in the file when it is done.
+GradScaler, bfloat16). The models are those of benchmarks/pytorch/train_step.py. `blocks` are the transformer blocks of mixed-precision.ts
+with --tokens 256 --batch 32, by width, with SGD. Each part is in the file when it is done.
 """
 import importlib.util
 import json
@@ -56,14 +57,14 @@ def models():
     return module
 
 
-def milliseconds(spec, batch, dtype, tf32=False):
+def milliseconds(spec, batch, dtype, tf32=False, optimizer=torch.optim.Adam):
     """The least of twelve steps after three; `dtype` is that of autocast, None without."""
     use_tf32(tf32)
     torch.manual_seed(17)
     model, x = models().subject(spec, batch)
     model, x = model.to(device), x.to(device)
     y = torch.randint(spec['classes'], (batch,), device=device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+    optimizer = optimizer(model.parameters(), lr=1e-4)
     scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
     best = float('inf')
     for i in range(15):
@@ -92,7 +93,7 @@ kinds = {
     'amp float16': (torch.float16, False),
     'amp bfloat16': (torch.bfloat16, False),
 }
-report = {'card': torch.cuda.get_device_name() if cuda else 'cpu', 'torch': torch.__version__, 'size': size, 'teraflops': {}, 'transformer': {}, 'mobilenet': {}}
+report = {'card': torch.cuda.get_device_name() if cuda else 'cpu', 'torch': torch.__version__, 'size': size, 'teraflops': {}, 'transformer': {}, 'mobilenet': {}, 'blocks': {}}
 
 
 def note(part, name, f):
@@ -110,3 +111,8 @@ for name, (dtype, tf32) in kinds.items():
     note('transformer', name, lambda: milliseconds(block, 2 if small else 16, dtype, tf32))
 for name, (dtype, tf32) in kinds.items():
     note('mobilenet', name, lambda: milliseconds(mobilenet, 2 if small else 32, dtype, tf32))
+for width in (64,) if small else (768, 1024, 2048):
+    spec = dict(name='encoder', layers=1, width=width, heads=width // 64, inner=4 * width, vocabulary=1000, tokens=256, classes=2)
+    for name in ('f32', 'amp float16'):
+        dtype, _ = kinds[name]
+        note('blocks', f'{width} {name}', lambda: milliseconds(spec, 2 if small else 32, dtype, optimizer=torch.optim.SGD))

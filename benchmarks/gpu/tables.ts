@@ -1,4 +1,5 @@
 /** The tables of gpu/README.md, from gpu/results. */
+import { readFileSync } from 'node:fs';
 import { markdownTable, megabytes, readJson, type Table } from '../documents.ts';
 
 interface Steps {
@@ -19,6 +20,17 @@ interface PyTorch {
   readonly teraflops: { readonly [type: string]: number };
   readonly transformer: { readonly [precision: string]: number };
   readonly mobilenet: { readonly [precision: string]: number };
+  /** By width and precision: '1024 f32', '1024 amp float16'. */
+  readonly blocks: { readonly [block: string]: number };
+}
+/** A line of mixed-precision.ts. */
+interface MixedRow {
+  readonly stage: 'step' | 'time';
+  readonly precision: string;
+  readonly shape: { readonly width: number; readonly tokens: number; readonly batch: number };
+  readonly dispatches?: number;
+  readonly keptBytes?: number;
+  readonly ms?: number;
 }
 /** Of packages/backends/bench/webgpu.ts. */
 interface Small {
@@ -49,6 +61,8 @@ export const tables: readonly Table[] = [
   { file: 'gpu/README.md', marker: 'gpu-specs', text: specsLine },
   { file: 'gpu/README.md', marker: 'gpu-rates', text: ratesTable },
   { file: 'gpu/README.md', marker: 'gpu-steps', text: stepsTable },
+  { file: 'gpu/README.md', marker: 'gpu-mixed', text: mixedTable },
+  { file: '../docs/techniques/mixed-precision.md', marker: 'gpu-mixed', text: mixedTable },
   { file: 'gpu/README.md', marker: 'gpu-memory', text: memoryTable },
   { file: 'gpu/README.md', marker: 'gpu-energy', text: energyTable },
 ];
@@ -105,6 +119,37 @@ function stepsTable(): string {
         '–',
       ]),
     ],
+  );
+}
+
+/** Blocks of several widths in float32 and mixed_float16, beside PyTorch's own pair. */
+function mixedTable(): string {
+  const lines = readFileSync(new URL('results/h200-mixed-precision.jsonl', import.meta.url), 'utf8')
+    .trim()
+    .split('\n');
+  const rows = lines.map((line) => JSON.parse(line) as MixedRow);
+  const { blocks } = pytorch();
+  const shapes = rows.filter(({ stage, precision }) => stage === 'time' && precision === 'float32').map(({ shape }) => shape);
+  const cells = shapes.map(({ width, tokens, batch }) => {
+    const of = (stage: MixedRow['stage'], precision: string): MixedRow =>
+      rows.findLast((row) => row.stage === stage && row.precision === precision && row.shape.width === width)!;
+    const [full, half] = [of('time', 'float32').ms!, of('time', 'mixed_float16').ms!];
+    const [kept, keptHalf] = [of('step', 'float32').keptBytes!, of('step', 'mixed_float16').keptBytes!];
+    const [theirs, amp] = [blocks[`${width} f32`]!, blocks[`${width} amp float16`]!];
+    return [
+      `width ${width}, ${tokens} tokens, batch ${batch}`,
+      full.toFixed(1),
+      half.toFixed(1),
+      `×${(half / full).toFixed(2)}`,
+      `×${(keptHalf / kept).toFixed(3)}`,
+      theirs.toFixed(1),
+      amp.toFixed(1),
+      `×${(amp / theirs).toFixed(2)}`,
+    ];
+  });
+  return markdownTable(
+    ['ms a step with SGD', 'float32', 'mixed_float16', 'time', 'kept bytes', 'PyTorch float32', 'PyTorch AMP', 'its time'],
+    cells,
   );
 }
 

@@ -25,7 +25,7 @@ export interface Attachment {
   readonly gradients?: GradientRules;
   /** 3 How any other value waits for backward. First answer wins; `undefined` keeps the value as it is. */
   readonly keep?: KeepRule;
-  /** Runs of several kernels that are differentiated as one. First answer wins. */
+  /** Runs of several kernels that are differentiated as one. First answer wins, before core's own for norms and activations. */
   readonly fusions?: readonly Fusion[];
   /** How kernels are computed while a loss is differentiated, forward and backward. Several nest like middleware: the first is outermost. */
   readonly compute?: ComputeRule;
@@ -99,7 +99,8 @@ export interface KernelRun {
  * How a kernel is differentiated. `keep` names the values that the gradients of `wanted` inputs read: tensors wait under the
  * keep rules, a `Kept` waits as it is (its bytes are counted; it is disposed after its last use). A function that returns a `Kept` is
  * called at once, off the record, and the buffers that it leaves are counted as kept.
- * `backward` gets `dy` per output (undefined: not reached) and the kept values decoded, and returns a gradient per wanted input.
+ * `backward` gets `dy` per output (undefined: not reached) and the kept values decoded, and returns a gradient per wanted input, or parts
+ * of one, which are added one by one.
  * It borrows all of them; what it returns belongs to the tape. The whole call runs in a tidy.
  */
 export interface GradientRule {
@@ -108,7 +109,7 @@ export interface GradientRule {
     dys: readonly (tf.Tensor | undefined)[],
     kept: { readonly [name: string]: tf.Tensor },
     run: BackwardRun,
-  ): { readonly [input: string]: tf.Tensor };
+  ): { readonly [input: string]: tf.Tensor | readonly tf.Tensor[] };
 }
 
 /** As {@link KernelRun}, after forward: shapes and dtypes only. */
@@ -143,6 +144,8 @@ export type ComputeRule = (
 /** One run of a kernel that is on the tape, and what made its inputs: what a pattern of kernels is found in. */
 export interface TapeOp {
   readonly kernel: string;
+  /** Runs that came before it have lower places. */
+  readonly place: number;
   /** The layer or graph node that ran it, `''` outside a model. */
   readonly layer: string;
   readonly attrs: { readonly [name: string]: unknown };

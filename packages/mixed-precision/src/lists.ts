@@ -25,7 +25,7 @@ const lists: { readonly [precision in Precision]: readonly string[] } = {
   ],
   follow: [
     ...['Add', 'AddN', 'Sub', 'Multiply', 'RealDiv', 'SquaredDifference', 'FusedBatchNorm', 'FusedBatchNormGrad', 'LayerNorm', 'RmsNorm'],
-    ...['AvgPool', 'AvgPoolGrad', 'AvgPool3D', 'AvgPool3DGrad', 'Gelu', 'GeluGrad', 'SwiGlu', 'SwiGluGrad', 'Attention'],
+    ...['AvgPool', 'AvgPoolGrad', 'AvgPool3D', 'AvgPool3DGrad', 'Gelu', 'GeluGrad', 'FusedGeluGrad', 'SwiGlu', 'SwiGluGrad', 'Attention'],
     ...['Elu', 'EluGrad', 'Erf', 'LeakyRelu', 'Prelu', 'Selu', 'Sigmoid', 'SigmoidGrad', 'Softplus', 'Sqrt', 'Tanh', 'TanhGrad'],
     ...['ResizeBilinear', 'ResizeBilinearGrad'],
   ],

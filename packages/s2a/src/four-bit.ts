@@ -17,12 +17,12 @@ import {
   type Site,
   type Technique,
 } from '@leantune/core';
-import { activationFusion } from './activation-patterns.ts';
+import { activationFusion } from './activation-fusion.ts';
 import { activationRules, packSteps } from './activations.ts';
 import { batchNormRule } from './batch-norm.ts';
 import { blockRules, operands } from './blocks.ts';
 import { type Bits, type Precision, requireKernels, run } from './kernels.ts';
-import { normFusion } from './norm-patterns.ts';
+import { normFusion } from './norm-fusion.ts';
 import { maxPoolRule } from './pooling.ts';
 import { type Rounding, RowStore } from './rows.ts';
 import { softmaxRule } from './softmax.ts';

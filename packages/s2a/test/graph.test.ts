@@ -83,7 +83,7 @@ test('GELU and layer norm of a graph wait in codes, and gradients stay near', as
   const rows = ROWS * (4 + WIDTH / 2); // and the mean and 1/σ of each row
   expect(bytes('LayerNorm')).toBeGreaterThanOrEqual(rows + ROWS * 4);
   expect(bytes('LayerNorm')).toBeLessThanOrEqual(rows + ROWS * 8 + WIDTH * 4);
-  expect(ratio).toBeLessThan(0.7); // with the parts of one pattern that are in flight
+  expect(ratio).toBeLessThan(0.8); // with the parts of one pattern that are in flight; without codes one value waits for GELU, and one for the norm
   model.dispose();
 });
 

@@ -33,7 +33,7 @@ interface Manifest {
 const tfjsCore = '@tensorflow/tfjs-core';
 const core = '@leantune/core';
 // What several techniques share, and none of them is, stands in core under a name of its own: siblings never import each other.
-const coreEntries = [core, `${core}/low-rank`, `${core}/safetensors`];
+const coreEntries = [core, `${core}/low-rank`, `${core}/patterns`, `${core}/safetensors`];
 const techniques = ['convbn', 'lamda', 'lora', 'mixed-precision', 's2a'];
 /** The one run-time dependency of the repository: distributions with 12 digits in the tails too. */
 const statistics = ['@stdlib/math-base-special-betainc', '@stdlib/stats-base-dists-t-quantile'];
@@ -264,6 +264,7 @@ test('the public names are these', async () => {
       "convbn .": "deployMode evalMode fold foldWeights pairsOf trainMode tuneMode",
       "core .": "FinetuneError adamW checkpoint clipByGlobalNorm constantSchedule cosineSchedule explain finetune gradcheck gradients joinSchedules linearSchedule measure registerGradientRule restore setLearningRate trackMemory valueAndGrads warmupCosine warmupSchedule",
       "core ./low-rank": "FactorAdapter adaptersOf checkRanges count decompose decomposeGradients denseSites dropped firstColumns fraction join kernelMatrix likeKernel lowRankSites matrixShape narrow offRecord ownVariable positive rebind svdOf truncatedSvd widen",
+      "core ./patterns": "findActivation findNorm",
       "core ./safetensors": "decodeFloats encodeFloats floatsOf readSafetensors readSafetensorsHeader safetensorsFiles writeSafetensors",
       "energy .": "EnergyError compareEnergy gridIntensity kilogramsCO2 measureEnergy nvidiaSmi nvml processorTime rapl usualSources",
       "energy ./statistics": "EnergyError anova cohensD compareGroups fTail factorialAnova hedgesG holm randomOrder summarize tCritical tTails welchTest",

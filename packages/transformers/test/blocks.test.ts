@@ -4,6 +4,7 @@ import { finetune, measure, valueAndGrads } from '@leantune/core';
 import { available } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { parts } from '../src/blocks/attention-scores.ts';
 import { attention, gelu, layerNorm, linearCrossEntropy, rmsNorm, rope, swiglu } from '../src/index.ts';
 import { farthest } from './fixture.ts';
 
@@ -224,6 +225,48 @@ test.each(await available(['wasm', 'webgpu']))(
       for (const v of x) v.dispose();
     });
     expect(tf.memory().numTensors).toBe(before);
+  },
+);
+
+test.each(await available(['cpu', 'wasm', 'webgpu']))(
+  'on %s a causal query before which all is padding sees that alone, and nothing later',
+  async (backend) => {
+    await useBackend(backend);
+    tf.tidy(() => {
+      const mask = tf.tensor2d([[0, 0, 1, 1]], [1, 4], 'int32');
+      const x = random([1, 4, 2], 1);
+      const o = attention(x, x, x, mask, { heads: 1, kvHeads: 1, scale: 1, causal: true, window: 0 });
+      const rows = tf.unstack(tf.squeeze(x, [0]) as tf.Tensor2D);
+      const expected = tf.stack([rows[0]!, tf.div(tf.add(rows[0]!, rows[1]!), 2), rows[2]!]);
+      expect(farthest(tf.slice(o, [0, 0, 0], [1, 3, 2]).dataSync(), expected.dataSync())).toBeLessThan(1e-6);
+    });
+  },
+);
+
+test.each(await available(['wasm', 'webgpu']))(
+  'on %s a block is registered as composed of ops too, and gives the same',
+  async (backend) => {
+    await useBackend(backend);
+    tf.tidy(() => {
+      const x = random([1, 5, 8], 1);
+      const o = attention(x, x, x, undefined, { ...attend, kvHeads: 4, causal: true, window: 0 });
+      const attrs = { ...attend, kvHeads: 4, causal: true, window: 0, masked: false };
+      const [composed] = tf
+        .engine()
+        .runKernel('ComposedAttention', { q: x, k: x, v: x, mask: tf.scalar(0, 'int32') }, attrs) as unknown as [tf.Tensor];
+      expect(farthest(o.dataSync(), composed.dataSync())).toBeLessThan(1e-6);
+    });
+  },
+);
+
+test.each((await available(['wasm', 'webgpu'])).map((backend) => [backend, backend === 'webgpu' ? 4 : 128] as const))(
+  'on %s attention of 8 sequences of 512 tokens, where it is composed, goes by %i blocks',
+  async (backend, blocks) => {
+    await useBackend(backend);
+    const x = { shape: [8, 512, 1024], size: 8 * 512 * 1024 } as tf.Tensor;
+    const found = parts(x, x, { heads: 16, kvHeads: 16, scale: 1, causal: false, window: 0, masked: false });
+    expect(found).toHaveLength(blocks);
+    expect(found.reduce((rows, part) => rows + part.rows, 0)).toBe(512);
   },
 );
 

@@ -226,6 +226,56 @@ struct BinaryOp : OpKernel {
   }
 };
 
+// a [blocks, rows, n]; b [blocks, n], the same for all rows of a block: a mask of attention, say.
+REGISTER_OP("LeantuneBlockBinary").Input("a: float").Input("b: float").Output("y: float").Attr("op: int");
+
+struct BlockBinaryOp : OpKernel {
+  int op;
+  explicit BlockBinaryOp(OpKernelConstruction* c) : OpKernel(c) { OP_REQUIRES_OK(c, c->GetAttr("op", &op)); }
+  void Compute(OpKernelContext* c) override {
+    const TensorShape& shape = c->input(0).shape();
+    const int64_t size = shape.num_elements(), given = c->input(1).NumElements(), n = shape.dims() ? shape.dim_size(shape.dims() - 1) : 0;
+    OP_REQUIRES(c, size > 0 && given > 0 && given % n == 0 && size % given == 0, tensorflow::errors::InvalidArgument("b does not fit a"));
+    const int64_t rows = size / given;
+    const float *a = Floats(c, 0), *b = Floats(c, 1);
+    float* y = Output(c, 0, shape);
+    if (y) Parallel(c, size / n, n, [=](int64_t row, int64_t end) {
+      while (row < end) {
+        const int64_t block = row / rows, stop = std::min(end, (block + 1) * rows);
+        run.binary(Binary(op), Given::columns, a + row * n, b + block * n, y + row * n, stop - row, n);
+        row = stop;
+      }
+    });
+  }
+};
+
+// [outer, rows, columns, n] to [outer, columns, rows, n]: tokens and heads change places. `axis` is that of the rows.
+REGISTER_OP("LeantuneSwapAxes").Input("x: float").Output("y: float").Attr("axis: int");
+
+struct SwapAxesOp : OpKernel {
+  int axis;
+  explicit SwapAxesOp(OpKernelConstruction* c) : OpKernel(c) { OP_REQUIRES_OK(c, c->GetAttr("axis", &axis)); }
+  void Compute(OpKernelContext* c) override {
+    TensorShape shape = c->input(0).shape();
+    OP_REQUIRES(c, axis >= 0 && axis + 2 < shape.dims() && shape.num_elements() > 0,
+                tensorflow::errors::InvalidArgument("x is empty, or has no two axes to swap before its last"));
+    const int64_t rows = shape.dim_size(axis), columns = shape.dim_size(axis + 1);
+    int64_t n = 1;
+    for (int i = axis + 2; i < shape.dims(); i++) n *= shape.dim_size(i);
+    shape.set_dim(axis, columns);
+    shape.set_dim(axis + 1, rows);
+    const float* x = Floats(c, 0);
+    float* y = Output(c, 0, shape);
+    if (y) Parallel(c, shape.num_elements() / (rows * n), rows * n, [=](int64_t unit, int64_t end) {
+      for (; unit < end; unit++) {
+        const float* from = x + (unit / columns * rows * columns + unit % columns) * n;
+        float* to = y + unit * rows * n;
+        for (int64_t row = 0; row < rows; row++) std::memcpy(to + row * n, from + row * columns * n, n * sizeof(float));
+      }
+    });
+  }
+};
+
 // Relu and relu6 are clips.
 REGISTER_OP("LeantuneClip").Input("x: float").Output("y: float").Attr("low: float").Attr("high: float");
 REGISTER_OP("LeantuneReluGrad").Input("dy: float").Input("y: float").Output("dx: float");
@@ -287,6 +337,8 @@ REGISTER("BatchNormTrainGrad", BatchNormTrainGradOp);
 REGISTER("SumRows", SumRowsOp);
 REGISTER("SumOfProducts", SumOfProductsOp);
 REGISTER("Binary", BinaryOp);
+REGISTER("BlockBinary", BlockBinaryOp);
+REGISTER("SwapAxes", SwapAxesOp);
 REGISTER("Clip", ClipOp);
 REGISTER("RowSums", RowSumsOp);
 REGISTER("ErfGrad", ErfGradOp);

@@ -1,5 +1,5 @@
 /**
- * Sums, differences, products, quotients, activations and sums along an axis as ops of our own (native/tensorflow/training.cc), which
+ * Sums, differences, products, quotients, activations, sums along an axis and swaps of two axes as ops of our own (native/tensorflow/training.cc), which
  * share work with the thread that asks for it: TensorFlow's hand it to others and wait, for longer than a short op takes. Whatever is not
  * float32, or is broadcast in another way, stays with tfjs-node's kernels. Sums are in another order; all else is rounded as TensorFlow's.
  */
@@ -28,11 +28,22 @@ function givenFor(a: readonly number[], b: readonly number[]): number | undefine
   return undefined;
 }
 
+/** Whether `b` has one row for each block of rows of `a`. */
+function forBlocks(a: readonly number[], b: readonly number[]): boolean {
+  const shared = b.findIndex((n, i) => n !== a[i]);
+  const last = a.length - 1;
+  return b.length === a.length && shared > 0 && shared < last && b[last] === a[last] && b.slice(shared, last).every((n) => n === 1);
+}
+
 const combined =
   (op: number, stock: TensorflowKernel): TensorflowKernel =>
   (inputs, attrs, backend) => {
     let [a, b] = [inputs['a']!, inputs['b']!];
     if (a.dtype !== 'float32' || b.dtype !== 'float32') return stock(inputs, attrs, backend);
+    if (ownNames().has('BlockBinary') && (forBlocks(a.shape, b.shape) || (commutes(op) && forBlocks(b.shape, a.shape)))) {
+      const operands = forBlocks(a.shape, b.shape) ? [a, b] : [b, a];
+      return withOps(backend, ({ run, leave }) => leave(run('LeantuneBlockBinary', { op: int(op) }, operands), 'float32'));
+    }
     let of = givenFor(a.shape, b.shape);
     if (of === undefined && commutes(op)) {
       [a, b] = [b, a];
@@ -40,6 +51,27 @@ const combined =
     }
     if (of === undefined) return stock(inputs, attrs, backend);
     return withOps(backend, ({ run, leave }) => leave(run('LeantuneBinary', { op: int(op), given: int(of!) }, [a, b]), 'float32'));
+  };
+
+const squared =
+  (stock: TensorflowKernel): TensorflowKernel =>
+  (inputs, attrs, backend) => {
+    const x = inputs['x']!;
+    if (x.dtype !== 'float32' || x.shape.includes(0)) return stock(inputs, attrs, backend);
+    const attributes = { op: int(binary[tf.Multiply]), given: int(given.whole) };
+    return withOps(backend, ({ run, leave }) => leave(run('LeantuneBinary', attributes, [x, x]), 'float32'));
+  };
+
+/** Of two neighbours before the last axis, as where heads are split off and joined. */
+const swapped =
+  (stock: TensorflowKernel): TensorflowKernel =>
+  (inputs, attrs, backend) => {
+    const x = inputs['x']!;
+    const perm = attrs['perm'] as readonly number[];
+    const axis = perm.findIndex((from, to) => from !== to);
+    const swap = perm.every((from, to) => from === (to === axis ? axis + 1 : to === axis + 1 ? axis : to));
+    if (!swap || axis < 0 || axis + 2 >= perm.length || x.dtype !== 'float32' || x.shape.includes(0)) return stock(inputs, attrs, backend);
+    return withOps(backend, ({ run, leave }) => leave(run('LeantuneSwapAxes', { axis: int(axis) }, [x]), 'float32'));
   };
 
 const clipped =
@@ -67,6 +99,8 @@ const summed =
 
 const all = (stock: StockKernel<TensorflowBackend, tf.TensorInfo>): KernelMap<TensorflowBackend, tf.TensorInfo> => ({
   ...Object.fromEntries(Object.entries(binary).map(([kernel, op]) => [kernel, combined(op, stock(kernel))])),
+  [tf.Square]: squared(stock(tf.Square)),
+  ...(ownNames().has('SwapAxes') && { [tf.Transpose]: swapped(stock(tf.Transpose)) }),
   [tf.Relu]: clipped(Number.POSITIVE_INFINITY, stock(tf.Relu)),
   [tf.Relu6]: clipped(6, stock(tf.Relu6)),
   [tf.Sum]: summed(stock(tf.Sum), (_, sums) => sums),

@@ -36,15 +36,20 @@ const layerNormGrad = running(['LayerNormGrad'], ({ x, weight, dy }, attrs, back
   }),
 );
 
+const geluGrad = own('GeluGrad', ['x', 'dy'], gelu);
+const normGrad = wanted(layerNormGrad, ['x', 'weight', 'bias']);
+
 const kernels: { readonly [kernel: string]: OwnKernel } = {
   Relu6Mask: own('Relu6Mask', ['x'], () => ({}), ['bool']),
   InRange: own('InRange', ['x'], ({ clipValueMin, clipValueMax }) => ({ low: float(clipValueMin), high: float(clipValueMax) }), ['bool']),
   ClipByValueGrad: own('Masked', ['dy', 'mask']),
   SoftmaxGrad: own('SoftmaxGrad', ['dy', 'y']),
   Gelu: own('Gelu', ['x'], gelu),
-  GeluGrad: own('GeluGrad', ['x', 'dy'], gelu),
+  GeluGrad: geluGrad,
+  FusedGeluGrad: geluGrad,
   LayerNorm: own('LayerNorm', ['x', 'weight', 'bias'], epsilon),
-  LayerNormGrad: wanted(layerNormGrad, ['x', 'weight', 'bias']),
+  LayerNormGrad: normGrad,
+  FusedLayerNormGrad: normGrad,
   Attention: own('Attention', ['q', 'k', 'v', 'mask'], attention, ['float32', 'float32']),
   AttentionGrad: wanted(own('AttentionGrad', ['q', 'k', 'v', 'mask', 'y', 'y1', 'dy'], attention, ['float32', 'float32', 'float32']), [
     'q',

@@ -3,6 +3,7 @@ import { avgPoolGradients } from '../avg-pool-gradients.ts';
 import { registerKernels } from '../kernels.ts';
 import { adamWs } from './adamw.ts';
 import { arithmetic } from './arithmetic.ts';
+import { attentions } from './attention.ts';
 import type { Kernels, Stock } from './backend.ts';
 import { batchNorms } from './batch-norm.ts';
 import { batchNormGradients } from './batch-norm-gradient.ts';
@@ -49,6 +50,7 @@ const alone: readonly Kernels[] = [
   batchNormTraining,
   rowNorms,
   gelus,
+  attentions,
   adamWs,
   descents,
   halfStorage,

@@ -20,7 +20,7 @@ const MiB = 2 ** 20;
 /** To destroy smaller buffers frees little. */
 const SMALL = 2 ** 16;
 /** Idle bytes that may stay beside the most that was used. @param again bytes of what was pushed out and made again */
-const slack = (used: number, again: number): number => Math.max(16 * MiB, used / 8 + Math.min(again, used / 4));
+const slack = (used: number, again: number): number => Math.max(16 * MiB, used / 8 + Math.min(again, used / 2));
 
 /** Bytes on the GPU. `used`: in tensors, and waiting for the open batch; `allocated`: those and the idle ones of the pool; `peak`: most ever allocated. */
 export interface PoolUse {

@@ -1,7 +1,8 @@
 /**
  * Layer norm and RMS norm over the last axis as one kernel each, and their gradients: dx as one more, which leaves what each row was shifted
  * and scaled by for the sum over rows that is dw. The kernels `LayerNorm` of { x, weight, bias }, `RmsNorm` of { x, weight } and the two
- * `…Grad` of what those read, of @leantune/transformers, which elsewhere are some ten ops, and thirty.
+ * `…Grad` of what those read, of @leantune/transformers, which elsewhere are some ten ops, and thirty. Core looks for the
+ * gradients as `Fused…Grad`.
  * Ba et al. 2016, arXiv 1607.06450; Zhang & Sennrich 2019, arXiv 1910.07467.
  *
  *     x̂ = (x − mean) · r,  y = w · x̂ + b,  g = w · dy     dx = r · (g − mean(g) − x̂ · mean(g · x̂))     dw = Σ dy · x̂     db = Σ dy
@@ -86,5 +87,9 @@ const gradient =
 
 export const rowNorms: Kernels = Object.assign(
   {},
-  ...[layer, rms].map((norm) => ({ [norm.kernel]: forward(norm), [`${norm.kernel}Grad`]: gradient(norm) })),
+  ...[layer, rms].map((norm) => ({
+    [norm.kernel]: forward(norm),
+    [`${norm.kernel}Grad`]: gradient(norm),
+    [`Fused${norm.kernel}Grad`]: gradient(norm),
+  })),
 );

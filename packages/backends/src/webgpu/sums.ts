@@ -4,20 +4,26 @@
 export interface Sums {
   readonly rows: number;
   readonly columns: number;
+  /** What the accumulators' names begin with. @default 'acc' */
+  readonly name?: string;
 }
 
-const overAll = ({ rows, columns }: Sums, f: (row: number, four: number) => string): string =>
-  Array.from({ length: (rows * columns) / 4 }, (_, i) => f(Math.floor(i / (columns / 4)), i % (columns / 4))).join(' ');
+/** What `f` makes of each accumulator, a block of four columns of a row. */
+export const overSums = ({ rows, columns, name = 'acc' }: Sums, f: (sum: string, row: number, block: number) => string): string =>
+  Array.from({ length: (rows * columns) / 4 }, (_, at) => {
+    const [row, block] = [Math.floor(at / (columns / 4)), at % (columns / 4)];
+    return f(`${name}${row}_${block}`, row, block);
+  }).join(' ');
 
-export const declareSums = (sums: Sums): string => overAll(sums, (i, c) => `var acc${i}_${c} = vec4f();`);
+export const declareSums = (sums: Sums): string => overSums(sums, (sum) => `var ${sum} = vec4f();`);
 
 /** Adds the outer product of a column and a row: `a` gives the value of a row, `b` names its block of four columns. */
 export const addOuter = (sums: Sums, a: (row: number) => string, b: (block: number) => string): string =>
-  overAll(sums, (i, c) => `acc${i}_${c} = fma(vec4f(${a(i)}), ${b(c)}, acc${i}_${c});`);
+  overSums(sums, (sum, row, block) => `${sum} = fma(vec4f(${a(row)}), ${b(block)}, ${sum});`);
 
 /** @param column WGSL of the first column of a block of four */
 export const putSums = (sums: Sums, row: string, column: (block: number) => string): string =>
-  overAll(sums, (i, c) => `put(${row} + ${i}, ${column(c)}, z, acc${i}_${c});`);
+  overSums(sums, (sum, i, block) => `put(${row} + ${i}, ${column(block)}, z, ${sum});`);
 
 /** The entry point. Names the tile of c, `tileM` and `tileN`, and the product that it is of, `z`. */
 export const entry = (threads: number, builtins: string, body: string): string => `

@@ -63,6 +63,78 @@ await describeOn('tensorflow', () => {
       [70, 1],
     ],
   ] as const;
+  test.each([
+    [
+      [2, 3, 5, 7],
+      [2, 1, 1, 7],
+    ],
+    [
+      [2, 3, 40, 70],
+      [2, 3, 1, 70],
+    ],
+  ] as const)('%j with one row for each block of rows, %j, either way round, rounds as float32 does', (m, n) => {
+    tf.tidy(() => {
+      const [a, b] = [random(m, 1), random(n, 2)];
+      const [x, y] = [a, tf.tile(b, [1, m[1] / n[1], m[2], 1])].map((t) => t.dataSync<'float32'>()) as [Float32Array, Float32Array];
+      for (const op of ['add', 'sub', 'mul', 'div'] as const) {
+        expect(binary[op](a, b).dataSync()).toEqual(x.map((v, i) => Math.fround(plain[op]!(v, y[i]!))));
+        expect(binary[op](b, a).dataSync()).toEqual(x.map((v, i) => Math.fround(plain[op]!(y[i]!, v))));
+      }
+      expect(opsOf(() => tf.add(b, a))).toEqual(['LeantuneBlockBinary']);
+    });
+  });
+
+  test.each([
+    [
+      [2, 3, 5, 7],
+      [0, 2, 1, 3],
+    ],
+    [
+      [16, 64, 6, 32],
+      [0, 2, 1, 3],
+    ],
+    [
+      [3, 4, 2],
+      [1, 0, 2],
+    ],
+    [
+      [2, 3, 4, 5, 6],
+      [0, 2, 1, 3, 4],
+    ],
+    [
+      [2, 3, 4, 5],
+      [0, 1, 3, 2],
+    ],
+    [
+      [2, 3, 4],
+      [2, 1, 0],
+    ],
+  ] as const)('%j transposed by %j is moved as it is', (shape, perm) => {
+    tf.tidy(() => {
+      const x = random(shape, 1);
+      const ordered = tf.buffer(perm.map((axis) => shape[axis]!) as never, 'float32');
+      const given = x.bufferSync();
+      for (let i = 0; i < x.size; i++) {
+        const at = given.indexToLoc(i);
+        ordered.set(given.values[i] as number, ...perm.map((axis) => at[axis]!));
+      }
+      const swap = perm.findIndex((axis, i) => axis !== i) < perm.length - 2 && perm.at(-1) === perm.length - 1;
+      let y: tf.Tensor | undefined;
+      const ops = opsOf(() => {
+        y = tf.transpose(x, [...perm]);
+      });
+      expect(y!.dataSync()).toEqual(ordered.values);
+      expect(ops.includes('LeantuneSwapAxes')).toBe(swap);
+    });
+  });
+
+  test('a square rounds as float32 does', () => {
+    tf.tidy(() => {
+      const x = random([5, 33], 1);
+      expect(tf.square(x).dataSync()).toEqual(x.dataSync<'float32'>().map((v) => Math.fround(v * v)));
+    });
+  });
+
   for (const op of ['add', 'sub', 'mul', 'div'] as const)
     test.each(operands)(`${op} of %j and %j, and the other way round, rounds as float32 does`, (m, n) => {
       tf.tidy(() => {

@@ -91,6 +91,16 @@ await describeOn('webgpu', () => {
       });
   });
 
+  test.each(['Gelu', 'GeluGrad'])('%s, exact and with tanh', (kernel) => {
+    for (const half of halves)
+      for (const approximate of [false, true])
+        tf.tidy(() => {
+          const inputs = { x: rough([5, 13], 1), ...(kernel === 'GeluGrad' && { dy: rough([5, 13], 2) }) };
+          const wanted = bits(round(run(kernel, inputs, { approximate }), half));
+          expect(bits(run(`Half${kernel}`, inputs, { approximate, half, halves: Object.keys(inputs) }))).toEqual(wanted);
+        });
+  });
+
   describe('Unscale', () => {
     const sizes = [1, 3, 64, 65, 1000, 5, 7, 0, 128, 9, 11, 2, 4, 6, 8, 10, 12, 14, 513];
     const gradients = (at = -1, value = 0): tf.Tensor[] =>

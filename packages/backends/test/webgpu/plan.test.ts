@@ -1,5 +1,6 @@
 /** Which plan a product gets, by what the device has. */
 import { describe, expect, it } from 'vitest';
+import { attentionPlanOf, memoryOf, widthOf } from '../../src/webgpu/attention-plan.ts';
 import type { WebGPUBackend } from '../../src/webgpu/backend.ts';
 import { planOf } from '../../src/webgpu/plan.ts';
 
@@ -36,5 +37,37 @@ describe('the plan of a product', () => {
     expect(planOf(gpu(49_152), large)).toEqual(planOf(gpu(49_152), large, { half: { f16: false } }));
     expect(planOf(gpu(49_152), large)).toMatchObject({ kind: 'tiles', m: 128, n: 128 });
     expect(planOf(gpu(16_384), large)).toMatchObject({ kind: 'tiles', m: 64, n: 64 }); // the least that WebGPU allows
+  });
+});
+
+describe('the plan of attention', () => {
+  const forward = { length: 512, scores: 1, sums: 1 } as const;
+  const ofKeys = { length: 512, scores: 2, sums: 2 } as const;
+
+  it.each([16_384, 32_768, 49_152])('fits a work group of %i bytes, for heads of any size up to 256', (bytes) => {
+    for (const task of [forward, { ...forward, scores: 2 as const }, ofKeys])
+      for (let size = 1; size <= 256; size++) {
+        const plan = attentionPlanOf(gpu(bytes, 256), { ...task, size })!;
+        const { left, right } = memoryOf(plan, size);
+        expect(16 * (left + right)).toBeLessThanOrEqual(bytes);
+        expect(plan.down * plan.across).toBeLessThanOrEqual(256);
+        expect([(4 * Math.ceil(size / 4)) % plan.step, widthOf(plan) % plan.step]).toEqual([0, 0]);
+      }
+  });
+
+  it('has the tallest tiles that memory, registers and the number of queries fill', () => {
+    const tileOf = (bytes: number, task: Parameters<typeof attentionPlanOf>[1]) => {
+      const plan = attentionPlanOf(gpu(bytes), task)!;
+      return [plan.rows * plan.down, widthOf(plan)];
+    };
+    for (const task of [forward, ofKeys]) expect(tileOf(49_152, { ...task, size: 64 })).toEqual([128, 64]);
+    expect(tileOf(32_768, { ...forward, size: 64 })).toEqual([128, 32]);
+    expect(tileOf(32_768, { ...ofKeys, size: 64 })).toEqual([64, 64]);
+    expect(tileOf(49_152, { ...forward, size: 64, length: 64 })).toEqual([64, 64]);
+    expect(tileOf(32_768, { ...forward, size: 64, length: 1 })).toEqual([8, 128]);
+  });
+
+  it('is none where a head is larger than a work group', () => {
+    expect(attentionPlanOf(gpu(16_384), { ...forward, size: 4096 })).toBeUndefined();
   });
 });

@@ -11,6 +11,8 @@
  * | `Relu6Mask` | x | | bool: whether 0 < x <= 6 |
  * | `ClipByValueGrad` | dy, mask (bool) | | dy where mask, else 0 |
  * | `SoftmaxGrad` | dy, y | | dx over the last axis |
+ * | `FusedGeluGrad` | x, dy | approximate: by tanh | dx |
+ * | `FusedLayerNormGrad`, `FusedRmsNormGrad` | x, weight, dy | epsilon, wanted (names of inputs, or bias) | a list of gradients |
  * | `FusedBatchNormGrad` | dy, and what the gradient reads of x, mean, variance, scale, offset | of (an input's name), shape (its), varianceEpsilon | the gradient of that input; all but x have one value a channel |
  * | `SumOfProducts` | a, b, of one shape | shape | Σ a b over all axes but the last, in that shape |
  * | `AddTo` | sum, x, of one shape | | none: x is added to sum in place |
@@ -24,10 +26,10 @@ import { condition } from '../optimizers/move-if.ts';
 type Inputs = { readonly [name: string]: tf.Tensor | undefined };
 
 /** `kernel` where the current backend has it, else `ops`. The caller owns the result. */
-export function fused(kernel: string, inputs: Inputs, attrs: tf.NamedAttrMap, ops: () => tf.Tensor): tf.Tensor {
+export function fused<T = tf.Tensor>(kernel: string, inputs: Inputs, attrs: tf.NamedAttrMap, ops: () => T): T {
   const floats = Object.entries(inputs).every(([name, x]) => x === undefined || x.dtype === (name === 'mask' ? 'bool' : 'float32'));
   if (!floats || recordedNow() || !tf.getKernel(kernel, tf.getBackend())) return ops();
-  return tf.engine().runKernel(kernel, inputs as tf.NamedTensorMap, attrs);
+  return tf.engine().runKernel(kernel, inputs as tf.NamedTensorMap, attrs) as unknown as T;
 }
 
 /** Whether what runs now may be differentiated. A value made inside a kernel's run is on no tape. */

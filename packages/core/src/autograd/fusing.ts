@@ -1,11 +1,15 @@
 /**
- * Runs of several kernels that a technique differentiates as one. A pattern is found at its last kernel, which then is recorded with
- * the pattern's inputs and rule. The runs in between stay on the tape, so that every gradient is right whatever else reads what they
- * made, until all of that is disposed: then nothing can, and they go, with what they keep.
+ * Runs of several kernels that are differentiated as one, by a technique or by core itself (`own-fusions.ts`). A pattern is found at its
+ * last kernel, which then is recorded with the pattern's inputs and rule. The runs in between stay on the tape, so that every gradient is
+ * right whatever else reads what they made, until all of that is disposed: then nothing can, and they go, with what they keep.
+ *
+ * What a technique differentiates in its own way is never part of a pattern of core's.
  */
-import type * as tf from '@tensorflow/tfjs-core';
-import type { Fused, Fusion, TapeOp, TapeValue } from '../technique.ts';
-import type { Tensors } from './recorder.ts';
+import * as tf from '@tensorflow/tfjs-core';
+import type { Fused, TapeOp, TapeValue } from '../technique.ts';
+import { knownNumber, readNumber } from './numbers.ts';
+import { ownFusions } from './own-fusions.ts';
+import type { Recording, Tensors } from './recorder.ts';
 import type { Slot } from './slot.ts';
 import type { Node } from './tape.ts';
 
@@ -22,7 +26,7 @@ interface Pattern {
 }
 
 export class Fusing {
-  readonly #fusions: readonly Fusion[];
+  readonly #extra: Recording;
   /** The tape's own list. */
   readonly #nodes: Node[];
   readonly #slotOf: (t: tf.Tensor) => Slot | undefined;
@@ -30,50 +34,82 @@ export class Fusing {
   readonly #nodeOf = new Map<TapeOp, Node>();
   readonly #handles = new Map<Slot, tf.Tensor[]>();
   readonly #patterns = new Set<Pattern>();
+  /** Last runs of patterns that techniques found. */
+  readonly #claimed = new WeakSet<TapeOp>();
   /** The run that is being recorded, and the pattern it ends. */
   #op: TapeOp | undefined;
   #through: readonly TapeOp[] | undefined;
+  /** Whether a run's own value is being read, which is no other handle on it. */
+  #reading = false;
+  #place = 0;
+  readonly #start: number = tf.tidy(() => tf.scalar(0).id); // ids rise
 
-  constructor(fusions: readonly Fusion[], nodes: Node[], slotOf: (t: tf.Tensor) => Slot | undefined) {
-    this.#fusions = fusions;
+  constructor(extra: Recording, nodes: Node[], slotOf: (t: tf.Tensor) => Slot | undefined) {
+    this.#extra = extra;
     this.#nodes = nodes;
     this.#slotOf = slotOf;
   }
 
   /** The pattern that ends with this run of a kernel, if all its inputs can be read. */
   find(kernel: string, inputs: Tensors, attrs: TapeOp['attrs'], layer: string): Found | undefined {
-    const op: TapeOp = { kernel, layer, attrs, inputs: {} };
+    const op: TapeOp = { kernel, place: this.#place++, layer, attrs, inputs: {} };
     for (const name in inputs) (op.inputs as { [name: string]: TapeValue })[name] = this.#value(inputs[name]!, name, op);
     this.#op = op;
     this.#through = undefined;
-    for (const fusion of this.#fusions) {
+    const { fusions = [] } = this.#extra;
+    for (const fusion of fusions) {
+      const found = this.#found(fusion(op));
+      if (!found) continue;
+      this.#claimed.add(op);
+      return found;
+    }
+    for (const fusion of ownFusions) {
       const fused = fusion(op);
-      if (!fused) continue;
-      const values = Object.entries(fused.inputs).map(([name, value]) => [name, value.read()] as const);
-      if (values.some(([, tensor]) => !tensor)) continue;
-      const slots = Object.entries(fused.inputs).flatMap(([name, { constant, id }]) => (constant ? [] : [[name, id as Slot] as const]));
-      if (slots.length === 0) continue;
-      this.#through = fused.through;
-      return {
-        kernel: fused.kernel,
-        rule: fused.rule,
-        inputs: Object.fromEntries(values) as Tensors,
-        slots: Object.fromEntries(slots),
-      };
+      const found = fused && !this.#claims(op, fused) ? this.#found(fused) : undefined;
+      if (found) return found;
     }
     return undefined;
   }
 
+  #found(fused: Fused | undefined): Found | undefined {
+    if (!fused) return undefined;
+    const { kernel, rule, through } = fused;
+    const values = Object.entries(fused.inputs).map(([name, value]) => [name, value.read()] as const);
+    const slots = Object.entries(fused.inputs).flatMap(([name, { constant, id }]) => (constant ? [] : [[name, id as Slot] as const]));
+    if (values.some(([, tensor]) => !tensor) || slots.length === 0) return undefined;
+    this.#through = through;
+    return { kernel, rule, inputs: Object.fromEntries(values) as Tensors, slots: Object.fromEntries(slots) };
+  }
+
+  /** Whether a technique differentiates a part of the pattern in its own way. */
+  #claims(last: TapeOp, { through }: Fused): boolean {
+    const { gradients = [] } = this.#extra;
+    return [last, ...through].some((op) => this.#claimed.has(op) || gradients.some((rules) => rules[op.kernel]));
+  }
+
   #value(tensor: tf.Tensor, name: string, op: TapeOp): TapeValue {
-    const slot = this.#slotOf(tensor);
+    const [slot, start] = [this.#slotOf(tensor), this.#start];
+    const constant = !slot && tensor.size === 1;
+    let number = constant ? knownNumber(tensor) : undefined;
     return {
       shape: tensor.shape,
       id: slot ?? tensor.dataId,
       from: slot && this.#ops.get(slot),
       constant: !slot,
-      number: !slot && tensor.size === 1 && tensor.dtype !== 'string' ? (tensor.dataSync()[0] as number) : undefined,
-      read: () => (tensor.isDisposed ? this.#nodeOf.get(op)?.values.get(name)?.read() : tensor),
+      get number() {
+        if (constant) number ??= readNumber(tensor, tensor.id < start);
+        return number;
+      },
+      read: () => (tensor.isDisposed ? this.#kept(op, name) : tensor),
     };
+  }
+
+  /** What the run keeps of an input. That it is read here keeps no run on the tape. */
+  #kept(op: TapeOp, name: string): tf.Tensor | undefined {
+    this.#reading = true;
+    const value = this.#nodeOf.get(op)?.values.get(name)?.read();
+    this.#reading = false;
+    return value;
   }
 
   /** The run found last has been recorded as `node`. */
@@ -90,7 +126,7 @@ export class Fusing {
 
   /** A tensor is another handle on a value. */
   handle(slot: Slot, copy: tf.Tensor): void {
-    this.#handles.get(slot)?.push(copy);
+    if (!this.#reading) this.#handles.get(slot)?.push(copy);
   }
 
   /** Drops the runs whose outputs nothing can read any more. */

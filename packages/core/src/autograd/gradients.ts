@@ -1,8 +1,8 @@
 /**
- * Recording. While a function is recorded, three methods of tfjs's engine are replaced on the instance: `runKernelFunc` sees
- * every op of LayersModels, GraphModels and plain code, `gradients` nests, and `isTapeOn` says no, so that tfjs saves nothing
- * itself. `gradientDepth` is raised as in tfjs: ops then take the same, unfused path, and results are bit for bit the same.
- * They are put back in a `finally`. All coupling to tfjs's engine is in this file and `held.ts`.
+ * Recording. While a function is recorded, four methods of tfjs's engine are replaced on the instance: `runKernelFunc` sees every op of
+ * LayersModels, GraphModels and plain code, `gradients` nests, `isTapeOn` says no, so that tfjs saves nothing itself, and `makeTensor`
+ * sees the numbers that ops are given. `gradientDepth` is raised as in tfjs: ops then take the same, unfused path, and results are bit
+ * for bit the same. They are put back in a `finally`. All coupling to tfjs's engine is in this file and `held.ts`.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { FinetuneError } from '../errors.ts';
@@ -11,6 +11,7 @@ import { override } from '../override.ts';
 import type { Undo } from '../technique.ts';
 import { compute } from './computing.ts';
 import type { Held } from './held.ts';
+import { noteNumber } from './numbers.ts';
 import type { CustomGradient, Recorder, Recording, Tensors } from './recorder.ts';
 import type { Attrs } from './rules.ts';
 import { currentLayer, Tape } from './tape.ts';
@@ -57,7 +58,7 @@ type Invocation =
 /** Puts the recording methods on the engine instance; returns what takes them off again. */
 function patch(): Undo {
   const engine = tf.engine() as any;
-  const { runKernelFunc, state } = engine;
+  const { makeTensor, runKernelFunc, state } = engine;
   // tfjs's fused ops have custom gradients that save everything. Their one inner kernel is recorded instead.
   let fused: Extract<Invocation, { kernelName: string }> | undefined;
 
@@ -94,6 +95,11 @@ function patch(): Undo {
   return override(engine, {
     gradients,
     isTapeOn: () => false,
+    makeTensor: (values: ArrayLike<unknown> | undefined, ...of: unknown[]) => {
+      const t = makeTensor.call(engine, values, ...of);
+      noteNumber(t, values);
+      return t;
+    },
     runKernelFunc: (call: Invocation) => (call.kernelName === undefined ? runCustom(call) : runKernel(call)),
   });
 }
@@ -205,7 +211,7 @@ export function gradients<T extends tf.Tensor>(
 ): { value: T; grads: (tf.Tensor | null)[] } {
   tf.util.assert(xs.length > 0, () => 'gradients() received an empty list of xs.');
   if (dy && dy.dtype !== 'float32') throw new Error(`dy must have 'float32' dtype, but has '${dy.dtype}'`);
-  const tape = new Tape(xs, extra, alias);
+  const tape: Tape = new Tape(xs, extra, alias, () => open.at(-1) === tape);
   const start = nextId();
   let value: T | undefined;
   open.push(tape);

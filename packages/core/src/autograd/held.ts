@@ -12,10 +12,16 @@ export interface Held {
   drop(): void;
 }
 
-interface Waiting {
-  readers: number;
-  readonly kept: Kept | undefined;
+/** What a value waits for. */
+interface Reader {
   readonly kernel: string;
+  readonly layer: string;
+}
+
+interface Waiting {
+  /** In reports it waits for the first. */
+  readonly readers: Reader[];
+  readonly kept: Kept | undefined;
   /** 0 of what lives anyway. */
   readonly bytes: number;
 }
@@ -102,12 +108,13 @@ export class Store {
     let waiting = this.#waiting.get(dataId);
     if (!waiting) {
       const encoded = free ? undefined : this.#encode(value);
-      waiting = { readers: 0, kept: encoded, kernel, bytes: free ? 0 : (encoded?.bytes ?? bytesOf(tensor)) };
+      waiting = { readers: [], kept: encoded, bytes: free ? 0 : (encoded?.bytes ?? bytesOf(tensor)) };
       this.#waiting.set(dataId, waiting);
       if (!free) for (const probe of probes) probe.hold(encoded ?? dataId, waiting.bytes, kernel, layer);
     }
-    waiting.readers++;
-    const { kept } = waiting;
+    const { kept, readers, bytes } = waiting;
+    const reader = { kernel, layer };
+    readers.push(reader);
     const handle = kept ? undefined : tf.keep(view(tensor));
     // Decoded in the tidy of the gradient that reads it. Where gradients nest, what is read is the value that was kept; not known
     // to outer tapes before this, if it is what a custom gradient returns.
@@ -118,9 +125,13 @@ export class Store {
     };
     const drop = once(() => {
       handle?.dispose();
-      if (--waiting.readers > 0) return;
+      const at = readers.indexOf(reader);
+      readers.splice(at, 1);
+      if (at === 0 && !free) for (const probe of probes) probe.drop(kept ?? dataId);
+      const [next] = readers;
+      if (at === 0 && !free && next) for (const probe of probes) probe.hold(kept ?? dataId, bytes, next.kernel, next.layer);
+      if (next) return;
       this.#waiting.delete(dataId);
-      if (!free) for (const probe of probes) probe.drop(kept ?? dataId);
       kept?.dispose();
     });
     return { read, drop };
@@ -129,7 +140,7 @@ export class Store {
   /** Lets a value that a rule encoded itself, or encodes now, wait until `drop`. */
   holdKept(given: Kept | (() => Kept), kernel: string, layer: string): Held {
     const kept = typeof given === 'function' ? offRecord(() => capture(given)) : given;
-    this.#waiting.set(kept, { readers: 1, kept, kernel, bytes: kept.bytes });
+    this.#waiting.set(kept, { readers: [{ kernel, layer }], kept, bytes: kept.bytes });
     for (const probe of probes) probe.hold(kept, kept.bytes, kernel, layer);
     const drop = once(() => {
       this.#waiting.delete(kept);
@@ -142,7 +153,10 @@ export class Store {
   /** Bytes that wait, by kernel. */
   bytes(): ReadonlyMap<string, number> {
     const sums = new Map<string, number>();
-    for (const { kernel, bytes } of this.#waiting.values()) if (bytes > 0) sums.set(kernel, (sums.get(kernel) ?? 0) + bytes);
+    for (const { readers, bytes } of this.#waiting.values()) {
+      const { kernel } = readers[0]!;
+      if (bytes > 0) sums.set(kernel, (sums.get(kernel) ?? 0) + bytes);
+    }
     return sums;
   }
 

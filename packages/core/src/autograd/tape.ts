@@ -12,6 +12,7 @@ import { derivative, outputName, roleOf } from './derivative.ts';
 import { Fusing } from './fusing.ts';
 import { type Held, offRecord, Store, view } from './held.ts';
 import { kernelRule } from './kernel-rules.ts';
+import { mapValues } from './map-values.ts';
 import { constant } from './reads.ts';
 import type { CustomGradient, Recorder, Recording, Tensors } from './recorder.ts';
 import { type Attrs, broadcasts, spreads } from './rules.ts';
@@ -20,6 +21,8 @@ import { gather, ghost, gradientBytes, type Slot, whole } from './slot.ts';
 type KernelRun = Parameters<GradientRule['keep']>[0];
 type Recorded = [held: Held[], pull: Node['pull'], values?: Node['values']];
 type Dys = readonly (tf.Tensor | undefined)[];
+/** Whole, or in parts. */
+type Gradients = ReturnType<GradientRule['backward']>;
 
 export interface Node {
   readonly kernel: string;
@@ -33,7 +36,7 @@ export interface Node {
   /** By core's own rules, which may take and give gradients that are to be broadcast. */
   readonly own: boolean;
   /** A gradient per wanted input. May drop held values early; the rest are dropped after. */
-  readonly pull: (dys: Dys) => Tensors;
+  readonly pull: (dys: Dys) => Gradients;
 }
 
 let layer = '';
@@ -58,15 +61,18 @@ export class Tape implements Recorder {
   /** What is held for a kernel that is not a node yet: the next value to hold may fail. */
   #unrecorded: Held[] = [];
   readonly #store: Store;
-  readonly #fusing: Fusing | undefined;
+  readonly #fusing: Fusing;
   /** Told when a tensor is another handle on a value. */
   readonly #alias: (copy: tf.Tensor, t: tf.Tensor) => void;
+  /** Whether no other tape is open inside: one may hold what this one has no use for, and read it. */
+  readonly #innermost: () => boolean;
 
-  constructor(xs: readonly tf.Tensor[], extra: Recording, alias: (copy: tf.Tensor, t: tf.Tensor) => void) {
+  constructor(xs: readonly tf.Tensor[], extra: Recording, alias: (copy: tf.Tensor, t: tf.Tensor) => void, innermost: () => boolean) {
+    this.#innermost = innermost;
     this.extra = extra;
     this.#alias = alias;
     this.#store = new Store((value) => first(extra.keep ?? [], (rule) => rule(value)), extra.isWeight ?? (() => false));
-    this.#fusing = extra.fusions?.length ? new Fusing(extra.fusions, this.#nodes, (t) => this.#slots.get(t.id)) : undefined;
+    this.#fusing = new Fusing(extra, this.#nodes, (t) => this.#slots.get(t.id));
     this.#leaves = xs.map(({ id, shape, dtype }) => {
       const slot = this.#slots.get(id) ?? { grad: undefined, leaf: true, shape, dtype };
       this.#slots.set(id, slot);
@@ -82,7 +88,7 @@ export class Tape implements Recorder {
     const slot = this.#slots.get(t.id);
     if (!slot) return;
     this.#slots.set(copy.id, slot);
-    this.#fusing?.handle(slot, copy);
+    this.#fusing.handle(slot, copy);
   }
 
   record(kernel: string, given: Tensors, outputs: readonly tf.Tensor[], attrs: Attrs): void {
@@ -93,16 +99,16 @@ export class Tape implements Recorder {
     const inputs: Tensors = Object.fromEntries(Object.entries(given).filter(([, t]) => t));
     for (const y of outputs) this.#store.note(y, kernel, inputs, attrs as tf.NamedAttrMap);
     const wanted = Object.keys(inputs).filter((name) => this.#slots.has(inputs[name]!.id));
-    this.#fusing?.sweep();
+    if (this.#innermost()) this.#fusing.sweep();
     if (wanted.length === 0 || constant.has(kernel)) return;
-    const fused = this.#fusing?.find(kernel, inputs, attrs, layer);
+    const fused = this.#fusing.find(kernel, inputs, attrs, layer);
     const run = fused
       ? { ...fused, outputs, attrs, wanted: Object.keys(fused.slots), layer }
       : { kernel, inputs, outputs, attrs, wanted, layer };
     const rule = fused?.rule ?? first(this.extra.gradients ?? [], (gradients) => gradients[kernel]) ?? kernelRule(kernel);
     const [held, pull, values] = rule ? this.#byRule(rule, run) : this.#byInput(run);
     const node = this.#push(run.kernel, run.inputs, outputs, held, pull, !rule, values, fused?.slots);
-    this.#fusing?.add(node, outputs);
+    this.#fusing.add(node, outputs);
   }
 
   recordCustom(inputs: Tensors, output: tf.Tensor, held: readonly Held[], gradient: CustomGradient): void {
@@ -224,7 +230,7 @@ export class Tape implements Recorder {
   backward(y: tf.Tensor, dy: tf.Tensor | null | undefined): (tf.Tensor | null)[] | undefined {
     const start = this.#slots.get(y.id);
     if (start) {
-      this.#fusing?.sweep();
+      this.#fusing.sweep();
       start.grad = dy ? this.#copy(dy) : tf.ones(y.shape);
       this.#prune(start);
       for (let node = this.#nodes.at(-1); node; node = this.#nodes.at(-1)) {
@@ -260,21 +266,21 @@ export class Tape implements Recorder {
       }
       for (const h of node.held) h.drop();
       for (const [name, slot] of node.inputs)
-        gather(slot, dxs[name], node.own && spreads.has(node.kernel), `op ${node.kernel}. The gradient of input '${name}'`);
+        for (const dx of dxs[name] ?? [undefined])
+          gather(slot, dx, node.own && spreads.has(node.kernel), `op ${node.kernel}. The gradient of input '${name}'`);
     }
     for (const h of node.held) h.drop();
   }
 
   /** Handles that belong to the tape: a gradient may be dy itself, a kept value, or one tensor for two inputs. */
-  #own(dxs: Tensors, dys: Dys): Tensors {
+  #own(dxs: Gradients, dys: Dys): { [name: string]: tf.Tensor[] } {
     const seen = new Set<tf.Tensor | undefined>(dys);
-    return mapValues(dxs, (dx) => {
-      if (!(dx.kept || seen.has(dx))) {
-        seen.add(dx);
-        return dx;
-      }
-      return this.#copy(dx);
-    });
+    const own = (dx: tf.Tensor) => {
+      if (dx.kept || seen.has(dx)) return this.#copy(dx);
+      seen.add(dx);
+      return dx;
+    };
+    return mapValues(dxs, (parts) => [parts].flat().map((part) => own(part as tf.Tensor)));
   }
 
   #copy(t: tf.Tensor): tf.Tensor {
@@ -282,12 +288,6 @@ export class Tape implements Recorder {
     this.#alias(copy, t);
     return copy;
   }
-}
-
-function mapValues<T, R>(of: { readonly [name: string]: T }, f: (value: T) => R): { [name: string]: R } {
-  const mapped: { [name: string]: R } = {};
-  for (const name in of) mapped[name] = f(of[name]!);
-  return mapped;
 }
 
 function first<T, R>(items: readonly T[], answer: (item: T) => R | undefined): R | undefined {

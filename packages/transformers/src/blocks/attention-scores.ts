@@ -28,14 +28,18 @@ export interface Part {
 }
 
 /** Scores in memory at a time: 1 MiB, of which a block of backward has some eight copies. */
-const MAX_SCORES = 2 ** 18;
+const FEW = 2 ** 18;
+/** A block asks for some fifty ops, and each costs the host of a GPU more than the scores of a small block do the GPU: it takes twice the room of q. */
+const scoresAtOnce = (q: tf.Tensor): number => (/^web/.test(tf.getBackend()) ? Math.max(FEW, 2 * q.size) : FEW);
 /** What hides a key: e to this power is 0, and unlike infinity it leaves a number where all keys are hidden. */
 const HIDDEN = -(2 ** 30);
+/** What no mask can outdo: a query that sees none of the keys before it does not see later ones in their place. */
+const NEVER = 2 * HIDDEN;
 
 export function parts(q: tf.Tensor, k: tf.Tensor, { heads, causal, window }: AttentionAttrs): Part[] {
   const [n, length] = q.shape as [number, number];
   const total = k.shape[1]!;
-  const most = Math.max(1, Math.min(length, Math.floor(MAX_SCORES / (n * heads * total))));
+  const most = Math.max(1, Math.min(length, Math.floor(scoresAtOnce(q) / (n * heads * total))));
   const found: Part[] = [];
   for (let start = 0; start < length; start += most) {
     const rows = Math.min(most, length - start);
@@ -59,8 +63,8 @@ function futureOf({ rows, keys, first, from }: Part, { window }: AttentionAttrs)
   const hidden = new Float32Array(rows * keys);
   for (let row = 0; row < rows; row++) {
     const at = first - from + row;
-    hidden.fill(HIDDEN, row * keys + at + 1, (row + 1) * keys);
-    if (window > 0) hidden.fill(HIDDEN, row * keys, row * keys + Math.max(0, at - window + 1));
+    hidden.fill(NEVER, row * keys + at + 1, (row + 1) * keys);
+    if (window > 0) hidden.fill(NEVER, row * keys, row * keys + Math.max(0, at - window + 1));
   }
   return tf.tensor2d(hidden, [rows, keys]);
 }

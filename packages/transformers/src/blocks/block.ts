@@ -42,15 +42,16 @@ export function defineBlock<A extends object>(block: Block<A>): (inputs: Tensors
 const run = (kernel: string, inputs: Tensors, attrs: object) =>
   tf.engine().runKernel(kernel, inputs, attrs as tf.NamedAttrMap) as tf.Tensor | tf.Tensor[];
 
-/** Registers `compute` for the backend in use, unless that has a kernel of its own. */
-export function ensureKernel<A extends object>(kernelName: string, compute: (inputs: Tensors, attrs: A) => tf.Tensor[]): void {
+/**
+ * Registers `compute` for the backend in use, unless that has a kernel of its own; and as `Composed…` in either case, for what a kernel of the
+ * backend leaves to it.
+ */
+export function ensureKernel<A extends object>(kernel: string, compute: (inputs: Tensors, attrs: A) => tf.Tensor[]): void {
   const backendName = tf.getBackend();
-  if (tf.getKernel(kernelName, backendName)) return;
-  tf.registerKernel({
-    kernelName,
-    backendName,
-    kernelFunc: ({ inputs, attrs }) => tf.tidy(() => compute(inputs as unknown as Tensors, attrs as unknown as A)),
-  });
+  const missing = [kernel, `Composed${kernel}`].filter((name) => !tf.getKernel(name, backendName));
+  if (missing.length === 0) return;
+  const kernelFunc: tf.KernelFunc = ({ inputs, attrs }) => tf.tidy(() => compute(inputs as unknown as Tensors, attrs as unknown as A));
+  for (const kernelName of missing) tf.registerKernel({ kernelName, backendName, kernelFunc });
 }
 
 function registerGradients<A extends object>({ kernel, reads }: Block<A>, gradKernel: string): void {

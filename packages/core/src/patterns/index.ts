@@ -1,0 +1,2 @@
+export { type ActivationPattern, findActivation } from './activation.ts';
+export { findNorm, type NormPattern } from './norm.ts';
