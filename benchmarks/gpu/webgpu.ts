@@ -10,8 +10,8 @@
 import { parseArgs } from 'node:util';
 import { encodeHalf, halfUnits, matrixConfigs, type WebGPUBackend } from '@leantune/backends/webgpu';
 import * as tf from '@tensorflow/tfjs';
-import { matrixUnits } from '../../packages/backends/src/webgpu/half-units.ts';
-import { matMul } from '../../packages/backends/src/webgpu/mat-mul.ts';
+import { matrixUnits } from '../../packages/backends/src/webgpu/halves/half-units.ts';
+import { matMul } from '../../packages/backends/src/webgpu/products/mat-mul.ts';
 import {
   directPlan,
   largeTiles,
@@ -21,7 +21,7 @@ import {
   planOf,
   smallTiles,
   type Tiles,
-} from '../../packages/backends/src/webgpu/plan.ts';
+} from '../../packages/backends/src/webgpu/products/plan.ts';
 import type { ModelSpec } from '../models/subject.ts';
 import { type Engine, engines, trainingSteps, useKernels } from '../tasks/engines.ts';
 import { runStages } from './stages.ts';

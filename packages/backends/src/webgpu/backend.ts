@@ -1,7 +1,7 @@
 /** What we use of tfjs-backend-webgpu's backend object, and small tools to write kernels with. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Attrs, Kernel, KernelMap, StockKernel } from '../kernels.ts';
-import type { GpuBuffer, GpuDevice, GpuEncoder, GpuPass } from './gpu.ts';
+import type { GpuBuffer, GpuDevice, GpuEncoder, GpuPass } from './device/gpu.ts';
 
 export { type Attrs, input, viewAs, withTemporaries } from '../kernels.ts';
 

@@ -2,10 +2,10 @@
 import type { BringUp, Reason } from '../bring-up.ts';
 import { isSoftwareGpu } from '../software-gpu.ts';
 import type { WebGPUBackend } from './backend.ts';
-import { lengthenBatches } from './batch.ts';
-import { findAdapter, openDevice } from './device.ts';
-import { checkHalf } from './half-check.ts';
+import { findAdapter, openDevice } from './device/device.ts';
+import { checkHalf } from './halves/half-check.ts';
 import { registerWebgpuKernels } from './index.ts';
+import { lengthenBatches } from './recording/batch.ts';
 
 export const webgpu: BringUp = {
   packages: ['@tensorflow/tfjs-backend-webgpu', 'webgpu'],

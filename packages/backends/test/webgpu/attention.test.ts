@@ -3,8 +3,8 @@ import { describeOn } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, expect, test } from 'vitest';
 import { useBackend } from '../../src/index.ts';
-import { attend, attendGradient } from '../../src/webgpu/attention.ts';
-import type { AttentionPlan } from '../../src/webgpu/attention-plan.ts';
+import { attend, attendGradient } from '../../src/webgpu/attention/attention.ts';
+import type { AttentionPlan } from '../../src/webgpu/attention/attention-plan.ts';
 import { poolUse, trimPool, type WebGPUBackend } from '../../src/webgpu/index.ts';
 import { distance, random } from '../compare.ts';
 

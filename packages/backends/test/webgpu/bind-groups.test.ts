@@ -4,8 +4,8 @@ import * as tf from '@tensorflow/tfjs';
 import { describe, expect, it } from 'vitest';
 import { useBackend } from '../../src/index.ts';
 import type { WebGPUBackend } from '../../src/webgpu/backend.ts';
-import { keepBindGroups } from '../../src/webgpu/bind-groups.ts';
-import type { GpuDevice } from '../../src/webgpu/gpu.ts';
+import type { GpuDevice } from '../../src/webgpu/device/gpu.ts';
+import { keepBindGroups } from '../../src/webgpu/recording/bind-groups.ts';
 
 function counting() {
   const made = { groups: 0, layouts: 0 };

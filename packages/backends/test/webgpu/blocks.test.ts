@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs';
 import { beforeAll, expect, test } from 'vitest';
 import { useBackend } from '../../src/index.ts';
 import type { WebGPUBackend } from '../../src/webgpu/index.ts';
-import { rowPasses } from '../../src/webgpu/rows.ts';
+import { rowPasses } from '../../src/webgpu/rows/rows.ts';
 
 const values = (n: number, seed: number): number[] =>
   Array.from({ length: n }, (_, i) => Math.fround(Math.sin((i + 1) * (seed + 1.7)) * 2));

@@ -3,7 +3,7 @@ import { describeOn } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it, test } from 'vitest';
 import { useBackend } from '../../src/index.ts';
-import { setHalfUnits } from '../../src/webgpu/half-units.ts';
+import { setHalfUnits } from '../../src/webgpu/halves/half-units.ts';
 import { halfUnits, type WebGPUBackend } from '../../src/webgpu/index.ts';
 
 const halves = ['float16', 'bfloat16'] as const;

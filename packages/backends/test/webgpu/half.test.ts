@@ -3,7 +3,7 @@ import { describeOn } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { useBackend } from '../../src/index.ts';
-import { matrixUnits } from '../../src/webgpu/half-units.ts';
+import { matrixUnits } from '../../src/webgpu/halves/half-units.ts';
 import {
   conv2dHalf,
   conv2dHalfFilterGradient,
@@ -14,8 +14,8 @@ import {
   matMulHalf,
   type WebGPUBackend,
 } from '../../src/webgpu/index.ts';
-import { matMul } from '../../src/webgpu/mat-mul.ts';
-import { matrixPlan, type Plan, type Tiles } from '../../src/webgpu/plan.ts';
+import { matMul } from '../../src/webgpu/products/mat-mul.ts';
+import { matrixPlan, type Plan, type Tiles } from '../../src/webgpu/products/plan.ts';
 import { distance, random } from '../compare.ts';
 
 /** The value of 16 bits with that many of exponent: its definition. */

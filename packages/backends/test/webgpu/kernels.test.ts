@@ -3,12 +3,12 @@ import { describeOn } from '@leantune/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, expect, test } from 'vitest';
 import { useBackend } from '../../src/index.ts';
-import { conv2d, conv2dFilterGradient, conv2dInputGradient } from '../../src/webgpu/conv2d.ts';
+import { conv2d, conv2dFilterGradient, conv2dInputGradient } from '../../src/webgpu/convolution/conv2d.ts';
+import { convInfo2d } from '../../src/webgpu/convolution/window.ts';
 import type { WebGPUBackend } from '../../src/webgpu/index.ts';
-import { matMul } from '../../src/webgpu/mat-mul.ts';
-import { directPlan, type Plan, smallTiles } from '../../src/webgpu/plan.ts';
-import { rowPasses } from '../../src/webgpu/rows.ts';
-import { convInfo2d } from '../../src/webgpu/window.ts';
+import { matMul } from '../../src/webgpu/products/mat-mul.ts';
+import { directPlan, type Plan, smallTiles } from '../../src/webgpu/products/plan.ts';
+import { rowPasses } from '../../src/webgpu/rows/rows.ts';
 import { distance, random, type Values, whole } from '../compare.ts';
 
 type Inputs = { readonly [name: string]: Values };

@@ -1,8 +1,8 @@
 /** Which plan a product gets, by what the device has. */
 import { describe, expect, it } from 'vitest';
-import { attentionPlanOf, memoryOf, widthOf } from '../../src/webgpu/attention-plan.ts';
+import { attentionPlanOf, memoryOf, widthOf } from '../../src/webgpu/attention/attention-plan.ts';
 import type { WebGPUBackend } from '../../src/webgpu/backend.ts';
-import { planOf } from '../../src/webgpu/plan.ts';
+import { planOf } from '../../src/webgpu/products/plan.ts';
 
 const gpu = (maxComputeWorkgroupStorageSize: number, maxComputeInvocationsPerWorkgroup = 1024) =>
   ({

@@ -8,8 +8,8 @@ import { beforeAll, expect, test } from 'vitest';
 import { useBackend } from '../../src/index.ts';
 import type { TableRow } from '../../src/tables.ts';
 import type { WebGPUBackend } from '../../src/webgpu/index.ts';
-import { matMul } from '../../src/webgpu/mat-mul.ts';
-import { smallTiles } from '../../src/webgpu/plan.ts';
+import { matMul } from '../../src/webgpu/products/mat-mul.ts';
+import { smallTiles } from '../../src/webgpu/products/plan.ts';
 import { distance, random } from '../compare.ts';
 
 const columns = 96;
