@@ -14,7 +14,7 @@ import { useBackend } from '@leantune/backends';
 import type { WebGPUBackend } from '@leantune/backends/webgpu';
 import { measure } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs';
-import { precisions } from '../tasks/precisions.ts';
+import { precisionsIn } from '../tasks/precisions.ts';
 import { countKernels } from '../webgpu/count-kernels.ts';
 import { trainBlock } from './train-block.ts';
 
@@ -32,10 +32,7 @@ const { values } = parseArgs({
 });
 const number = (name: 'width' | 'tokens' | 'batch' | 'layers' | 'rounds' | 'seconds'): number => Number(values[name]);
 const shape = { width: number('width'), tokens: number('tokens'), batch: number('batch'), layers: number('layers') };
-const asked = values.precisions.split(',');
-const unknown = asked.filter((precision) => !Object.hasOwn(precisions, precision));
-if (unknown.length > 0)
-  throw new Error(`[mixed-precision] got --precisions ${unknown.join(', ')}; expected some of ${Object.keys(precisions).join(', ')}.`);
+const asked = precisionsIn(values.precisions, 'mixed-precision');
 /** Steps of a precision before the next has its turn. */
 const TURN = 5;
 const start = performance.now();

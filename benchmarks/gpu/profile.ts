@@ -14,6 +14,7 @@ import { parseArgs } from 'node:util';
 import { useBackend } from '@leantune/backends';
 import type { WebGPUBackend } from '@leantune/backends/webgpu';
 import * as tf from '@tensorflow/tfjs';
+import { precisionsIn } from '../tasks/precisions.ts';
 import { nameOf } from '../webgpu/count-kernels.ts';
 import { type KernelTime, timeKernels } from './time-kernels.ts';
 import { trainBlock } from './train-block.ts';
@@ -33,13 +34,14 @@ const { values } = parseArgs({
 const [width, tokens, batch, layers, steps, most] = (['width', 'tokens', 'batch', 'layers', 'steps', 'most'] as const).map((name) =>
   Number(values[name]),
 ) as [number, number, number, number, number, number];
+const asked = precisionsIn(values.precisions, 'profile');
 const rounded = (x: number): number => Number(x.toPrecision(4));
 
 await useBackend('webgpu');
 const backend = tf.backend() as WebGPUBackend;
 const kernelTimes = timeKernels(backend);
 const report: { [precision: string]: object } = {};
-for (const precision of values.precisions.split(',')) {
+for (const precision of asked) {
   const step = trainBlock(precision, { width, tokens, batch, layers });
   for (let i = 0; i < 3; i++) step();
   const calls = watchCalls();
@@ -51,7 +53,7 @@ for (const precision of values.precisions.split(',')) {
   const times = Array.from({ length: steps }, step);
   const { profile } = (await session.post('Profiler.stop')) as unknown as { profile: CpuProfile };
   session.disconnect();
-  const asked = calls();
+  const called = calls();
   // The card slows down when it waits: the least of several.
   const rounds: KernelTime[][] = [];
   for (let i = 0; i < 4; i++) {
@@ -68,7 +70,7 @@ for (const precision of values.precisions.split(',')) {
     recordMs: rounded(Math.min(...times.map(({ recordMs }) => recordMs))),
     gpuMs: rounded(kernels.reduce((sum, { ms }) => sum + ms, 0)),
     kernels: onGpu.slice(0, most),
-    calls: asked,
+    calls: called,
     functions: total(selfTimes(profile)).slice(0, most),
   };
   console.log(precision, JSON.stringify(report[precision], null, 1));

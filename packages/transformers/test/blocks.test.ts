@@ -243,6 +243,18 @@ test.each(await available(['cpu', 'wasm', 'webgpu']))(
   },
 );
 
+test('attention of more queries than keys is refused where a query would be before the first key', async () => {
+  await useBackend('cpu');
+  tf.tidy(() => {
+    const [q, k, mask] = [random([1, 6, 2], 1), random([1, 4, 2], 2), tf.ones([1, 4], 'int32')];
+    const attrs = { heads: 1, kvHeads: 1, scale: 1, causal: false, window: 0 };
+    const expected = '[attention] got 6 queries and 4 keys; expected no more queries than keys';
+    expect(() => attention(q, k, k, undefined, { ...attrs, causal: true })).toThrow(expected);
+    expect(() => attention(q, k, k, mask, attrs)).toThrow(expected);
+    expect(attention(q, k, k, undefined, attrs).shape).toEqual([1, 6, 2]);
+  });
+});
+
 test.each(await available(['wasm', 'webgpu']))(
   'on %s a block is registered as composed of ops too, and gives the same',
   async (backend) => {

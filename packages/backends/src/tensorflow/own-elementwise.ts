@@ -30,6 +30,7 @@ function givenFor(a: readonly number[], b: readonly number[]): number | undefine
 
 /** Whether `b` has one row for each block of rows of `a`. */
 function forBlocks(a: readonly number[], b: readonly number[]): boolean {
+  if (a.includes(0)) return false;
   const shared = b.findIndex((n, i) => n !== a[i]);
   const last = a.length - 1;
   return b.length === a.length && shared > 0 && shared < last && b[last] === a[last] && b.slice(shared, last).every((n) => n === 1);

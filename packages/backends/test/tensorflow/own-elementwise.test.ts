@@ -86,6 +86,29 @@ await describeOn('tensorflow', () => {
 
   test.each([
     [
+      [2, 3, 0],
+      [2, 1, 0],
+    ],
+    [
+      [2, 0, 4],
+      [2, 1, 4],
+    ],
+    [
+      [0, 3, 4],
+      [0, 1, 4],
+    ],
+  ] as const)('%j without elements, and %j, make nothing', (m, n) => {
+    tf.tidy(() => {
+      for (const op of ['add', 'sub', 'mul', 'div'] as const)
+        for (const y of [binary[op](tf.zeros([...m]), tf.ones([...n])), binary[op](tf.ones([...n]), tf.zeros([...m]))]) {
+          expect(y.shape).toEqual([...m]);
+          expect(y.dataSync()).toEqual(new Float32Array(0));
+        }
+    });
+  });
+
+  test.each([
+    [
       [2, 3, 5, 7],
       [0, 2, 1, 3],
     ],

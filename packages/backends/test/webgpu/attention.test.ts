@@ -140,6 +140,29 @@ await describeOn('webgpu', () => {
     for (const of of [caseOf(70, 70, 30, { causal: true, heads: 4 }), caseOf(9, 21, 21, { n: 2 })]) await expectRight(of, tall, narrow);
   });
 
+  test.each([
+    ['a query that is not a number', Number.NaN, 1],
+    ['scores of minus infinity', Number.POSITIVE_INFINITY, -1],
+    ['scores beyond float32', 1e25, -1e25],
+  ])('%s shows in what comes of it, and nowhere else', async (_, ofQuery, ofKey) => {
+    const x = (shape: number[], value: number) => tf.fill(shape, value);
+    const inputs = {
+      q: tf.concat([x([1, 1, 8], ofQuery), x([1, 2, 8], 1)], 1),
+      k: x([1, 3, 8], ofKey),
+      ...{ v: x([1, 3, 8], 1), mask: tf.scalar(0, 'int32'), dy: x([1, 3, 8], 1) },
+    };
+    const attrs = { heads: 1, kvHeads: 1, scale: 1, causal: true, window: 0, masked: false, wanted: all };
+    const own = (made: tf.TensorInfo[]) => made.map((y) => tf.engine().makeTensorFromTensorInfo(y));
+    const [y, y1] = own(attend(gpu(), inputs, attrs, narrow)) as [tf.Tensor, tf.Tensor];
+    const [dq, dk, dv] = own(attendGradient(gpu(), { ...inputs, y, y1 }, attrs, narrow)) as [tf.Tensor, tf.Tensor, tf.Tensor];
+    const finite = async (t: tf.Tensor) => Array.from(await tf.tidy(() => tf.min(tf.cast(tf.isFinite(t), 'int32'), -1)).data());
+    expect(await finite(y)).toEqual([0, 1, 1]);
+    expect(await finite(tf.reshape(y1, [3, 1]))).toEqual([0, 1, 1]);
+    expect(await finite(dq)).toEqual([0, 1, 1]);
+    for (const gradient of [dk, dv]) expect(await finite(gradient)).toContain(0);
+    tf.dispose([inputs, y, y1, dq, dk, dv]);
+  });
+
   test('the same bits twice, and of gradients only those that are wanted', async () => {
     const of = caseOf(33, 64, 8, { heads: 4, kvHeads: 2, causal: true });
     const all = await run(of);

@@ -40,6 +40,7 @@ const whole32: readonly (readonly [string, () => tf.Tensor | tf.Tensor[]])[] = [
   ['unstack', () => tf.unstack(whole([3, 4]), 1)],
   ['split', () => tf.split(whole([6, 4]), [1, 2, 3], 0)],
   ['gather of rows', () => tf.gather(whole([5, 3]), tf.tensor1d([4, 0, 4], 'int32'))],
+  ['gather of each batch its own', () => tf.gather(whole([2, 3, 5, 2]), tf.tensor2d([4, 0, 2, 1, 1, 3], [2, 3], 'int32'), 2, 1)],
   ['gather along the last axis', () => tf.gather(whole([2, 3, 5]), tf.tensor2d([4, 0, 2, 1], [2, 2], 'int32'), 2)],
   [
     'pad',

@@ -119,6 +119,24 @@ await describeOn('webgpu', () => {
     tf.dispose([x, y]);
   });
 
+  test('idle buffers make way for what values are read and uploaded through, too', async () => {
+    trimPool(tf.backend());
+    const x = tf.add(tf.fill([MiB], 1), 1);
+    const { used } = poolUse(tf.backend());
+    const limit = used + 12 * MiB;
+    await useBackend('webgpu', { maxBytes: limit });
+    const fill = () => [1.5, 2.5, 3, 4].forEach((size, i) => tf.tidy(() => void tf.fill([(size * MiB) / 4], i)));
+    fill();
+    expect(poolUse(tf.backend(), { resetPeak: true }).allocated).toBeGreaterThan(limit - 4 * MiB); // less than x
+    expect((await x.data()).every((value) => value === 2)).toBe(true);
+    fill();
+    const y = tf.tidy(() => tf.add(tf.tensor1d(new Float32Array(MiB).fill(3)), x)); // and the sum
+    expect((await tf.slice(y, [0], [3]).data()).join()).toBe('5,5,5');
+    expect(poolUse(tf.backend()).peak).toBeLessThanOrEqual(limit);
+    await useBackend('webgpu');
+    tf.dispose([x, y]);
+  });
+
   test('a tensor larger than the adapter binds is refused by name of the limit, before anything is touched', () => {
     const { maxStorageBufferBindingSize: limit } = (tf.backend() as WebGPUBackend).device.limits;
     if (limit > 2 ** 31) return; // its buffer would not fit this test

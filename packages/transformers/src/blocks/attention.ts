@@ -8,6 +8,7 @@
  * What differs from the paper: blocks of queries meet all their keys at once, so softmax needs no running maximum. Several query
  * heads may share one head of keys (Ainslie et al. 2023, arXiv 2305.13245): their rows lie under each other, and keys are not repeated.
  */
+import { FinetuneError } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { type AttentionAttrs, type Part, parts, scoresOf } from './attention-scores.ts';
 import { defineBlock } from './block.ts';
@@ -106,6 +107,7 @@ const block = defineBlock<AttentionAttrs>({ kernel: 'Attention', forward, reads:
  * q [n, T, heads · d], k and v [n, S, kvHeads · d] -> [n, T, heads · d]. The last query is at the last key.
  *
  * @param mask [n, S] int32: 0 for padding, else the number of the document, within which tokens attend. @default one document
+ * @throws FinetuneError `'bad-option'` for more queries than keys where that matters: causal, or with a mask
  */
 export function attention(
   q: tf.Tensor,
@@ -114,6 +116,13 @@ export function attention(
   mask: tf.Tensor | undefined,
   attrs: Omit<AttentionAttrs, 'masked'>,
 ): tf.Tensor {
+  const [queries, keys] = [q.shape[1]!, k.shape[1]!];
+  if (queries > keys && (attrs.causal || mask))
+    throw new FinetuneError(
+      'bad-option',
+      'attention',
+      `got ${queries} queries and ${keys} keys; expected no more queries than keys, for the last query is at the last key. Without causal and mask any number will do`,
+    );
   return tf.tidy(() => {
     const given = mask ?? tf.scalar(0, 'int32');
     return block({ q, k, v, mask: given }, { ...attrs, masked: mask !== undefined })[0]!;

@@ -78,10 +78,10 @@ export function forward(tiling: Tiling): string {
     (i) => `total${i}`,
     (i, x) => `all${i} += ${x};`,
   )}
-  ${each((i) => `let share${i} = select(1 / all${i}, vec4f(), all${i} == vec4f());`)}
+  ${each((i) => `let none${i} = at${i} + i32(u.later) < vec4i(); let share${i} = select(1 / all${i}, vec4f(), none${i});`)}
   ${write(tiling, o, rows('o', 'queries'), (row) => ofRow('share', row))}
   if (tx == 0) {
-    ${each((i) => `let level${i} = top${i} + log(max(all${i}, vec4f(1e-37)));`)}
+    ${each((i) => `let level${i} = select(top${i} + log(all${i}), vec4f(${LEAST}), none${i});`)}
     for (var j = 0u; j < 4; j++) {
       ${each((i) => `if (m0 + ty * ${plan.rows} + ${4 * i} + j < u.queries) { lse[z * u.queries + m0 + ty * ${plan.rows} + ${4 * i} + j] = level${i}[j]; }`)}
     }

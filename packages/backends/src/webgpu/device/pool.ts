@@ -103,7 +103,7 @@ function install(backend: WebGPUBackend, pool: Pool): void {
         noteAgain(pool, key, size);
         makeRoom(backend, pool, size);
       }
-    }
+    } else if (size >= SMALL && manager.numBytesAllocated + size > pool.limit) freeFor(backend, size, pool.limit);
     const buffer = acquire(size, usage, mapped, reuse);
     pool.peak = Math.max(pool.peak, manager.numBytesAllocated);
     return buffer;
@@ -143,6 +143,12 @@ function makeRoom(backend: WebGPUBackend, pool: Pool, size: number): void {
     submit(backend); // which may use them
     destroyIdle(manager, keep, pool.now.gone);
   }
+}
+
+/** For what values are read or written through: no tensor is refused for it, but idle buffers make way. */
+function freeFor(backend: WebGPUBackend, size: number, limit: number): void {
+  submit(backend);
+  destroyIdle(backend.bufferManager, Math.max(0, limit - size - backend.bufferManager.numBytesUsed));
 }
 
 /** What may be allocated: the most that tensors have held of late, and the slack. */

@@ -48,20 +48,25 @@ function fill(backend: WebGPUBackend, shape: readonly number[], dtype: tf.DataTy
   }).y;
 }
 
-/** Rows of x [outer, rows, columns]; one that is not there is 0. */
-function gather(backend: WebGPUBackend, x: tf.TensorInfo, ids: tf.TensorInfo, axis: number): tf.TensorInfo {
-  const shape = [...x.shape.slice(0, axis), ...ids.shape, ...x.shape.slice(axis + 1)];
-  const columns = size(x.shape.slice(axis + 1));
+/** Rows of x [batch, outer, rows, columns], by ids [batch, count]; one that is not there is 0. */
+function gather(backend: WebGPUBackend, x: tf.TensorInfo, ids: tf.TensorInfo, axis: number, batchDims: number): tf.TensorInfo {
+  const info = tf.backend_util.segment_util.collectGatherOpShapeInfo(x as tf.Tensor, ids as tf.Tensor, axis, batchDims);
+  const shape = info.outputShape;
+  const numbers = { outer: info.outerSize, rows: info.dimSize, columns: info.sliceSize, count: size(ids.shape) / info.batchSize };
   return dispatch(backend, {
     key: 'gather',
     inputs: { x: [x, 'u32'], ids: [ids, 'i32'] },
     outputs: { y: [{ shape, dtype: x.dtype }, 'u32'] },
-    uniforms: { threads: ['u32', size(shape)], rows: ['u32', x.shape[axis]!], columns: ['u32', columns], count: ['u32', size(ids.shape)] },
+    uniforms: {
+      threads: ['u32', size(shape)],
+      ...Object.fromEntries(Object.entries(numbers).map(([name, number]) => [name, ['u32', number] as const])),
+    },
     workgroups: groupsFor(size(shape)),
     code: () => `${entry}
-  let id = ids[(i / u.columns) % u.count];
+  let matrix = i / (u.columns * u.count);
+  let id = ids[matrix / u.outer * u.count + (i / u.columns) % u.count];
   if (id < 0 || u32(id) >= u.rows) { y[i] = 0; return; }
-  y[i] = x[(i / (u.columns * u.count) * u.rows + u32(id)) * u.columns + i % u.columns];
+  y[i] = x[(matrix * u.rows + u32(id)) * u.columns + i % u.columns];
 }`,
   }).y;
 }
@@ -146,9 +151,9 @@ const unpack: WebGPUKernel = (inputs, { axis }, backend) => {
     return viewAs(part(backend, x, begin, sizes), [...x.shape.slice(0, at), ...x.shape.slice(at + 1)]);
   });
 };
-const gatherRows: WebGPUKernel = (inputs, { axis }, backend) => {
+const gatherRows: WebGPUKernel = (inputs, { axis, batchDims = 0 }, backend) => {
   const [x, indices] = [input(inputs, 'x'), input(inputs, 'indices')];
-  return gather(backend, x, indices, axisOf(axis, x.shape));
+  return gather(backend, x, indices, axisOf(axis, x.shape), batchDims);
 };
 
 interface Move {
@@ -194,7 +199,7 @@ export const moves = (stock: Stock): Kernels => {
       const fits = dtype === 'int32' || fours ? !onCpu(backend, all) : wide && isFloat && shape.length > MOST_AXES;
       const isEmpty = (x: tf.TensorInfo): boolean => size(x.shape) === 0;
       const empty = some ? all.every(isEmpty) : all.some(isEmpty);
-      return fits && !empty && !attrs['batchDims'] ? run(inputs, attrs, backend) : stock(kernel)(inputs, attrs, backend);
+      return fits && !empty ? run(inputs, attrs, backend) : stock(kernel)(inputs, attrs, backend);
     };
   return Object.fromEntries(Object.entries(own).map(([kernel, move]) => [kernel, beside(kernel, move)]));
 };
