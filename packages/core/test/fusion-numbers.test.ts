@@ -25,7 +25,7 @@ describe.each(backends)('on %s', (backend) => {
     const slope = tf.tidy(() => tf.variable(tf.scalar(0.7)));
     const direct = (x: tf.Tensor) => tf.mul(x, tf.sigmoid(tf.mul(slope, x)));
     const reshaped = (x: tf.Tensor) => tf.mul(x, tf.sigmoid(tf.mul(tf.reshape(slope, [1]), x)));
-    const optimizer = adamW(0.5);
+    const optimizer = adamW({ learningRate: 0.5 });
     expect(off(direct)).toBeLessThan(1e-6);
     for (let step = 0; step < 2; step++) {
       const gradient = tf.scalar(1);

@@ -1,7 +1,7 @@
 /**
  * Runs of several kernels that are differentiated as one, by a technique or by core itself (`own-fusions.ts`). A pattern is found at its
  * last kernel, which then is recorded with the pattern's inputs and rule. The runs in between stay on the tape, so that every gradient is
- * right whatever else reads what they made, until all of that is disposed: then nothing can, and they go, with what they keep.
+ * right whatever else reads what they made, until all of that is disposed: then nothing can, and what they keep goes.
  *
  * What a technique differentiates in its own way is never part of a pattern of core's.
  */

@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 
-/** By tensor, not by buffer: that of a variable may change where it lies, and a tensor that is there too is then one more handle on it. */
+/** By tensor, not by buffer: that of a variable may change where it lies, and another handle on it is made anew. */
 const known = new WeakMap<tf.Tensor, number>();
 
 /** Notes what a tensor of one element is made of. */
