@@ -56,6 +56,19 @@ test('a registered rule differentiates its kernel, keep rules see what it keeps 
   expect(tf.memory().numTensors).toBe(before);
 });
 
+test('a kernel with a rule of its own is differentiated by it inside of a GELU too', () => {
+  let asked = 0;
+  const still: GradientRule = { keep: () => ({ asked: tf.scalar(++asked) }), backward: ([dy]) => ({ x: tf.zerosLike(dy!) }) };
+  registerGradientRule('Erf', still);
+  const x = tf.tensor1d([-1, 0.5, 2]);
+  const gate = (v: tf.Tensor) => tf.mul(0.5, tf.add(1, tf.erf(tf.div(v, Math.SQRT2))));
+  const { value, grads } = gradients(() => tf.sum(tf.tidy(() => tf.mul(x, gate(x)))), [x]);
+  expect(asked).toBe(1);
+  const expected = tf.tidy(() => gate(x).dataSync());
+  grads[0]!.dataSync().forEach((g, i) => expect(g).toBeCloseTo(expected[i]!, 6));
+  tf.dispose([x, value, grads[0]!]);
+});
+
 test('a second rule for a kernel is a conflict', () => {
   registerGradientRule('OfTwo', rule);
   const second = () => registerGradientRule('OfTwo', { ...rule });

@@ -85,6 +85,21 @@ test.each(Object.keys(functions))(
   },
 );
 
+test.each<[string, number, (x: tf.Tensor, p: tf.Tensor) => tf.Tensor]>([
+  ['the slope of a swish', 1.3, (x, p) => tf.mul(x, tf.sigmoid(tf.mul(p, x)))],
+  ['the factor of a GELU', 0.5, (x, p) => tf.mul(tf.mul(x, p), tf.add(1, tf.erf(tf.div(x, Math.SQRT2))))],
+  ['the ε of an RMS norm', 0.3, (x, p) => tf.mul(x, tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), p)))],
+])('%s trains by a gradient with respect to x, for which it is a constant', (_, value, f) => {
+  const [x, number, start] = [normal([3, 4], 3), tf.variable(tf.scalar(value)), tf.scalar(value)];
+  const before = tf.memory().numTensors;
+  const penalty = (p: tf.Tensor) => norm((z) => tf.tidy(() => f(z, p)).mul(weights()))(x);
+  const { value: result, grads } = valueAndGrads(() => penalty(number), [number]);
+  near(grads[number.name]!, differences(penalty, start));
+  tf.dispose([result, grads] as never);
+  expect(tf.memory().numTensors).toBe(before);
+  tf.dispose([x, number, start]);
+});
+
 test('a gradient penalty trains a model with layer normalization', () => {
   const model = tf.sequential({
     layers: [

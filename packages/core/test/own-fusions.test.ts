@@ -247,6 +247,21 @@ describe('what only resembles one', () => {
       (v) =>
         tf.reshape(tf.mul(tf.reshape(v, [8, 2]), tf.rsqrt(tf.reshape(tf.tile(tf.mean(tf.square(v), -1, true), [1, 2]), [8, 1]))), [4, 4]),
     ],
+    [
+      'a mean square about zero, where the mean is taken off',
+      (v) => {
+        const [mean, gain, offset] = [tf.mean(v, -1, true), tf.tensor1d([1, 2, 3, 4]), tf.tensor1d([4, 3, 2, 1])];
+        const scale = tf.mul(tf.rsqrt(tf.add(tf.mean(tf.square(v), -1, true), EPSILON)), gain);
+        return tf.add(tf.mul(v, scale), tf.sub(offset, tf.mul(mean, scale)));
+      },
+    ],
+    [
+      'the mean of products of all pairs',
+      (v) => {
+        const column = tf.reshape(v, [16, 1]);
+        return tf.mul(column, tf.rsqrt(tf.add(tf.mean(tf.mul(column, tf.reshape(v, [1, 16])), -1, true), 20)));
+      },
+    ],
     ['another factor', (v) => tf.mul(tf.mul(v, 0.4), tf.add(1, tf.erf(tf.div(v, Math.SQRT2))))],
     ['a factor that is off by a thousandth', (v) => tf.mul(tf.mul(v, 0.5005), tf.add(1, tf.erf(tf.div(v, Math.SQRT2))))],
     ['the gate of another value', (v) => tf.mul(v, tf.sigmoid(tf.transpose(v)))],

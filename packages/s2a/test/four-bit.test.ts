@@ -108,6 +108,12 @@ describe.each(await available(['cpu', 'wasm', 'tensorflow', 'webgpu']))('on %s',
     expect(off).toBeLessThan(1e-6);
   });
 
+  test('a gate that closes where SiLU opens is no SiLU', () => {
+    const { off, kept } = compare((x) => tf.mul(x, tf.sigmoid(tf.mul(x, -2))), [N]);
+    expect(kept).not.toHaveProperty('Silu');
+    expect(off).toBeLessThan(0.055);
+  });
+
   test('what the parts of a pattern made may be read elsewhere, and the gradient still has all its parts', () => {
     const f = (x: tf.Tensor) => {
       const gate = tf.sigmoid(x);

@@ -1,15 +1,16 @@
 /**
  * Runs of several kernels that are differentiated as one, by a technique or by core itself (`own-fusions.ts`). A pattern is found at its
  * last kernel, which then is recorded with the pattern's inputs and rule. The runs in between stay on the tape, so that every gradient is
- * right whatever else reads what they made, until all of that is disposed: then nothing can, and they go, with what they keep.
+ * right whatever else reads what they made, until all of that is disposed: then nothing can, and what they keep goes.
  *
  * What a technique differentiates in its own way is never part of a pattern of core's.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Fused, TapeOp, TapeValue } from '../technique.ts';
+import { kernelRule } from './kernel-rules.ts';
 import { knownNumber, readNumber } from './numbers.ts';
 import { ownFusions } from './own-fusions.ts';
-import type { Recording, Tensors } from './recorder.ts';
+import type { Around, Recording, Tensors } from './recorder.ts';
 import type { Slot } from './slot.ts';
 import type { Node } from './tape.ts';
 
@@ -19,20 +20,21 @@ type Found = Pick<Fused, 'kernel' | 'rule'> & {
   readonly slots: { readonly [input: string]: Slot };
 };
 
-/** Runs in between, waiting until their outputs are gone, and the run that stands for them. */
+/** Runs in between, waiting until their outputs are gone. */
 interface Pattern {
   readonly nodes: readonly Node[];
-  readonly last: Node;
+  /** A handle on one of these outputs: while it lives, no other need be looked at. */
+  living: tf.Tensor | undefined;
 }
 
 export class Fusing {
   readonly #extra: Recording;
-  /** The tape's own list. */
-  readonly #nodes: Node[];
   readonly #slotOf: (t: tf.Tensor) => Slot | undefined;
+  readonly #wants: Around['wants'];
   readonly #ops = new Map<Slot, TapeOp>();
   readonly #nodeOf = new Map<TapeOp, Node>();
   readonly #handles = new Map<Slot, tf.Tensor[]>();
+  readonly #readers = new Map<Slot, Set<Node>>();
   readonly #patterns = new Set<Pattern>();
   /** Last runs of patterns that techniques found. */
   readonly #claimed = new WeakSet<TapeOp>();
@@ -44,10 +46,10 @@ export class Fusing {
   #place = 0;
   readonly #start: number = tf.tidy(() => tf.scalar(0).id); // ids rise
 
-  constructor(extra: Recording, nodes: Node[], slotOf: (t: tf.Tensor) => Slot | undefined) {
+  constructor(extra: Recording, slotOf: (t: tf.Tensor) => Slot | undefined, wants: Around['wants']) {
     this.#extra = extra;
-    this.#nodes = nodes;
     this.#slotOf = slotOf;
+    this.#wants = wants;
   }
 
   /** The pattern that ends with this run of a kernel, if all its inputs can be read. */
@@ -81,26 +83,29 @@ export class Fusing {
     return { kernel, rule, inputs: Object.fromEntries(values) as Tensors, slots: Object.fromEntries(slots) };
   }
 
-  /** Whether a technique differentiates a part of the pattern in its own way. */
+  /** Whether a technique or another package differentiates a part of the pattern in its own way. */
   #claims(last: TapeOp, { through }: Fused): boolean {
     const { gradients = [] } = this.#extra;
-    return [last, ...through].some((op) => this.#claimed.has(op) || gradients.some((rules) => rules[op.kernel]));
+    const ruled = ({ kernel }: TapeOp) => kernelRule(kernel) ?? gradients.find((rules) => rules[kernel]);
+    return [last, ...through].some((op) => this.#claimed.has(op) || ruled(op));
   }
 
   #value(tensor: tf.Tensor, name: string, op: TapeOp): TapeValue {
     const [slot, start] = [this.#slotOf(tensor), this.#start];
-    const constant = !slot && tensor.size === 1;
+    const constant = tensor.size === 1 && !this.#wants(tensor); // for a tape outside it may be no constant
     let number = constant ? knownNumber(tensor) : undefined;
+    const { dataId } = tensor;
+    const there = () => !tensor.isDisposed && tensor.dataId === dataId; // a variable may be assigned meanwhile
     return {
       shape: tensor.shape,
-      id: slot ?? tensor.dataId,
+      id: slot ?? dataId,
       from: slot && this.#ops.get(slot),
       constant: !slot,
       get number() {
-        if (constant) number ??= readNumber(tensor, tensor.id < start);
+        if (constant && there()) number ??= readNumber(tensor, tensor.id < start);
         return number;
       },
-      read: () => (tensor.isDisposed ? this.#kept(op, name) : tensor),
+      read: () => (there() ? tensor : this.#kept(op, name)),
     };
   }
 
@@ -121,7 +126,16 @@ export class Fusing {
       this.#handles.set(slot, [outputs[i]!]);
     });
     const nodes = this.#through?.flatMap((between) => this.#nodeOf.get(between) ?? []);
-    if (nodes) this.#patterns.add({ nodes, last: node });
+    if (nodes) this.#patterns.add({ nodes, living: undefined });
+  }
+
+  /** Of every node of the tape. */
+  reads(node: Node): void {
+    for (const [, slot] of node.inputs) {
+      const readers = this.#readers.get(slot);
+      if (readers) readers.add(node);
+      else this.#readers.set(slot, new Set([node]));
+    }
   }
 
   /** A tensor is another handle on a value. */
@@ -129,19 +143,19 @@ export class Fusing {
     if (!this.#reading) this.#handles.get(slot)?.push(copy);
   }
 
-  /** Drops the runs whose outputs nothing can read any more. */
+  /** Lets go what runs keep whose outputs nothing can read any more. No gradient reaches them. */
   sweep(): void {
     for (const pattern of this.#patterns) {
-      const gone = pattern.nodes.every(({ outputs }) => outputs.every((slot) => this.#handles.get(slot)!.every((t) => t.isDisposed)));
-      if (!gone) continue;
+      if (pattern.living && !pattern.living.isDisposed) continue;
+      const made = pattern.nodes.flatMap(({ outputs }) => outputs);
+      pattern.living = made.flatMap((slot) => this.#handles.get(slot)!).find((t) => !t.isDisposed);
+      if (pattern.living) continue;
       this.#patterns.delete(pattern);
       const inside = new Set(pattern.nodes);
-      const made = new Set(pattern.nodes.flatMap(({ outputs }) => outputs));
-      if (this.#nodes.some((node) => !inside.has(node) && node.inputs.some(([, slot]) => made.has(slot)))) continue;
+      if (made.some((slot) => [...(this.#readers.get(slot) ?? [])].some((node) => !inside.has(node)))) continue;
       for (const node of inside) {
-        const at = this.#nodes.lastIndexOf(node);
-        if (at >= 0) this.#nodes.splice(at, 1);
         for (const held of node.held) held.drop();
+        for (const [, slot] of node.inputs) this.#readers.get(slot)!.delete(node);
         for (const slot of node.outputs) this.#ops.delete(slot);
       }
     }

@@ -211,7 +211,7 @@ export function gradients<T extends tf.Tensor>(
 ): { value: T; grads: (tf.Tensor | null)[] } {
   tf.util.assert(xs.length > 0, () => 'gradients() received an empty list of xs.');
   if (dy && dy.dtype !== 'float32') throw new Error(`dy must have 'float32' dtype, but has '${dy.dtype}'`);
-  const tape: Tape = new Tape(xs, extra, alias, () => open.at(-1) === tape);
+  const tape: Tape = new Tape(xs, extra, { alias, wants: (t) => wanted([t]), innermost: () => open.at(-1) === tape });
   const start = nextId();
   let value: T | undefined;
   open.push(tape);

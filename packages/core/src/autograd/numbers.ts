@@ -4,21 +4,21 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 
-/** By buffer. */
-const known = new WeakMap<object, number>();
+/** By tensor, not by buffer: that of a variable may change where it lies, and another handle on it is made anew. */
+const known = new WeakMap<tf.Tensor, number>();
 
 /** Notes what a tensor of one element is made of. */
-export function noteNumber({ dataId, size, dtype }: tf.Tensor, values: ArrayLike<unknown> | undefined): void {
-  if (size === 1 && dtype !== 'string' && values) known.set(dataId, Number(values[0]));
+export function noteNumber(t: tf.Tensor, values: ArrayLike<unknown> | undefined): void {
+  if (t.size === 1 && t.dtype !== 'string' && values) known.set(t, Number(values[0]));
 }
 
 /** Of a variable never: it may change where it lies. */
-export const knownNumber = (t: tf.Tensor): number | undefined => (t instanceof tf.Variable ? undefined : known.get(t.dataId));
+export const knownNumber = (t: tf.Tensor): number | undefined => (t instanceof tf.Variable ? undefined : known.get(t));
 
 /** Reads a tensor of one element, while it is there. @param lasting it will be asked for again, and is read once */
 export function readNumber(t: tf.Tensor, lasting: boolean): number | undefined {
   if (t.isDisposed || t.dtype === 'string') return undefined;
   const value = Number(t.dataSync()[0]);
-  if (lasting) known.set(t.dataId, value);
+  if (lasting) known.set(t, value);
   return value;
 }

@@ -20,6 +20,16 @@ export type Tensors = { readonly [name: string]: tf.Tensor };
 /** As tfjs's engine calls it: gradients by input, each computed by a function. */
 export type CustomGradient = (dy: tf.Tensor, saved: tf.Tensor[]) => { readonly [input: string]: () => tf.Tensor };
 
+/** What a tape asks and tells of all that are open. */
+export interface Around {
+  /** True if a gradient with respect to `t` is wanted on any. */
+  wants(t: tf.Tensor): boolean;
+  /** `copy` is another handle on the value of `t`. */
+  alias(copy: tf.Tensor, t: tf.Tensor): void;
+  /** Whether none is open inside of the one that asks: one may hold what that has no use for, and read it. */
+  innermost(): boolean;
+}
+
 export interface Recorder {
   readonly extra: Recording;
   /** True if a gradient with respect to any of `inputs` is wanted. */

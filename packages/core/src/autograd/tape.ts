@@ -14,7 +14,7 @@ import { type Held, offRecord, Store, view } from './held.ts';
 import { kernelRule } from './kernel-rules.ts';
 import { mapValues } from './map-values.ts';
 import { constant } from './reads.ts';
-import type { CustomGradient, Recorder, Recording, Tensors } from './recorder.ts';
+import type { Around, CustomGradient, Recorder, Recording, Tensors } from './recorder.ts';
 import { type Attrs, broadcasts, spreads } from './rules.ts';
 import { gather, ghost, gradientBytes, type Slot, whole } from './slot.ts';
 
@@ -62,17 +62,13 @@ export class Tape implements Recorder {
   #unrecorded: Held[] = [];
   readonly #store: Store;
   readonly #fusing: Fusing;
-  /** Told when a tensor is another handle on a value. */
-  readonly #alias: (copy: tf.Tensor, t: tf.Tensor) => void;
-  /** Whether no other tape is open inside: one may hold what this one has no use for, and read it. */
-  readonly #innermost: () => boolean;
+  readonly #around: Around;
 
-  constructor(xs: readonly tf.Tensor[], extra: Recording, alias: (copy: tf.Tensor, t: tf.Tensor) => void, innermost: () => boolean) {
-    this.#innermost = innermost;
+  constructor(xs: readonly tf.Tensor[], extra: Recording, around: Around) {
     this.extra = extra;
-    this.#alias = alias;
+    this.#around = around;
     this.#store = new Store((value) => first(extra.keep ?? [], (rule) => rule(value)), extra.isWeight ?? (() => false));
-    this.#fusing = new Fusing(extra, this.#nodes, (t) => this.#slots.get(t.id));
+    this.#fusing = new Fusing(extra, (t) => this.#slots.get(t.id), around.wants);
     this.#leaves = xs.map(({ id, shape, dtype }) => {
       const slot = this.#slots.get(id) ?? { grad: undefined, leaf: true, shape, dtype };
       this.#slots.set(id, slot);
@@ -99,7 +95,7 @@ export class Tape implements Recorder {
     const inputs: Tensors = Object.fromEntries(Object.entries(given).filter(([, t]) => t));
     for (const y of outputs) this.#store.note(y, kernel, inputs, attrs as tf.NamedAttrMap);
     const wanted = Object.keys(inputs).filter((name) => this.#slots.has(inputs[name]!.id));
-    if (this.#innermost()) this.#fusing.sweep();
+    if (this.#around.innermost()) this.#fusing.sweep();
     if (wanted.length === 0 || constant.has(kernel)) return;
     const fused = this.#fusing.find(kernel, inputs, attrs, layer);
     const run = fused
@@ -126,7 +122,7 @@ export class Tape implements Recorder {
   hold(kernel: string, role: string, value: tf.Tensor | Kept | (() => Kept), parametric = false): Held {
     const held =
       value instanceof tf.Tensor
-        ? this.#store.hold({ tensor: value, kernel, role, layer, parametric }, (copy) => this.#alias(copy, value))
+        ? this.#store.hold({ tensor: value, kernel, role, layer, parametric }, (copy) => this.#around.alias(copy, value))
         : this.#store.holdKept(value, kernel, layer);
     this.#unrecorded.push(held);
     return held;
@@ -222,6 +218,7 @@ export class Tape implements Recorder {
     });
     const node = { kernel, layer, inputs: wanted, outputs: made, held, values, own, pull };
     this.#nodes.push(node);
+    this.#fusing.reads(node);
     this.#unrecorded = [];
     return node;
   }
@@ -285,7 +282,7 @@ export class Tape implements Recorder {
 
   #copy(t: tf.Tensor): tf.Tensor {
     const copy = view(t);
-    this.#alias(copy, t);
+    this.#around.alias(copy, t);
     return copy;
   }
 }

@@ -52,7 +52,7 @@ function gateOf(value: TapeValue, trail: Trail): Gate | undefined {
   const sigmoid = trail.made(value, 'Sigmoid');
   if (sigmoid) {
     const [scale, x] = trail.scaled(sigmoid.inputs['x']!);
-    return { name: 'silu', kernel: 'Silu', x: trail.plain(x), factor: 1, scale };
+    return scale > 0 ? { name: 'silu', kernel: 'Silu', x: trail.plain(x), factor: 1, scale } : undefined;
   }
   const relu6 = trail.made(value, 'Relu6');
   const shifted = relu6 && trail.withNumber(relu6.inputs['x'], 'Add');

@@ -72,7 +72,7 @@ function squared(value: TapeValue | undefined, trail: Trail): TapeValue | undefi
   if (!op) return undefined;
   const { x, a, b } = op.inputs;
   if (op.kernel === 'Pow') return b!.number === 2 ? a : undefined;
-  return x ?? (trail.plain(a!).id === trail.plain(b!).id ? a : undefined);
+  return x ?? (trail.plain(a!).id === trail.plain(b!).id && a!.shape.join() === b!.shape.join() ? a : undefined);
 }
 
 /** The x whose variance, or mean square, this is. */
@@ -123,8 +123,8 @@ function exported({ inputs }: TapeOp, trail: Trail): Norm | undefined {
       const factors = shift.some((v) => v.id === gain.id) ? trail.operands(gain, 'Multiply') : undefined;
       for (const [r, scale] of factors ? either(factors) : []) {
         const norm = deviationOf(r, 'Rsqrt', trail);
-        if (!norm || !perRow(r, x) || !isMeanOf(x, mean, trail) || !alike(x, norm.x, trail)) continue;
-        return { ...norm, x: readable(x, norm.x), means: [mean, ...(norm.means ?? [])], scale, offset: rest!.inputs['a']! };
+        if (!norm?.means || !perRow(r, x) || !isMeanOf(x, mean, trail) || !alike(x, norm.x, trail)) continue;
+        return { ...norm, x: readable(x, norm.x), means: [mean, ...norm.means], scale, offset: rest!.inputs['a']! };
       }
     }
   }
