@@ -26,7 +26,11 @@ export interface ActivationPattern extends Gate {
   readonly through: readonly TapeOp[];
 }
 
-/** @param within by how much of themselves the numbers in it may be off */
+/**
+ * The activation whose last run is `last`, if it is one.
+ *
+ * @param within by how much of themselves the numbers in it may be off
+ */
 export function findActivation(last: TapeOp, within: number): ActivationPattern | undefined {
   if ((last.kernel !== 'Multiply' && last.kernel !== 'RealDiv') || !leadsTo(/^(Erf|Tanh|Sigmoid|Relu6)$/, last, 4)) return undefined;
   const whole: TapeValue = { shape: [], id: last, from: last, constant: false, read: () => undefined };
