@@ -26,7 +26,7 @@ export interface NormPattern extends Norm {
   readonly through: readonly TapeOp[];
 }
 
-/** The layer or RMS norm over the last axis, with what follows it of weight and bias, whose last run is `last`, if it is one. */
+/** The layer or RMS norm over the last axis whose last run is `last`, if it is one; with weight and bias where the spelling holds them. */
 export function findNorm(last: TapeOp): NormPattern | undefined {
   const trail = new Trail();
   const norm = spellings[last.kernel]?.(last, trail);
