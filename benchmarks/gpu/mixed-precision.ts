@@ -16,22 +16,19 @@ import { measure } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs';
 import { precisionsIn } from '../tasks/precisions.ts';
 import { countKernels } from '../webgpu/count-kernels.ts';
-import { trainBlock } from './train-block.ts';
+import { shapeIn, shapeOptions, trainBlock } from './train-block.ts';
 
 const { values } = parseArgs({
   options: {
-    width: { type: 'string', default: '1024' },
-    tokens: { type: 'string', default: '512' },
-    batch: { type: 'string', default: '8' },
-    layers: { type: 'string', default: '1' },
+    ...shapeOptions,
     precisions: { type: 'string', default: 'float32,mixed_float16' },
     rounds: { type: 'string', default: '10' },
     seconds: { type: 'string', default: '40' },
     output: { type: 'string' },
   },
 });
-const number = (name: 'width' | 'tokens' | 'batch' | 'layers' | 'rounds' | 'seconds'): number => Number(values[name]);
-const shape = { width: number('width'), tokens: number('tokens'), batch: number('batch'), layers: number('layers') };
+const number = (name: 'rounds' | 'seconds'): number => Number(values[name]);
+const shape = shapeIn(values);
 const asked = precisionsIn(values.precisions, 'mixed-precision');
 /** Steps of a precision before the next has its turn. */
 const TURN = 5;

@@ -17,23 +17,19 @@ import * as tf from '@tensorflow/tfjs';
 import { precisionsIn } from '../tasks/precisions.ts';
 import { nameOf } from '../webgpu/count-kernels.ts';
 import { type KernelTime, timeKernels } from './time-kernels.ts';
-import { trainBlock } from './train-block.ts';
+import { shapeIn, shapeOptions, trainBlock } from './train-block.ts';
 
 const { values } = parseArgs({
   options: {
-    width: { type: 'string', default: '1024' },
-    tokens: { type: 'string', default: '512' },
-    batch: { type: 'string', default: '8' },
-    layers: { type: 'string', default: '1' },
+    ...shapeOptions,
     precisions: { type: 'string', default: 'float32,mixed_float16' },
     steps: { type: 'string', default: '5' },
     most: { type: 'string', default: '25' },
     output: { type: 'string' },
   },
 });
-const [width, tokens, batch, layers, steps, most] = (['width', 'tokens', 'batch', 'layers', 'steps', 'most'] as const).map((name) =>
-  Number(values[name]),
-) as [number, number, number, number, number, number];
+const shape = shapeIn(values);
+const [steps, most] = [Number(values.steps), Number(values.most)];
 const asked = precisionsIn(values.precisions, 'profile');
 const rounded = (x: number): number => Number(x.toPrecision(4));
 
@@ -42,7 +38,7 @@ const backend = tf.backend() as WebGPUBackend;
 const kernelTimes = timeKernels(backend);
 const report: { [precision: string]: object } = {};
 for (const precision of asked) {
-  const step = trainBlock(precision, { width, tokens, batch, layers });
+  const step = trainBlock(precision, shape);
   for (let i = 0; i < 3; i++) step();
   const calls = watchCalls();
   const session = new Session();
@@ -75,7 +71,7 @@ for (const precision of asked) {
   };
   console.log(precision, JSON.stringify(report[precision], null, 1));
 }
-if (values.output) writeFileSync(values.output, `${JSON.stringify({ width, tokens, batch, layers, report }, null, 1)}\n`);
+if (values.output) writeFileSync(values.output, `${JSON.stringify({ ...shape, report }, null, 1)}\n`);
 process.exit(0);
 
 interface CpuProfile {

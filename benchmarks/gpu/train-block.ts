@@ -11,6 +11,21 @@ export interface BlockShape {
   readonly layers: number;
 }
 
+/** What a command line says of a block's shape. */
+export const shapeOptions = {
+  width: { type: 'string', default: '1024' },
+  tokens: { type: 'string', default: '512' },
+  batch: { type: 'string', default: '8' },
+  layers: { type: 'string', default: '1' },
+} as const;
+
+export const shapeIn = ({ width, tokens, batch, layers }: { readonly [name in keyof BlockShape]: string }): BlockShape => ({
+  width: Number(width),
+  tokens: Number(tokens),
+  batch: Number(batch),
+  layers: Number(layers),
+});
+
 export interface StepTime {
   readonly ms: number;
   /** JavaScript's part of the forward pass: until the loss can be asked for. */
