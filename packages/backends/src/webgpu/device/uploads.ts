@@ -21,14 +21,13 @@ export function shareUploads(backend: WebGPUBackend): void {
   backend.uploadToGPU = (dataId) => {
     const data = backend.tensorMap.get(dataId);
     const { values, dtype } = data;
-    if (data.resource || !values || !(dtype === 'float32' || dtype === 'int32' || dtype === 'bool')) return upload(dataId);
+    if (data.resource || !values || dtype === 'string') return upload(dataId); // complex numbers have no values
     const size = 4 * values.length;
     if (size === 0 || size > MOST) return upload(dataId);
     ring ??= new Ring(backend, { size: SIZE, stride: 4, reads: usage.copySrc });
     const buffer = backend.bufferManager.acquireBuffer(size, usage.storage | usage.copySrc | usage.copyDst);
     const { offset } = ring.place(size);
-    const bytes =
-      dtype === 'float32' ? new Float32Array(ring.bytes, offset, values.length) : new Int32Array(ring.bytes, offset, values.length);
+    const bytes = new (dtype === 'float32' ? Float32Array : Int32Array)(ring.bytes, offset, values.length);
     bytes.set(values as ArrayLike<number>);
     backend.ensureCommandEncoderReady();
     backend.endComputePassEncoder();
