@@ -5,33 +5,28 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type Container, type Layer, lastReads, orderOf, type Tensors, toList } from './tfjs-layers.ts';
 
-export interface Relus {
-  readonly layers: readonly Layer[];
-  /** What they clip to, from 0 on. */
-  readonly max: number;
+/** Of each batch norm of `container` whose output reaches nothing else in it, the layers that read it. */
+export function readersOfNorms(container: Container): ReadonlyMap<Layer, readonly Layer[]> {
+  const order = orderOf(container);
+  const read = lastReads(order);
+  const inside = order.filter(
+    (t) =>
+      t.sourceLayer.getClassName() === 'BatchNormalization' &&
+      t.sourceLayer.inboundNodes.length === 1 &&
+      !container.outputs.includes(t) &&
+      read.has(t),
+  );
+  return new Map(inside.map((t) => [t.sourceLayer, order.flatMap(({ inputs, sourceLayer }) => (inputs.includes(t) ? sourceLayer : []))]));
 }
 
-/** Of each batch norm of `containers` whose output reaches nothing else, the ReLUs of one kind that read it. */
-export function relusBehind(containers: readonly Container[]): ReadonlyMap<Layer, Relus> {
-  const found = new Map<Layer, Relus>();
-  for (const container of containers) {
-    const order = orderOf(container);
-    const read = lastReads(order);
-    for (const t of order) {
-      const norm = t.sourceLayer;
-      if (norm.getClassName() !== 'BatchNormalization' || norm.inboundNodes.length > 1 || container.outputs.includes(t) || !read.has(t))
-        continue;
-      const layers = order.flatMap(({ inputs, sourceLayer }) => (inputs.includes(t) ? sourceLayer : []));
-      const [max, ...others] = new Set(layers.map(maxOf));
-      if (max !== undefined && others.length === 0) found.set(norm, { layers, max });
-    }
-  }
-  return found;
+/** What all `layers` clip to, from 0 on; undefined if they differ, or are no ReLUs. */
+export function clippedTo(layers: readonly Layer[]): number | undefined {
+  const [max, ...others] = new Set(layers.map(maxOf));
+  return others.length === 0 ? max : undefined;
 }
 
-/** What a layer clips to; undefined if it is no ReLU, or somebody's own. */
+/** What a layer clips to; undefined if it is no ReLU. */
 function maxOf(layer: Layer): number | undefined {
-  if (Object.hasOwn(layer, 'call')) return undefined;
   const type = layer.getClassName() === 'Activation' ? layer.activation?.getClassName() : layer.getClassName();
   if (type === 'relu') return Number.POSITIVE_INFINITY;
   if (type === 'relu6') return 6;
@@ -49,11 +44,11 @@ export function markClipped(y: tf.Tensor): tf.Tensor {
 
 /** The `call` of a ReLU. */
 export function relu(layer: Layer, original: Layer['call']): Layer['call'] {
-  const six = layer.getClassName() === 'ReLU' && layer.maxValue === 6;
+  const stock = layer.getClassName() === 'ReLU' && !Object.hasOwn(layer, 'call');
   return (inputs, kwargs): Tensors => {
     const [x] = toList(inputs);
     if (clipped.has(x!)) return x!;
     // tfjs composes a clipped ReLU of two ops and leaves the first one's result behind.
-    return six ? tf.relu6(x!) : tf.tidy(() => original.call(layer, inputs, kwargs));
+    return stock && layer.maxValue === 6 ? tf.relu6(x!) : tf.tidy(() => original.call(layer, inputs, kwargs));
   };
 }

@@ -28,11 +28,12 @@ export function batchNorm(
   original: Layer['call'],
   frozen: boolean,
 ): (inputs: Tensors, kwargs: Kwargs, max?: number) => Tensors {
+  const own = Object.hasOwn(layer, 'call');
   return (inputs, kwargs, max) => {
     if (frozen) return original.call(layer, inputs, { ...kwargs, training: false });
     const { gamma, beta } = layer;
     if (!kwargs?.['training']) return original.call(layer, inputs, kwargs);
-    const fused = trained(layer, toList(inputs)[0]!, max);
+    const fused = own ? undefined : trained(layer, toList(inputs)[0]!, max);
     if (fused) return fused;
     layer.gamma = gamma ?? absent;
     layer.beta = beta ?? absent;

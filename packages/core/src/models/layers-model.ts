@@ -12,7 +12,7 @@ import { FinetuneError } from '../errors.ts';
 import { override } from '../override.ts';
 import type { SiteWeight, Undo } from '../technique.ts';
 import { batchNorm } from './batch-norm.ts';
-import { relu, relusBehind } from './batch-norm-relu.ts';
+import { clippedTo, readersOfNorms, relu } from './batch-norm-relu.ts';
 import { forward, type LayerSite, layerSite, weightSpecs } from './layer-site.ts';
 import { type ModelReader, makeReader } from './model-reader.ts';
 import { Release } from './release.ts';
@@ -109,24 +109,28 @@ function hook(
   const release = new Release(root);
   const containers = [root, ...names.keys()].filter(isContainer);
   const segments = checkpoint ? new Segments([...names.keys()], containers) : undefined;
-  const relus = relusBehind(containers);
+  const readers = new Map(containers.map((container) => [container, readersOfNorms(container)]));
+  // Of layers whose call was tfjs's before.
+  const calls = new Map<Layer, Layer['call']>();
+  const unchanged = (layer: Layer) => layer.call === calls.get(layer) && !Object.hasOwn(layer, 'apply') && !sites.get(layer)?.replaced;
   const undos = [...names].map(([layer, name]) => {
     const site = sites.get(layer);
     const call = adapted(layer, layer.call, frozen.has(layer));
-    const behind = relus.get(layer);
-    const replacing = (own: LayerSite, inputs: Tensors, kwargs: Kwargs, planned: boolean) => {
-      const max = planned && behind?.layers.every((next) => !sites.get(next)!.replaced) ? behind.max : undefined;
-      const run = () => forward(own, inputs, kwargs, own.replaced ? call : (given, all) => call(given, all, max));
+    const replacing = (own: LayerSite, inputs: Tensors, kwargs: Kwargs, by: Container | undefined) => {
+      const behind = by && readers.get(by)?.get(layer);
+      const max = behind && [layer, ...behind].every(unchanged) ? clippedTo(behind) : undefined;
+      const run = () => forward(own, inputs, kwargs, (given, all) => call(given, all, max));
       const unread = recording() && !(trained.has(layer) || own.replaced || wanted(toList(inputs)));
       return inLayer(name, unread ? () => fusing(run) : run);
     };
     const released: Layer['call'] = (inputs, kwargs) =>
-      release.around(layer, inputs, kwargs, (planned) => (site ? replacing(site, inputs, kwargs, planned) : call(inputs, kwargs)));
+      release.around(layer, inputs, kwargs, (by) => (site ? replacing(site, inputs, kwargs, by) : call(inputs, kwargs)));
     const segmented: Layer['call'] = (inputs, kwargs) => {
       segments?.begin(layer);
       const caller = segments && release.caller(kwargs);
       return (caller && segments.around(caller, layer, kwargs, inputs)?.made) ?? released(inputs, kwargs);
     };
+    if (!Object.hasOwn(layer, 'call')) calls.set(layer, segmented);
     return override(layer, { call: segmented });
   });
   undos.push(aroundFit(root, (step) => release.fitting(step)));

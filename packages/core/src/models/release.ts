@@ -125,9 +125,9 @@ export class Release {
     return run?.kwargs === kwargs ? run?.container : undefined;
   }
 
-  /** Around one call of a layer, or of a container. `call` is told whether it is one of those that the executor makes. */
-  around(layer: Layer, inputs: Tensors, kwargs: Kwargs, call: (planned: boolean) => Tensors): Tensors {
-    if (!recording()) return call(false);
+  /** Around one call of a layer, or of a container. `call` is told whose executor makes it, if any does. */
+  around(layer: Layer, inputs: Tensors, kwargs: Kwargs, call: (by?: Container) => Tensors): Tensors {
+    if (!recording()) return call();
     const given = toList(inputs);
     const run = kwargs?.training && layer !== this.#root ? this.#current(kwargs) : undefined;
     const step = run?.step(layer, inputs, kwargs);
@@ -135,7 +135,7 @@ export class Release {
     const dying = step?.dies.map((id) => run!.live.get(id));
     this.#stack.push(kwargs?.training && isContainer(layer) ? this.#enter(layer, given, kwargs, dying) : undefined);
     try {
-      const made = call(step !== undefined);
+      const made = call(step && run!.container);
       return step ? run!.finish(step, given, made) : made;
     } finally {
       this.#stack.pop();
