@@ -65,7 +65,7 @@ function negated(layer: tf.layers.Layer, method: 'apply' | 'call'): void {
   Object.assign(layer, { [method]: (...args: unknown[]) => tf.tidy(() => tf.neg(own(...args))) });
 }
 
-const backends = await available(['tensorflow', 'webgpu']);
+const backends = await available(['wasm', 'tensorflow', 'webgpu']);
 
 describe.each(backends)('%s', (backend) => {
   beforeAll(() => useBackend(backend));
