@@ -20,20 +20,20 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
     because: 'three modules, the rules of every operator, and automatic precision',
   },
   '@leantune/mixed-precision': { bytes: 4_500, because: 'the lists, the rounding of operands and results, loss scaling' },
-  '@leantune/core': { bytes: 39_700, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
+  '@leantune/core': { bytes: 40_100, because: 'everything at once, which no page loads; it is here so that nothing grows unseen' },
   '@leantune/core { valueAndGrads, checkpoint }': {
     bytes: 14_300,
     because:
       'the autograd alone; 3.7 kB of it finds norms and activations that are spelled in several ops and differentiates each as one; 0.8 kB of it says what memory held when there was too little, or what the last step held where that is told late, 1.2 kB are for variables that a loss assigns, gradients that nest, kernels that are differentiated as one, and kernels of backends that do a gradient in one pass',
   },
   '@leantune/core { finetune }': {
-    bytes: 28_100,
+    bytes: 28_500,
     because:
-      'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md; 3.7 kB of it for norms and activations spelled in several ops, 4 kB for patterns of kernels, updates of many variables at once, rules that see a kernel whole, rows that freeze, another kernel at a site, kernels that are held packed, einsums that are dense layers, and steps that move nothing where a device learns late that the loss is not finite',
+      'the goal is 12,000: see docs/decisions/2026-11-23-bundle-size.md; 0.4 kB of it for batch norms that do the work of the ReLUs behind them, 3.7 kB of it for norms and activations spelled in several ops, 4 kB for patterns of kernels, updates of many variables at once, rules that see a kernel whole, rows that freeze, another kernel at a site, kernels that are held packed, einsums that are dense layers, and steps that move nothing where a device learns late that the loss is not finite',
   },
   '@leantune/core { measure }': { bytes: 5_500, because: 'the tracker with its table and its page' },
   '@leantune/backends': {
-    bytes: 125_700,
+    bytes: 132_500,
     because:
       'every backend at once, 5 kB of it casts to halves, 4 kB attention on webgpu, a fifth codes values that wait; a page loads the part of the one it uses, on demand',
   },
@@ -55,14 +55,14 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
     because: 'the windows of pooling, the codes of values that wait in few bits, and casts to halves; tfjs has the other kernels',
   },
   '@leantune/backends/wasm': {
-    bytes: 62_500,
+    bytes: 69_000,
     because:
-      'two native modules, with and without SIMD, of which a page loads one; a quarter of them codes values that wait in few bits, 3 kB casts to halves',
+      'two native modules, with and without SIMD, of which a page loads one; a quarter of them codes values that wait in few bits, 7 kB train batch norms, 3 kB casts to halves',
   },
   '@leantune/backends/webgpu': {
-    bytes: 36_600,
+    bytes: 36_900,
     because:
-      'dispatch, the pool, and the WGSL of the kernels, a kilobyte of it elementwise, one and a half move values exactly, one norms rows and gelu, one trains batch norms, one updates many variables at once and takes softmax and sums of rows, half of one casts to halves, three code values that wait, three multiply and add in halves, half of one reads frozen tables in few bits, four are attention and its gradient; the device is brought up by useBackend',
+      'dispatch, the pool, and the WGSL of the kernels, a kilobyte of it elementwise, one and a half move values exactly, one norms rows and gelu, one and a quarter trains batch norms and the ReLUs behind them, one updates many variables at once and takes softmax and sums of rows, half of one casts to halves, three code values that wait, three multiply and add in halves, half of one reads frozen tables in few bits, four are attention and its gradient; the device is brought up by useBackend',
   },
   '@leantune/backends/webgl': {
     bytes: 5_000,
@@ -71,7 +71,7 @@ const ceilings: Readonly<Record<string, Ceiling>> = {
   leantune: { bytes: 6_000, because: 'a program for Node, which no page loads; it is here so that it stays small' },
   '@leantune/core/patterns': { bytes: 2_300, because: 'the spellings of norms and activations, which a page has from core' },
   '@leantune/core/low-rank': {
-    bytes: 29_200,
+    bytes: 29_600,
     because: 'bundled by itself, as here, two thirds of it are the readers of models and the recording, which a page has from core',
   },
   '@leantune/lamda': { bytes: 4_800, because: 'the path, its freezing, the allocation of ranks and the page that shows it' },

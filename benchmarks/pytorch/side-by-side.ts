@@ -2,7 +2,7 @@
  * A training step with LeanTune on tensorflow and one with PyTorch eager, of the same models, batches and number of threads, in turns on
  * one machine: milliseconds that passed, milliseconds of the processor, and what waits for backward.
  *
- *   npx tsx --conditions=@leantune/source benchmarks/pytorch/side-by-side.ts [experiment…] [--python python3] [--rounds 8] [--write]
+ *   npm run build && npx tsx benchmarks/pytorch/side-by-side.ts [experiment…] [--python python3] [--rounds 8] [--write]
  *
  * PyTorch runs in a process of its own (train_step.py --serve) that makes a step whenever it is told to, so that the two never run at
  * once. The figures are lower quartiles, as other programs on the machine only ever slow a step down. `encoder` is written in tfjs's ops,

@@ -1,9 +1,9 @@
 /**
  * What S2A costs in accuracy: a pretrained model fine-tuned in full, by each of S2A's modules alone, and by the whole preset.
  *
- *   npx tsx --conditions=@leantune/source benchmarks/s2a/accuracy.ts --model minilm|resnet-50 [--mode full --mode S2A] [--minutes 5]
+ *   npx tsx --conditions=@leantune/source benchmarks/s2a/accuracy.ts --model minilm|minilm-movies|resnet-50 [--mode full --mode S2A] [--minutes 5]
  *
- * `minilm` sorts questions about cooking by topic, `resnet-50` sorts photos of CIFAR-10. All runs start from a head that has learned on
+ * `minilm` sorts questions about cooking by topic, `minilm-movies` reviews of films by what they say of it, `resnet-50` photos of CIFAR-10. All runs start from a head that has learned on
  * frozen features, and see the same examples as often. First a learning rate is chosen for each mode, by what one run a rate gets right
  * of examples held out of the training split: three rates, and others a half power of ten beyond while the outermost is best. Then come
  * three seeds a mode with that rate, and the test set, which nothing has seen before. A seed decides the order of the examples, the
@@ -36,7 +36,7 @@ interface Mode {
 }
 
 /** Ranks and widths: at most 0.9 % of the weights train. */
-const small = values.model === 'minilm' ? { rank: 4, width: 64 } : { rank: 1, width: 32 };
+const small = values.model!.startsWith('minilm') ? { rank: 4, width: 64 } : { rank: 1, width: 32 };
 const modes: { readonly [what: string]: Mode } = {
   full: { rate: 1e-4, make: () => [] },
   S2A: { rate: 1e-2, make: (seed) => s2a({ prompt: { rank: small.rank, seed }, side: { width: small.width, seed } }) },

@@ -67,7 +67,7 @@ function timeTable(): string {
 }
 
 function accuracyTables(): string {
-  return ['minilm', 'resnet-50']
+  return ['minilm', 'minilm-movies', 'resnet-50']
     .filter((model) => existsSync(at(`s2a/results/accuracy-${model}.json`)))
     .map((model) => readJson<AccuracyResult>(`s2a/results/accuracy-${model}.json`))
     .flatMap((result) => [

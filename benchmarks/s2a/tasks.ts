@@ -1,5 +1,5 @@
 /** What accuracy.ts trains on: a pretrained model with a new head, examples to train, to choose rates and to test, and how many it gets right. */
-import { cifar10, cookingQuestions, miniLMCheckpoint, resnet50, resnet50Input, type TextSet } from '@leantune/assets';
+import { cifar10, cookingQuestions, miniLMCheckpoint, movieReviews, resnet50, resnet50Input, type TextSet } from '@leantune/assets';
 import { fromPretrained, loadTokenizer } from '@leantune/transformers';
 import * as tf from '@tensorflow/tfjs';
 import { stretches, type Task } from '../tasks/fine-tune.ts';
@@ -32,7 +32,11 @@ interface Parts {
 /** The layer that trains in every mode. */
 export const HEAD = 'head';
 
-export const tasks: { readonly [model: string]: () => Promise<SplitTask> } = { minilm, 'resnet-50': resNet };
+export const tasks: { readonly [model: string]: () => Promise<SplitTask> } = {
+  minilm: cooking,
+  'minilm-movies': movies,
+  'resnet-50': resNet,
+};
 
 function taskOf({ data, backbone, classes, epochs, splits, tested }: Parts): SplitTask {
   const head = tf.layers.dense({ units: classes, name: HEAD });
@@ -72,20 +76,48 @@ function taskOf({ data, backbone, classes, epochs, splits, tested }: Parts): Spl
 }
 
 /** Four topics, as many as have enough questions for a large test set. */
-async function minilm(): Promise<SplitTask> {
+async function cooking(): Promise<SplitTask> {
   const [trained, chosen, tested] = [320, 400, 1800];
+  const topics = ['baking', 'food-safety', 'substitutions', 'equipment'];
+  const { train, test } = await cookingQuestions({ topics, train: trained + chosen, test: tested });
+  return miniLM({ data: `cooking questions, ${trained} train, ${tested} test`, trained, train, test, classes: topics.length });
+}
+
+/** For a film or against it. What stands in the first 64 tokens must do. */
+async function movies(): Promise<SplitTask> {
+  const [trained, chosen, tested] = [640, 400, 2000];
+  const { train, test, opinions } = await movieReviews({ train: trained + chosen, test: tested });
+  const data = `reviews of films, ${trained} train, ${tested} test`;
+  return miniLM({ data, trained, train, test, classes: opinions.length, most: 64 });
+}
+
+interface Texts {
+  readonly data: string;
+  /** How many of `train` train; the rest choose rates. */
+  readonly trained: number;
+  readonly train: TextSet;
+  readonly test: TextSet;
+  readonly classes: number;
+  /** Tokens that are read of a text. @default all */
+  readonly most?: number;
+}
+
+async function miniLM({ data, trained, train, test, classes, most = Number.POSITIVE_INFINITY }: Texts): Promise<SplitTask> {
   const checkpoint = await miniLMCheckpoint();
-  const [tokenizer, sentences, questions] = await Promise.all([
+  const [tokenizer, sentences] = await Promise.all([
     loadTokenizer(checkpoint),
     fromPretrained(checkpoint, { task: 'sentence-embedding', variant: 'fp16' }), // unit vectors
-    cookingQuestions({ topics: ['baking', 'food-safety', 'substitutions', 'equipment'], train: trained + chosen, test: tested }),
   ]);
   const width = sentences.outputs[0]!.shape[1]!;
   const scaled = tf.layers.rescaling({ scale: Math.sqrt(width), name: 'scaled' }).apply(sentences.outputs[0]!) as tf.SymbolicTensor;
+  const idsOf = (text: string): number[] => {
+    const ids = tokenizer.encode(text);
+    return ids.length > most ? [...ids.slice(0, most - 1), ids.at(-1)!] : ids;
+  };
   const examples = ({ texts, labels }: TextSet, from: number, to: number): Examples => {
     const rows = texts
       .slice(from, to)
-      .map((text, i) => ({ ids: tokenizer.encode(text), label: labels[from + i]! }))
+      .map((text, i) => ({ ids: idsOf(text), label: labels[from + i]! }))
       .sort((a, b) => a.ids.length - b.ids.length); // little padding where they are taken in order
     return {
       labels: rows.map(({ label }) => label),
@@ -97,14 +129,14 @@ async function minilm(): Promise<SplitTask> {
     };
   };
   return taskOf({
-    data: `cooking questions, ${trained} train, ${tested} test`,
+    data,
     backbone: tf.model({ inputs: sentences.inputs, outputs: scaled }),
-    classes: questions.topics.length,
+    classes,
     epochs: 4,
     splits: {
-      train: examples(questions.train, 0, trained),
-      validation: examples(questions.train, trained, trained + chosen),
-      test: examples(questions.test, 0, tested),
+      train: examples(train, 0, trained),
+      validation: examples(train, trained, train.texts.length),
+      test: examples(test, 0, test.texts.length),
     },
   });
 }

@@ -15,6 +15,7 @@ export {
   type TokenBatch,
   type Weights,
 } from './mini-lm.ts';
+export { type MovieOptions, movieReviews } from './movie-reviews.ts';
 export type { AssetPackage } from './packages.ts';
 export { type Progress, progressBar } from './progress.ts';
 export { type QuickDrawOptions, quickDraw, tenSketches } from './quick-draw.ts';

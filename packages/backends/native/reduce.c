@@ -1,5 +1,5 @@
 /*
- * Sums over axes, tiles, and batch normalization: what the gradients of broadcast values are made of.
+ * Sums over axes, and tiles: what the gradients of broadcast values are made of.
  *
  *     out[o, i] = sum over r of x[o, r, i] / divisor
  *
@@ -67,24 +67,4 @@ static char* tileAxis(const char* x, char* out, const int* shape, const int* rep
 
 EXPORT(tile) void tile(const char* x, char* out, int rank, int elementBytes, const Scratch* scratch) {
   tileAxis(x, out, scratch->inRow, scratch->outRow, rank, elementBytes);
-}
-
-/* y = (x - mean) scale / sqrt(variance + epsilon) + offset, per channel; scale and offset may be 0. */
-EXPORT(batchNorm) void batchNorm(const float* x, const float* mean, const float* variance, const float* scale, const float* offset, float* y, int rows, int channels, float epsilon, Scratch* scratch) {
-  enum { CHUNK = KC * NC };
-  float* factor = scratch->packB;
-  for (int c0 = 0; c0 < channels; c0 += CHUNK) {
-    int end = min(channels, c0 + CHUNK);
-    for (int c = c0; c < end; c++) factor[c - c0] = (scale ? scale[c] : 1) / __builtin_sqrtf(variance[c] + epsilon);
-    for (int r = 0; r < rows; r++) {
-      const float* from = x + r * channels;
-      float* to = y + r * channels;
-      int c = c0;
-      for (; c + 4 <= end; c += 4) {
-        f4 v = (load(from + c) - load(mean + c)) * load(factor + c - c0);
-        store(to + c, offset ? v + load(offset + c) : v);
-      }
-      for (; c < end; c++) to[c] = (from[c] - mean[c]) * factor[c - c0] + (offset ? offset[c] : 0);
-    }
-  }
 }

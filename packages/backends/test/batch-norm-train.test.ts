@@ -69,12 +69,12 @@ async function trained(norm: object, techniques: readonly Technique[] | undefine
   return values;
 }
 
-const backends = await available(['tensorflow', 'webgpu']);
+const backends = await available(['wasm', 'tensorflow', 'webgpu']);
 const variants: { readonly [backend: string]: readonly string[] } = {
   webgpu: ['webgpu, as on a GPU'], // with the plans of one, whatever its adapter
   tensorflow: ["tensorflow, by TensorFlow's ops"], // as where the addon is not there
 };
-const kinds = backends.flatMap((name) => [name, ...variants[name]!].map((kind) => [kind, name] as const));
+const kinds = backends.flatMap((name) => [name, ...(variants[name] ?? [])].map((kind) => [kind, name] as const));
 
 describe.each(kinds)('%s', (kind, backend) => {
   const gpu = kind === 'webgpu, as on a GPU';

@@ -3,4 +3,7 @@
 #include "columns.h"
 #include "elementwise.h"
 
-static const Training kernels = {ColumnMoments, ColumnProducts, Normalize, NormalizeGrad, Apply, Clip, ReluGrad, RowSums, ErfGrad, Descend};
+static const Training kernels = {
+    ColumnMoments,     ColumnProducts, Normalize, NormalizeGrad, ColumnProductsRelu, NormalizeRelu,
+    NormalizeReluGrad, Apply,          Clip,      ReluGrad,      RowSums,            ErfGrad,       Descend,
+};

@@ -27,30 +27,72 @@ static void ColumnMoments(const float* x, const float* shift, float* sum, float*
   });
 }
 
-static void ColumnProducts(const float* dy, const float* x, const float* mean, float* sum, float* along, int64_t rows, int64_t n) {
+INLINE F Normalized(F x, F mean, F factor, F offset) { return (x - mean) * factor + offset; }
+// dy where relu passes it on, whose output is clipped to [0, most]; else 0.
+INLINE F Passed(F dy, F normalized, F most) { return (F)((I)dy & (normalized > 0) & (normalized <= most)); }
+
+// Σ g and Σ g (x - mean), g = of(dy, x, load).
+template <typename Of>
+INLINE void SumProducts(const float* dy, const float* x, const float* mean, float* sum, float* along, int64_t rows, int64_t n, Of of) {
   EachFewRows(rows, n, [=](int64_t row, int64_t few, auto load, auto store) __attribute__((always_inline)) {
     const F middle = load(mean);
     const float *by = dy + row * n, *at = x + row * n;
     F s = {}, p = {};
     for (int64_t i = 0; i < few; i++, by += n, at += n) {
-      const F d = load(by);
+      const F v = load(at), d = of(load(by), v, load);
       s += d;
-      p += d * (load(at) - middle);
+      p += d * (v - middle);
     }
     store(sum, load(sum) + s);
     store(along, load(along) + p);
   });
 }
 
+static void ColumnProducts(const float* dy, const float* x, const float* mean, float* sum, float* along, int64_t rows, int64_t n) {
+  SumProducts(dy, x, mean, sum, along, rows, n, [](F dy, F, auto) __attribute__((always_inline)) { return dy; });
+}
+
+static void ColumnProductsRelu(const float* dy, const float* x, const Relu& relu, float* sum, float* along, int64_t rows, int64_t n) {
+  const F most = Splat(relu.max);
+  SumProducts(dy, x, relu.mean, sum, along, rows, n, [=](F dy, F x, auto load) __attribute__((always_inline)) {
+    return Passed(dy, Normalized(x, load(relu.mean), load(relu.factor), load(relu.offset)), most);
+  });
+}
+
 static void Normalize(const float* x, const float* mean, const float* factor, const float* offset, float* y, int64_t rows, int64_t n) {
   for (int64_t row = 0; row < rows; row++, x += n, y += n)
-    Sixteens(n, [=](auto load, auto store) { store(y, (load(x) - load(mean)) * load(factor) + load(offset)); });
+    Sixteens(n, [=](auto load, auto store) { store(y, Normalized(load(x), load(mean), load(factor), load(offset))); });
+}
+
+static void NormalizeRelu(const float* x, const Relu& relu, float* y, int64_t rows, int64_t n) {
+  const F most = Splat(relu.max);
+  for (int64_t row = 0; row < rows; row++, x += n, y += n)
+    Sixteens(n, [=](auto load, auto store) {
+      const F v = Normalized(load(x), load(relu.mean), load(relu.factor), load(relu.offset)), raised = v < 0 ? F{} : v;
+      store(y, raised > most ? most : raised);
+    });
+}
+
+// dx, g = of(dy, x, load).
+template <typename Of>
+INLINE void GradOfNormalize(const float* dy, const float* x, const float* mean, const float* factor, const float* slope, const float* level,
+                            float* dx, int64_t rows, int64_t n, Of of) {
+  for (int64_t row = 0; row < rows; row++, dy += n, x += n, dx += n)
+    Sixteens(n, [=](auto load, auto store) __attribute__((always_inline)) {
+      const F v = load(x);
+      store(dx, (of(load(dy), v, load) - load(level)) * load(factor) - (v - load(mean)) * load(slope));
+    });
 }
 
 static void NormalizeGrad(const float* dy, const float* x, const float* mean, const float* factor, const float* slope, const float* level,
                           float* dx, int64_t rows, int64_t n) {
-  for (int64_t row = 0; row < rows; row++, dy += n, x += n, dx += n)
-    Sixteens(n, [=](auto load, auto store) {
-      store(dx, (load(dy) - load(level)) * load(factor) - (load(x) - load(mean)) * load(slope));
-    });
+  GradOfNormalize(dy, x, mean, factor, slope, level, dx, rows, n, [](F dy, F, auto) __attribute__((always_inline)) { return dy; });
+}
+
+static void NormalizeReluGrad(const float* dy, const float* x, const Relu& relu, const float* slope, const float* level, float* dx, int64_t rows,
+                              int64_t n) {
+  const F most = Splat(relu.max);
+  GradOfNormalize(dy, x, relu.mean, relu.factor, slope, level, dx, rows, n, [=](F dy, F x, auto load) __attribute__((always_inline)) {
+    return Passed(dy, Normalized(x, load(relu.mean), load(relu.factor), load(relu.offset)), most);
+  });
 }

@@ -72,23 +72,31 @@ struct BatchNormOp : OpKernel {
   double Inverse(double variance) const { return 1 / std::sqrt(variance + epsilon); }
 };
 
-REGISTER_OP("LeantuneBatchNormTrain")
-    .Input("x: float")
-    .Input("scale: float")   // or empty: 1
-    .Input("offset: float")  // or empty: 0
-    .Input("moving_mean: float")
-    .Input("moving_variance: float")
-    .Output("y: float")
-    .Output("mean: float")
-    .Output("variance: float")
-    .Output("moved_mean: float")
-    .Output("moved_variance: float")
-    .Attr("epsilon: float")
-    .Attr("momentum: float");
+#define REGISTER_BATCH_NORM(name)             \
+  REGISTER_OP(name)                           \
+      .Input("x: float")                      \
+      .Input("scale: float")  /* or empty: 1 */  \
+      .Input("offset: float") /* or empty: 0 */ \
+      .Input("moving_mean: float")            \
+      .Input("moving_variance: float")        \
+      .Output("y: float")                     \
+      .Output("mean: float")                  \
+      .Output("variance: float")              \
+      .Output("moved_mean: float")            \
+      .Output("moved_variance: float")        \
+      .Attr("epsilon: float")                 \
+      .Attr("momentum: float")
 
+REGISTER_BATCH_NORM("LeantuneBatchNormTrain");
+REGISTER_BATCH_NORM("LeantuneBatchNormReluTrain").Attr("max: float");
+
+template <bool RELU>
 struct BatchNormTrainOp : BatchNormOp {
-  float momentum;
-  explicit BatchNormTrainOp(OpKernelConstruction* c) : BatchNormOp(c) { OP_REQUIRES_OK(c, c->GetAttr("momentum", &momentum)); }
+  float momentum, max = 0;
+  explicit BatchNormTrainOp(OpKernelConstruction* c) : BatchNormOp(c) {
+    OP_REQUIRES_OK(c, c->GetAttr("momentum", &momentum));
+    if (RELU) OP_REQUIRES_OK(c, c->GetAttr("max", &max));
+  }
 
   void Compute(OpKernelContext* c) override {
     const Columns of = ColumnsOf(c, 0, {3, 4});
@@ -121,54 +129,73 @@ struct BatchNormTrainOp : BatchNormOp {
     const auto factor = of.Each([=](int64_t i) { return Inverse(variance[i]) * (scale ? scale[i] : 1); });
     const auto level = of.Each([=](int64_t i) { return offset ? offset[i] : 0; });
     const float *m = middle.data(), *f = factor.data(), *o = level.data();
-    of.Rows(c, [=](int64_t row, int64_t rows) { run.normalize(x + row * of.n, m, f, o, y + row * of.n, rows, of.n); });
+    of.Rows(c, [=, this](int64_t row, int64_t rows) {
+      const int64_t at = row * of.n;
+      if (RELU) run.normalizeRelu(x + at, {m, f, o, max}, y + at, rows, of.n);
+      else run.normalize(x + at, m, f, o, y + at, rows, of.n);
+    });
   }
 };
 
-REGISTER_OP("LeantuneBatchNormTrainGrad")
-    .Input("dy: float")
-    .Input("x: float")
-    .Input("mean: float")
-    .Input("variance: float")
-    .Input("scale: float")  // or empty: 1
-    .Output("dx: float")
-    .Output("dscale: float")
-    .Output("doffset: float")
-    .Attr("epsilon: float");
+#define REGISTER_BATCH_NORM_GRAD(name)          \
+  REGISTER_OP(name)                             \
+      .Input("dy: float")                       \
+      .Input("x: float")                        \
+      .Input("mean: float")                     \
+      .Input("variance: float")                 \
+      .Input("scale: float") /* or empty: 1 */  \
+      .Output("dx: float")                      \
+      .Output("dscale: float")                  \
+      .Output("doffset: float")                 \
+      .Attr("epsilon: float")
 
+REGISTER_BATCH_NORM_GRAD("LeantuneBatchNormTrainGrad");
+REGISTER_BATCH_NORM_GRAD("LeantuneBatchNormReluTrainGrad").Input("offset: float").Attr("max: float");  // or empty: 0
+
+template <bool RELU>
 struct BatchNormTrainGradOp : BatchNormOp {
-  using BatchNormOp::BatchNormOp;
+  float max = 0;
+  explicit BatchNormTrainGradOp(OpKernelConstruction* c) : BatchNormOp(c) {
+    if (RELU) OP_REQUIRES_OK(c, c->GetAttr("max", &max));
+  }
 
-  // dx = r scale (dy - mean(dy) - x̂ mean(dy x̂)), x̂ = (x - mean) r
+  // dx = r scale (g - mean(g) - x̂ mean(g x̂)), x̂ = (x - mean) r, g = dy, or what relu passes on of it
   void Compute(OpKernelContext* c) override {
     const Columns of = ColumnsOf(c, 1, {2, 3});
     const int64_t channels = of.channels;
     if (channels == 0) return;
     const TensorShape& shape = c->input(1).shape();
     OP_REQUIRES(c, c->input(0).shape() == shape, tensorflow::errors::InvalidArgument("dy is not of x's shape"));
-    OP_REQUIRES(c, c->input(4).NumElements() == 0 || c->input(4).NumElements() == channels,
-                tensorflow::errors::InvalidArgument("scale has one value a channel, or none"));
+    for (int i = 4; i < c->num_inputs(); i++)
+      OP_REQUIRES(c, c->input(i).NumElements() == 0 || c->input(i).NumElements() == channels,
+                  tensorflow::errors::InvalidArgument("scale and offset have one value a channel, or none"));
     const float *dy = Floats(c, 0), *x = Floats(c, 1), *mean = Floats(c, 2), *variance = Floats(c, 3);
     const float* scale = c->input(4).NumElements() ? Floats(c, 4) : nullptr;
+    const float* offset = RELU && c->input(5).NumElements() ? Floats(c, 5) : nullptr;
     float *dx = Output(c, 0, shape), *dscale = Output(c, 1, {channels}), *doffset = Output(c, 2, {channels});
     if (!c->status().ok()) return;
+    const auto by = [=, this](int64_t i) { return Inverse(variance[i]) * (scale ? scale[i] : 1); };
     const auto middle = of.Each([=](int64_t i) { return mean[i]; });
-    const float* m = middle.data();
+    const auto factor = of.Each(by);
+    const auto bottom = of.Each([=](int64_t i) { return offset ? offset[i] : 0; });
+    const Relu relu = {middle.data(), factor.data(), bottom.data(), max};
     const auto sums = of.Sums(c, [=](int64_t row, int64_t rows, float* sum, float* along) {
-      run.columnProducts(dy + row * of.n, x + row * of.n, m, sum, along, rows, of.n);
+      const int64_t at = row * of.n;
+      if (RELU) run.columnProductsRelu(dy + at, x + at, relu, sum, along, rows, of.n);
+      else run.columnProducts(dy + at, x + at, relu.mean, sum, along, rows, of.n);
     });
     const double *whole = sums.data(), *along = whole + channels, count = of.Count();
     for (int64_t i = 0; i < channels; i++) {
       dscale[i] = along[i] * Inverse(variance[i]);
       doffset[i] = whole[i];
     }
-    const auto by = [=](int64_t i) { return Inverse(variance[i]) * (scale ? scale[i] : 1); };
-    const auto factor = of.Each(by);
-    const auto slope = of.Each([=](int64_t i) { return by(i) * along[i] / (count * (variance[i] + epsilon)); });
+    const auto slope = of.Each([=, this](int64_t i) { return by(i) * along[i] / (count * (variance[i] + epsilon)); });
     const auto level = of.Each([=](int64_t i) { return whole[i] / count; });
-    const float *f = factor.data(), *s = slope.data(), *l = level.data();
+    const float *s = slope.data(), *l = level.data();
     of.Rows(c, [=](int64_t row, int64_t rows) {
-      run.normalizeGrad(dy + row * of.n, x + row * of.n, m, f, s, l, dx + row * of.n, rows, of.n);
+      const int64_t at = row * of.n;
+      if (RELU) run.normalizeReluGrad(dy + at, x + at, relu, s, l, dx + at, rows, of.n);
+      else run.normalizeGrad(dy + at, x + at, relu.mean, relu.factor, s, l, dx + at, rows, of.n);
     });
   }
 };
@@ -332,8 +359,15 @@ struct DescendOp : OpKernel {
   }
 };
 
-REGISTER("BatchNormTrain", BatchNormTrainOp);
-REGISTER("BatchNormTrainGrad", BatchNormTrainGradOp);
+using BatchNormTrain = BatchNormTrainOp<false>;
+using BatchNormReluTrain = BatchNormTrainOp<true>;
+using BatchNormTrainGrad = BatchNormTrainGradOp<false>;
+using BatchNormReluTrainGrad = BatchNormTrainGradOp<true>;
+
+REGISTER("BatchNormTrain", BatchNormTrain);
+REGISTER("BatchNormReluTrain", BatchNormReluTrain);
+REGISTER("BatchNormTrainGrad", BatchNormTrainGrad);
+REGISTER("BatchNormReluTrainGrad", BatchNormReluTrainGrad);
 REGISTER("SumRows", SumRowsOp);
 REGISTER("SumOfProducts", SumOfProductsOp);
 REGISTER("Binary", BinaryOp);

@@ -10,6 +10,12 @@ enum class Binary { add, sub, mul, div };
 // Along which axis the second operand is given.
 enum class Given { whole, columns, rows, once };
 
+// A batch norm whose output is clipped to [0, max].
+struct Relu {
+  const float *mean, *factor, *offset;
+  float max;
+};
+
 // x, dy, y, dx [rows, n], and one value a column in all else. Pointers to sums are added to.
 struct Training {
   // Σ (x - shift) and Σ (x - shift)².
@@ -21,6 +27,11 @@ struct Training {
   // (dy - level) factor - (x - mean) slope
   void (*normalizeGrad)(const float* dy, const float* x, const float* mean, const float* factor, const float* slope, const float* level,
                         float* dx, int64_t rows, int64_t n);
+  // The same three behind a relu: for dy where it passes it on, else 0.
+  void (*columnProductsRelu)(const float* dy, const float* x, const Relu& relu, float* sum, float* along, int64_t rows, int64_t n);
+  void (*normalizeRelu)(const float* x, const Relu& relu, float* y, int64_t rows, int64_t n);
+  void (*normalizeReluGrad)(const float* dy, const float* x, const Relu& relu, const float* slope, const float* level, float* dx,
+                            int64_t rows, int64_t n);
   // a + b, a - b, a b or a / b, of b[row, column], b[column], b[row] or the number b.
   void (*binary)(Binary op, Given b, const float* a, const float* values, float* y, int64_t rows, int64_t n);
   // x, or `low` and `high` where it is beyond them. NaN stays.

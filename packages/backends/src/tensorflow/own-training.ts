@@ -12,16 +12,17 @@ import { descents } from './sgd.ts';
 const LARGE = 2 ** 18;
 
 const epsilon = ({ varianceEpsilon }: Attrs) => ({ epsilon: float(varianceEpsilon) });
+const momentum = (attrs: Attrs) => ({ ...epsilon(attrs), momentum: float(attrs['momentum']) });
+const max = (attrs: Attrs) => ({ max: float(attrs['max']) });
+const given = ['x', 'scale', 'offset', 'movingMean', 'movingVariance'];
+const read = ['dy', 'x', 'mean', 'variance', 'scale'];
 const floats = (count: number): tf.DataType[] => new Array(count).fill('float32');
 
 export const ownTraining: { readonly [kernel: string]: OwnKernel } = {
-  BatchNormTrain: own(
-    'BatchNormTrain',
-    ['x', 'scale', 'offset', 'movingMean', 'movingVariance'],
-    (attrs) => ({ ...epsilon(attrs), momentum: float(attrs['momentum']) }),
-    floats(5),
-  ),
-  BatchNormTrainGrad: own('BatchNormTrainGrad', ['dy', 'x', 'mean', 'variance', 'scale'], epsilon, floats(3)),
+  BatchNormTrain: own('BatchNormTrain', given, momentum, floats(5)),
+  BatchNormTrainGrad: own('BatchNormTrainGrad', read, epsilon, floats(3)),
+  BatchNormReluTrain: own('BatchNormReluTrain', given, (attrs) => ({ ...momentum(attrs), ...max(attrs) }), floats(5)),
+  BatchNormReluTrainGrad: own('BatchNormReluTrainGrad', [...read, 'offset'], (attrs) => ({ ...epsilon(attrs), ...max(attrs) }), floats(3)),
   ErfGrad: own('ErfGrad', ['dy', 'x']),
   SgdUpdate: running(['Descend'], (inputs, attrs, backend) => {
     const { variable, gradient } = inputs;

@@ -76,8 +76,9 @@ export function withOps<T>(backend: TensorflowBackend, f: (ops: Ops) => T): T {
     reshape: (x, dtype, shape) => run('Reshape', { T: type(dtype), Tshape: type(DType.int32) }, [x, constant(Int32Array.from(shape))]),
     leave(handle, dtype) {
       const dataId = {};
-      backend.tensorMap.set(dataId, { ...release(handle), values: null, refCount: 1 });
-      return { dataId, shape: [...handle.shape], dtype };
+      const { id, shape, dtype: held } = release(handle);
+      backend.tensorMap.set(dataId, { id, shape, dtype: held, values: null, refCount: 1 });
+      return { dataId, shape: [...shape], dtype };
     },
     free: (handle) => binding.deleteTensor(release(handle).id),
     inner: (f) => own(withOps(backend, (ops) => ops.release(f(ops)))),

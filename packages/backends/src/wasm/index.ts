@@ -2,9 +2,9 @@
  * tfjs-backend-wasm, made able to train: the kernels that gradients need and it lacks, right ones for those that are wrong
  * there, fast ones for those that are scalar loops, and an error before its heap overflows.
  */
-import { registerKernels } from '../kernels.ts';
-import type { Kernels, Stock } from './backend.ts';
-import { batchNorms } from './batch-norm.ts';
+import { type KernelMap, registerKernels } from '../kernels.ts';
+import type { Kernels, Stock, WasmBackend } from './backend.ts';
+import { batchNorms, batchNormTraining } from './batch-norm.ts';
 import { binaries } from './binary.ts';
 import { clips } from './clip.ts';
 import { codes } from './codes.ts';
@@ -29,7 +29,8 @@ import { transposes } from './transpose.ts';
 
 export { guardHeap, type HeapUse, heapUse } from './heap-guard.ts';
 
-const alone: readonly Kernels[] = [
+const alone: readonly KernelMap<WasmBackend>[] = [
+  batchNormTraining,
   conv2dGradients,
   conv3d,
   depthwiseGradients,

@@ -5,6 +5,7 @@
  *     c = a b        da = dc b^T        db = a^T dc
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { productSizes } from '../product-sizes.ts';
 import { type Attrs, input, type Kernels, offset, type Stock, type WasmBackend, type WasmKernel } from './backend.ts';
 import { broadcastIndex } from './broadcast.ts';
 import { finish } from './fused.ts';
@@ -16,14 +17,7 @@ function multiply(a: tf.TensorInfo, b: tf.TensorInfo, { transposeA, transposeB }
     throw new Error(`[wasm] matMul got ${a.dtype} x ${b.dtype}; expected float32 or int32 on both sides; cast first`);
   if (a.shape.length < 2 || b.shape.length < 2)
     throw new Error(`[wasm] matMul got shapes [${a.shape}] and [${b.shape}]; expected rank 2 or more on both sides`);
-  const [aBatch, bBatch] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
-  const [aRows, aColumns] = a.shape.slice(-2) as [number, number];
-  const [bRows, bColumns] = b.shape.slice(-2) as [number, number];
-  const [m, k] = transposeA ? [aColumns, aRows] : [aRows, aColumns];
-  const [kb, n] = transposeB ? [bColumns, bRows] : [bRows, bColumns];
-  if (k !== kb)
-    throw new Error(`[wasm] matMul got inner sizes ${k} and ${kb} of shapes [${a.shape}] and [${b.shape}]; expected them equal`);
-  const outBatch = tf.broadcast_util.assertAndGetBroadcastShape(aBatch, bBatch);
+  const { m, k, n, batch: outBatch, aBatch, bBatch } = productSizes('wasm', a, b, transposeA, transposeB);
   const out = backend.makeOutput([...outBatch, m, n], a.dtype);
   const { matMul, matMulInt, scratch } = native(backend);
   const [pa, pb, pc] = [offset(backend, a), offset(backend, b), offset(backend, out)];

@@ -42,6 +42,35 @@ interface Exports {
     rows: number,
     channels: number,
     epsilon: number,
+    most: number,
+    scratch: Pointer,
+  ): void;
+  batchNormMoments(
+    x: Pointer,
+    mean: Pointer,
+    variance: Pointer,
+    meanBefore: Pointer,
+    varianceBefore: Pointer,
+    meanAfter: Pointer,
+    varianceAfter: Pointer,
+    rows: number,
+    channels: number,
+    momentum: number,
+  ): void;
+  batchNormGradient(
+    dy: Pointer,
+    x: Pointer,
+    mean: Pointer,
+    variance: Pointer,
+    scale: Pointer,
+    offset: Pointer,
+    dx: Pointer,
+    dscale: Pointer,
+    doffset: Pointer,
+    rows: number,
+    channels: number,
+    epsilon: number,
+    most: number,
     scratch: Pointer,
   ): void;
   addRow(a: Pointer, b: Pointer, out: Pointer, rows: number, columns: number): void;

@@ -4,7 +4,7 @@
  * Each layer's `call` is replaced on the instance, once: around the layer's own (or somebody else's) `call` come what BatchNorm
  * needs (`batch-norm.ts`), then what replaces the site, then the early release of layer outputs (`release.ts`).
  */
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { fusing, recording, wanted } from '../autograd/gradients.ts';
 import { inLayer } from '../autograd/tape.ts';
@@ -12,6 +12,7 @@ import { FinetuneError } from '../errors.ts';
 import { override } from '../override.ts';
 import type { SiteWeight, Undo } from '../technique.ts';
 import { batchNorm } from './batch-norm.ts';
+import { clippedTo, readersOfNorms, relu } from './batch-norm-relu.ts';
 import { forward, type LayerSite, layerSite, weightSpecs } from './layer-site.ts';
 import { type ModelReader, makeReader } from './model-reader.ts';
 import { Release } from './release.ts';
@@ -106,22 +107,30 @@ function hook(
   { frozen, trained, checkpoint }: Plan,
 ): Undo {
   const release = new Release(root);
-  const segments = checkpoint ? new Segments([...names.keys()], [root, ...names.keys()].filter(isContainer)) : undefined;
+  const containers = [root, ...names.keys()].filter(isContainer);
+  const segments = checkpoint ? new Segments([...names.keys()], containers) : undefined;
+  const readers = new Map(containers.map((container) => [container, readersOfNorms(container)]));
+  // Of layers whose call was tfjs's before.
+  const calls = new Map<Layer, Layer['call']>();
+  const unchanged = (layer: Layer) => layer.call === calls.get(layer) && !Object.hasOwn(layer, 'apply') && !sites.get(layer)?.replaced;
   const undos = [...names].map(([layer, name]) => {
     const site = sites.get(layer);
     const call = adapted(layer, layer.call, frozen.has(layer));
-    const replacing = (own: LayerSite, inputs: Tensors, kwargs: Kwargs) => {
-      const run = () => forward(own, inputs, kwargs, call);
+    const replacing = (own: LayerSite, inputs: Tensors, kwargs: Kwargs, by: Container | undefined) => {
+      const behind = by && readers.get(by)?.get(layer);
+      const max = behind && [layer, ...behind].every(unchanged) ? clippedTo(behind) : undefined;
+      const run = () => forward(own, inputs, kwargs, (given, all) => call(given, all, max));
       const unread = recording() && !(trained.has(layer) || own.replaced || wanted(toList(inputs)));
       return inLayer(name, unread ? () => fusing(run) : run);
     };
     const released: Layer['call'] = (inputs, kwargs) =>
-      release.around(layer, inputs, kwargs, () => (site ? replacing(site, inputs, kwargs) : call(inputs, kwargs)));
+      release.around(layer, inputs, kwargs, (by) => (site ? replacing(site, inputs, kwargs, by) : call(inputs, kwargs)));
     const segmented: Layer['call'] = (inputs, kwargs) => {
       segments?.begin(layer);
       const caller = segments && release.caller(kwargs);
       return (caller && segments.around(caller, layer, kwargs, inputs)?.made) ?? released(inputs, kwargs);
     };
+    if (!Object.hasOwn(layer, 'call')) calls.set(layer, segmented);
     return override(layer, { call: segmented });
   });
   undos.push(aroundFit(root, (step) => release.fitting(step)));
@@ -166,10 +175,8 @@ function aroundFit(root: Container, around: <T>(step: () => T) => T): Undo {
 const hooked = new WeakSet<Layer>();
 
 /** A layer's `call`, with what tfjs-layers gets wrong in training put right. */
-function adapted(layer: Layer, original: Layer['call'], frozen: boolean): Layer['call'] {
+function adapted(layer: Layer, original: Layer['call'], frozen: boolean): ReturnType<typeof batchNorm> {
   if (layer.getClassName() === 'BatchNormalization') return batchNorm(layer, original, frozen);
-  // tfjs composes a clipped ReLU of two ops and leaves the first one's result behind.
-  if (layer.getClassName() === 'ReLU' && layer.maxValue === 6) return (inputs) => tf.relu6(toList(inputs)[0]!);
-  if (layer.getClassName() === 'ReLU') return (inputs, kwargs) => tf.tidy(() => original.call(layer, inputs, kwargs));
+  if (/^(ReLU|Activation)$/.test(layer.getClassName())) return relu(layer, original);
   return (inputs, kwargs) => original.call(layer, inputs, kwargs);
 }

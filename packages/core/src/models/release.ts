@@ -125,8 +125,8 @@ export class Release {
     return run?.kwargs === kwargs ? run?.container : undefined;
   }
 
-  /** Around one call of a layer, or of a container. */
-  around(layer: Layer, inputs: Tensors, kwargs: Kwargs, call: () => Tensors): Tensors {
+  /** Around one call of a layer, or of a container. `call` is told whose executor makes it, if any does. */
+  around(layer: Layer, inputs: Tensors, kwargs: Kwargs, call: (by?: Container) => Tensors): Tensors {
     if (!recording()) return call();
     const given = toList(inputs);
     const run = kwargs?.training && layer !== this.#root ? this.#current(kwargs) : undefined;
@@ -135,7 +135,7 @@ export class Release {
     const dying = step?.dies.map((id) => run!.live.get(id));
     this.#stack.push(kwargs?.training && isContainer(layer) ? this.#enter(layer, given, kwargs, dying) : undefined);
     try {
-      const made = call();
+      const made = call(step && run!.container);
       return step ? run!.finish(step, given, made) : made;
     } finally {
       this.#stack.pop();

@@ -1,6 +1,6 @@
 /**
- * Batch norm in training, for core's `BatchNormTrain` and `BatchNormTrainGrad`: two or three kernels each way, where tfjs's ops take eleven
- * and their gradients twenty.
+ * Batch norm in training, for core's `BatchNormTrain`, `BatchNormReluTrain` and their gradients: two or three kernels each way, where tfjs's
+ * ops take eleven and their gradients twenty.
  *
  *     y = (x - mean) r · scale + offset, r = 1 / √(variance + ε)      dx = r · scale · (dy - mean(dy) - x̂ · mean(dy x̂)), x̂ = (x - mean) r
  *
@@ -9,7 +9,7 @@
  * formula, v - (v - value)(1 - momentum).
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { type Attrs, input, type Kernels, type WebGPUBackend } from '../backend.ts';
+import { type Attrs, input, type Kernels, type WebGPUBackend, withTemporaries } from '../backend.ts';
 import { elementwise } from '../elements/elementwise.ts';
 import { columnPairs, type Fold } from '../rows/column-pairs.ts';
 
@@ -34,10 +34,13 @@ const slopes: Fold = {
 
 const r = 'inverseSqrt(variance + u.epsilon)';
 const moved = (before: string, value: string): string => `${before}[column] - (${before}[column] - ${value}) * u.decay`;
+const normalized = ({ scale, offset }: tf.NamedTensorInfoMap) => `(x - mean) * ${r}${scale ? ' * scale' : ''}${offset ? ' + offset' : ''}`;
+/** The greatest float32 stands for infinity, of which WGSL need know nothing. */
+const most = (max: number) => ({ max: ['f32', Math.min(max, 3.4028234663852886e38)] as const });
 const extent = ({ shape }: tf.TensorInfo) => ({ rows: tf.util.sizeFromShape(shape.slice(0, -1)), columns: shape.at(-1)! });
 
 /** y, mean, variance, and the moving statistics moved. */
-function forward(inputs: tf.NamedTensorInfoMap, { varianceEpsilon, momentum }: Attrs, backend: WebGPUBackend): tf.TensorInfo[] {
+function forward(inputs: tf.NamedTensorInfoMap, { varianceEpsilon, momentum, max }: Attrs, backend: WebGPUBackend): tf.TensorInfo[] {
   const x = input(inputs, 'x');
   const { scale, offset } = inputs;
   const { mean, variance, movedMean, movedVariance } = columnPairs(backend, {
@@ -53,12 +56,14 @@ function forward(inputs: tf.NamedTensorInfoMap, { varianceEpsilon, momentum }: A
     },
     uniforms: { decay: ['f32', 1 - momentum] },
   });
+  const clips = max !== undefined;
   const y = elementwise(backend, {
     key: 'batchNormTrain',
     inputs: { x, mean, variance, ...(scale && { scale }), ...(offset && { offset }) },
     shape: x.shape,
-    value: `(x - mean) * ${r}${scale ? ' * scale' : ''}${offset ? ' + offset' : ''}`,
-    uniforms: { epsilon: ['f32', varianceEpsilon] },
+    value: clips ? `clipped(${normalized(inputs)})` : normalized(inputs),
+    functions: clips ? 'fn clipped(y: T) -> T { return select(select(y, T(), y < T()), T(u.max), y > T(u.max)); }' : '',
+    uniforms: { epsilon: ['f32', varianceEpsilon], ...(clips && most(max)) },
   });
   return [y, mean, variance, movedMean, movedVariance];
 }
@@ -87,4 +92,22 @@ function backward(inputs: tf.NamedTensorInfoMap, { varianceEpsilon }: Attrs, bac
   return [dx, dscale, doffset];
 }
 
-export const batchNormTraining: Kernels = { BatchNormTrain: forward, BatchNormTrainGrad: backward };
+/** Of dy where the ReLU passes it on, made first: with what says where, a pass for dx would read more buffers than every device can. */
+function backwardOfRelu({ dy, ...read }: tf.NamedTensorInfoMap, { varianceEpsilon, max }: Attrs, backend: WebGPUBackend): tf.TensorInfo[] {
+  const y = normalized(read);
+  const passed = elementwise(backend, {
+    key: 'batchNormRelu',
+    inputs: { dy: dy!, ...read } as { readonly [name: string]: tf.TensorInfo },
+    shape: dy!.shape,
+    value: `select(T(), dy, (${y} > T()) & (${y} <= T(u.max)))`,
+    uniforms: { epsilon: ['f32', varianceEpsilon], ...most(max) },
+  });
+  return withTemporaries(backend, (temporary) => backward({ ...read, dy: temporary(passed) }, { varianceEpsilon }, backend));
+}
+
+export const batchNormTraining: Kernels = {
+  BatchNormTrain: forward,
+  BatchNormTrainGrad: backward,
+  BatchNormReluTrain: forward,
+  BatchNormReluTrainGrad: backwardOfRelu,
+};

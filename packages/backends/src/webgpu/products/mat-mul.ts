@@ -3,6 +3,7 @@
  * gradient of a kernel, K is cut in chunks whose products are summed after: without atomics, so in the same order each time.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { productSizes } from '../../product-sizes.ts';
 import type { TableRow } from '../../tables.ts';
 import { type Attrs, input, type Kernels, type Stock, type WebGPUBackend } from '../backend.ts';
 import type { Uniform } from '../recording/dispatch.ts';
@@ -29,14 +30,7 @@ const LONG = 512;
 
 /** Sizes of a product, and where the matrices of a batch begin. */
 function sizesOf(a: tf.TensorInfo, b: tf.TensorInfo, transposeA: boolean, transposeB: boolean) {
-  const [aBatch, bBatch] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
-  const [aRows, aColumns] = a.shape.slice(-2) as [number, number];
-  const [bRows, bColumns] = b.shape.slice(-2) as [number, number];
-  const [m, k] = transposeA ? [aColumns, aRows] : [aRows, aColumns];
-  const [kb, n] = transposeB ? [bColumns, bRows] : [bRows, bColumns];
-  if (k !== kb)
-    throw new Error(`[webgpu] matMul got inner sizes ${k} and ${kb} of shapes [${a.shape}] and [${b.shape}]; expected them equal`);
-  const batch = tf.broadcast_util.assertAndGetBroadcastShape(aBatch, bBatch);
+  const { m, k, n, batch, aBatch, bBatch } = productSizes('webgpu', a, b, transposeA, transposeB);
   const depth = tf.util.sizeFromShape(batch);
   const sizes = { m, k, n, depth, shape: [...batch, m, n], strides: batchStrides(batch, aBatch, bBatch, m * k, k * n) };
   const one = !transposeA && tf.util.sizeFromShape(bBatch) === 1; // rows of a in one product
