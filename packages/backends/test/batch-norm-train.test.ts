@@ -102,7 +102,7 @@ describe.each(kinds)('%s', (kind, backend) => {
     if (gpu) Reflect.deleteProperty(device(), 'adapterInfo');
   });
 
-  test.each([[[40, 3]], [[7, 5, 4]], [[3, 6, 5, 8]], [[2, 2, 3, 2, 5]], [[9, 1, 1, 320]], [[5000, 8]], [[1, 4]], [[3001, 1]]])(
+  test.each([[[40, 3]], [[7, 5, 4]], [[3, 6, 5, 8]], [[2, 2, 3, 2, 5]], [[9, 1, 1, 320]], [[5000, 8]], [[1, 4]], [[3001, 1]], [[5, 20_001]]])(
     '%j: y and gradients, to their equations',
     (shape) => {
       const c = shape.at(-1)!;
