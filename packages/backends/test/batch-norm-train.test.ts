@@ -102,24 +102,31 @@ describe.each(kinds)('%s', (kind, backend) => {
     if (gpu) Reflect.deleteProperty(device(), 'adapterInfo');
   });
 
-  test.each([[[40, 3]], [[7, 5, 4]], [[3, 6, 5, 8]], [[2, 2, 3, 2, 5]], [[9, 1, 1, 320]], [[5000, 8]], [[1, 4]], [[3001, 1]], [[5, 20_001]]])(
-    '%j: y and gradients, to their equations',
-    (shape) => {
-      const c = shape.at(-1)!;
-      const before = tf.memory().numTensors;
-      tf.tidy(() => {
-        const [x, dy, scale, offset, ones] = [random(shape, 1), random(shape, 2), random([c], 3), random([c], 4), tf.ones([c])];
-        const moving = { movingMean: tf.zeros([c]), movingVariance: ones };
-        const [y, mean, variance] = run('BatchNormTrain', { x, scale, offset, ...moving }, { momentum: 0.9 });
-        const [dx, dscale, doffset] = run('BatchNormTrainGrad', { dy, x, mean: mean!, variance: variance!, scale }, {});
-        const made = [y!, dx!, dscale!, doffset!];
-        const expected = reference(...([x, dy, scale, offset].map((t) => t.dataSync<'float32'>()) as [Vector, Vector, Vector, Vector]));
-        expect([y!.shape, dx!.shape, dscale!.shape, doffset!.shape]).toEqual([shape, shape, [c], [c]]);
-        expected.forEach((values, i) => expect(distance(made[i]!.dataSync(), values as never)).toBeLessThan(1e-5));
-      });
-      expect(tf.memory().numTensors).toBe(before);
-    },
-  );
+  test.each([
+    [[40, 3]],
+    [[7, 5, 4]],
+    [[3, 6, 5, 8]],
+    [[2, 2, 3, 2, 5]],
+    [[9, 1, 1, 320]],
+    [[5000, 8]],
+    [[1, 4]],
+    [[3001, 1]],
+    [[5, 20_001]],
+  ])('%j: y and gradients, to their equations', (shape) => {
+    const c = shape.at(-1)!;
+    const before = tf.memory().numTensors;
+    tf.tidy(() => {
+      const [x, dy, scale, offset, ones] = [random(shape, 1), random(shape, 2), random([c], 3), random([c], 4), tf.ones([c])];
+      const moving = { movingMean: tf.zeros([c]), movingVariance: ones };
+      const [y, mean, variance] = run('BatchNormTrain', { x, scale, offset, ...moving }, { momentum: 0.9 });
+      const [dx, dscale, doffset] = run('BatchNormTrainGrad', { dy, x, mean: mean!, variance: variance!, scale }, {});
+      const made = [y!, dx!, dscale!, doffset!];
+      const expected = reference(...([x, dy, scale, offset].map((t) => t.dataSync<'float32'>()) as [Vector, Vector, Vector, Vector]));
+      expect([y!.shape, dx!.shape, dscale!.shape, doffset!.shape]).toEqual([shape, shape, [c], [c]]);
+      expected.forEach((values, i) => expect(distance(made[i]!.dataSync(), values as never)).toBeLessThan(1e-5));
+    });
+    expect(tf.memory().numTensors).toBe(before);
+  });
 
   test('a mean that is a thousand deviations does not drown the variance, and the same step gives the same bits', () => {
     const [rows, c] = [4096, 12];
