@@ -4,8 +4,8 @@
  *     y = (x - mean) f + offset                f = scale / sqrt(variance + epsilon)
  *     dx = (g - mean(g)) f - (x - mean) f mean(g (x - mean)) / (variance + epsilon)
  *
- * g is dy where low < y <= most, y made again from x, and else 0. Where there is no ReLU, `most` is given as below 0, and the bounds are
- * infinite: one loop serves both. Rows are summed in blocks, as in reduce.c; moments around the first row, so that a variance does not
+ * g is 0 where y <= low or y > most, y made again from x, and else dy. Where there is no ReLU, `most` is given as below 0, and the bounds
+ * are NaN, with which no comparison holds: one loop serves both. Rows are summed in blocks, as in reduce.c; moments around the first row, so that a variance does not
  * drown in a large mean. scale and offset may be 0.
  */
 #include "kernels.h"
@@ -21,7 +21,7 @@ typedef struct {
 
 static Norm normOf(const float* mean, const float* variance, const float* scale, const float* offset, int count, float epsilon, float most, Scratch* scratch) {
   float* f = scratch->packB;
-  Norm norm = {mean, f, f + CHUNK, f + 2 * CHUNK, f + 3 * CHUNK, most < 0 ? -__builtin_inff() : 0, most < 0 ? __builtin_inff() : most};
+  Norm norm = {mean, f, f + CHUNK, f + 2 * CHUNK, f + 3 * CHUNK, most < 0 ? __builtin_nanf("") : 0, most < 0 ? __builtin_nanf("") : most};
   for (int c = 0; c < count; c++) {
     norm.f[c] = (scale ? scale[c] : 1) / __builtin_sqrtf(variance[c] + epsilon);
     norm.offset[c] = offset ? offset[c] : 0;
@@ -97,7 +97,7 @@ EXPORT(batchNormMoments) void batchNormMoments(const float* x, float* mean, floa
 /* dy where it passes, at channel c, of x - mean = d. */
 INLINE f4 passed(const Norm* norm, f4 dy, f4 d, int c, int one) {
   f4 y = d * read(norm->f + c, one) + read(norm->offset + c, one);
-  return (f4)((i4)dy & (y > splat(norm->low)) & (y <= splat(norm->most)));
+  return (f4)((i4)dy & ~((y <= splat(norm->low)) | (y > splat(norm->most))));
 }
 
 /* sum += g, along += g (x - mean), of some rows of 4 * lanes channels from c on, or of one. */

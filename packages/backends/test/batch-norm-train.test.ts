@@ -147,6 +147,23 @@ describe.each(kinds)('%s', (kind, backend) => {
     expect(again()).toEqual(once);
   });
 
+  test('a scale that is NaN shows in dx of its channel alone', () => {
+    const c = 6;
+    tf.tidy(() => {
+      const [x, dy] = [random([8, c], 1), random([8, c], 2)];
+      const none = { movingMean: tf.zeros([c]), movingVariance: tf.ones([c]) };
+      const [, mean, variance] = run('BatchNormTrain', { x, ...none }, { momentum: 0.9 });
+      const gradients = (scale: number[]) =>
+        run('BatchNormTrainGrad', { dy, x, mean: mean!, variance: variance!, scale: tf.tensor1d(scale) }, {}).map((t) =>
+          t.dataSync<'float32'>(),
+        );
+      const [dx, ...others] = gradients([1, Number.NaN, 1, 1, Number.NaN, 1]);
+      const [whole, ...same] = gradients([1, 1, 1, 1, 1, 1]);
+      expect(others).toEqual(same);
+      expect(dx).toEqual(whole!.map((value, i) => ([1, 4].includes(i % c) ? Number.NaN : value)));
+    });
+  });
+
   test.each([{}, { scale: false }, { center: false }, { scale: false, center: false }])(
     'a step of a layer with %j moves weights and statistics as on cpu',
     async (norm) => {
