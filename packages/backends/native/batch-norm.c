@@ -5,12 +5,12 @@
  *     dx = (g - mean(g)) f - (x - mean) f mean(g (x - mean)) / (variance + epsilon)
  *
  * g is 0 where y <= low or y > most, y made again from x, and else dy. Where there is no ReLU, `most` is given as below 0, and the bounds
- * are NaN, with which no comparison holds: one loop serves both. Rows are summed in blocks, as in reduce.c; moments around the first row, so that a variance does not
- * drown in a large mean. scale and offset may be 0.
+ * are NaN, with which no comparison holds: one loop serves both. Rows are summed in blocks, as in reduce.c; moments around the mean of the
+ * first rows, so that a variance does not drown in a large mean. scale and offset may be 0.
  */
 #include "kernels.h"
 
-enum { BLOCK = 512, CHUNK = KC * NC / 4 };
+enum { BLOCK = 512, CHUNK = KC * NC / 4, FIRST = 16 };
 
 /* What some channels are normalized by, from the first of them on, of at most CHUNK. */
 typedef struct {
@@ -58,10 +58,10 @@ EXPORT(batchNorm) void batchNorm(const float* x, const float* mean, const float*
   }
 }
 
-/* sum += x - first, squares += (x - first)^2, of some rows of 4 * lanes channels, or of one. */
-INLINE void moments(const float* x, const float* first, float* sum, float* squares, int rows, int channels, int lanes, int one) {
+/* sum += x - around, squares += (x - around)^2, of some rows of 4 * lanes channels, or of one. */
+INLINE void moments(const float* x, const float* around, float* sum, float* squares, int rows, int channels, int lanes, int one) {
   f4 from[4], s[4] = {{0}}, q[4] = {{0}};
-  UNROLL for (int v = 0; v < lanes; v++) from[v] = read(first + 4 * v, one);
+  UNROLL for (int v = 0; v < lanes; v++) from[v] = read(around + 4 * v, one);
   for (int r = 0; r < rows; r++, x += channels)
     UNROLL for (int v = 0; v < lanes; v++) {
       f4 d = read(x + 4 * v, one) - from[v];
@@ -76,18 +76,23 @@ INLINE void moments(const float* x, const float* first, float* sum, float* squar
 
 /* Mean and variance of the batch, and the two moving ones, moved. */
 EXPORT(batchNormMoments) void batchNormMoments(const float* x, float* mean, float* variance, const float* meanBefore, const float* varianceBefore, float* meanAfter, float* varianceAfter, int rows, int channels, float momentum) {
+  float* around = meanAfter; /* until it is written */
+  int few = min(rows, FIRST);
   zero(mean, channels);
   zero(variance, channels);
+  zero(around, channels);
+  for (int r = 0; r < few; r++)
+    for (int c = 0; c < channels; c++) around[c] += x[r * channels + c] / few;
   for (int r = 0; r < rows; r += BLOCK) {
     const float* from = x + r * channels;
     int some = min(BLOCK, rows - r), c = 0;
-    for (; c + 16 <= channels; c += 16) moments(from + c, x + c, mean + c, variance + c, some, channels, 4, 0);
-    for (; c + 4 <= channels; c += 4) moments(from + c, x + c, mean + c, variance + c, some, channels, 1, 0);
-    for (; c < channels; c++) moments(from + c, x + c, mean + c, variance + c, some, channels, 1, 1);
+    for (; c + 16 <= channels; c += 16) moments(from + c, around + c, mean + c, variance + c, some, channels, 4, 0);
+    for (; c + 4 <= channels; c += 4) moments(from + c, around + c, mean + c, variance + c, some, channels, 1, 0);
+    for (; c < channels; c++) moments(from + c, around + c, mean + c, variance + c, some, channels, 1, 1);
   }
   for (int c = 0; c < channels; c++) {
     float d = mean[c] / rows, v = variance[c] / rows - d * d;
-    mean[c] = x[c] + d;
+    mean[c] = around[c] + d;
     variance[c] = v < 0 ? 0 : v;
     meanAfter[c] = meanBefore[c] - (meanBefore[c] - mean[c]) * (1 - momentum);
     varianceAfter[c] = varianceBefore[c] - (varianceBefore[c] - variance[c]) * (1 - momentum);
