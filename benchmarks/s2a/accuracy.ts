@@ -3,11 +3,11 @@
  *
  *   npx tsx --conditions=@leantune/source benchmarks/s2a/accuracy.ts --model minilm|minilm-movies|resnet-50 [--mode full --mode S2A] [--minutes 5]
  *
- * `minilm` sorts questions about cooking by topic, `minilm-movies` reviews of films by what they say of it, `resnet-50` photos of CIFAR-10. All runs start from a head that has learned on
- * frozen features, and see the same examples as often. First a learning rate is chosen for each mode, by what one run a rate gets right
- * of examples held out of the training split: three rates, and others a half power of ten beyond while the outermost is best. Then come
- * three seeds a mode with that rate, and the test set, which nothing has seen before. A seed decides the order of the examples, the
- * head's first weights and what is new in the model.
+ * `minilm` sorts questions about cooking by topic, `minilm-movies` reviews by whether they are for the film, `resnet-50` photos of
+ * CIFAR-10. All runs start from a head that has learned on frozen features, and see the same examples as often. First a learning rate is
+ * chosen for each mode, by what one run a rate gets right of examples held out of the training split: three rates, and others a half power
+ * of ten beyond while the outermost is best. Then come three seeds a mode with that rate, and the test set, which nothing has seen before.
+ * A seed decides the order of the examples, the head's first weights and what is new in the model.
  *
  * Every run is written to results/accuracy-<model>.json, and none that is there is made again: delete the file to begin anew.
  */

@@ -31,9 +31,10 @@ describe.each(contests.map((contest) => [contest.id, contest] as const))('%s', (
     }
   });
 
-  test('has the same first loss under stock tfjs and under the tape', () => {
+  test('has the same first loss under stock tfjs and under the tape: to the bit, or with batch norms, which are kernels of ours, up to rounding', () => {
     const [stock, tape] = [cells['stock wasm: full'], cells['leantune wasm: full']];
-    expect(hasRun(stock) && hasRun(tape) && stock.loss - tape.loss).toBe(0);
+    const off = hasRun(stock) && hasRun(tape) ? Math.abs(stock.loss - tape.loss) / stock.loss : Number.NaN;
+    expect(off).toBeLessThanOrEqual(/^(mobilenet|resnet)/.test(contest.id) ? 2e-5 : 0);
   });
 
   test('takes names of levers that there are', () => {

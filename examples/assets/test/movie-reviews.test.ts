@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -9,7 +9,6 @@ vi.mock('../src/fetch-package.ts', async (actual) => ({ ...(await actual<object>
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'leantune-reviews-'));
-  await mkdir(folder, { recursive: true });
   const review = (s: number) => (_: unknown, i: number) => ({ t: `${s ? 'for' : 'against'} ${i}<br /><br />end`, s });
   await writeFile(
     join(folder, 'reviews.json'),

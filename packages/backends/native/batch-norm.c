@@ -4,13 +4,13 @@
  *     y = (x - mean) f + offset                f = scale / sqrt(variance + epsilon)
  *     dx = (g - mean(g)) f - (x - mean) f mean(g (x - mean)) / (variance + epsilon)
  *
- * g is dy where low < y <= most, y made again from x, and else 0. Where there is no ReLU, `most` is given as below 0, and the bounds are
- * infinite: one loop serves both. Rows are summed in blocks, as in reduce.c; moments around the first row, so that a variance does not
- * drown in a large mean. scale and offset may be 0.
+ * g is 0 where y <= low or y > most, y made again from x, and else dy. Where there is no ReLU, `most` is given as below 0, and the bounds
+ * are NaN, with which no comparison holds: one loop serves both. Rows are summed in blocks, as in reduce.c; moments around the mean of the
+ * first rows, so that a variance does not drown in a large mean. scale and offset may be 0.
  */
 #include "kernels.h"
 
-enum { BLOCK = 512, CHUNK = KC * NC / 4 };
+enum { BLOCK = 512, CHUNK = KC * NC / 4, FIRST = 16 };
 
 /* What some channels are normalized by, from the first of them on, of at most CHUNK. */
 typedef struct {
@@ -21,7 +21,7 @@ typedef struct {
 
 static Norm normOf(const float* mean, const float* variance, const float* scale, const float* offset, int count, float epsilon, float most, Scratch* scratch) {
   float* f = scratch->packB;
-  Norm norm = {mean, f, f + CHUNK, f + 2 * CHUNK, f + 3 * CHUNK, most < 0 ? -__builtin_inff() : 0, most < 0 ? __builtin_inff() : most};
+  Norm norm = {mean, f, f + CHUNK, f + 2 * CHUNK, f + 3 * CHUNK, most < 0 ? __builtin_nanf("") : 0, most < 0 ? __builtin_nanf("") : most};
   for (int c = 0; c < count; c++) {
     norm.f[c] = (scale ? scale[c] : 1) / __builtin_sqrtf(variance[c] + epsilon);
     norm.offset[c] = offset ? offset[c] : 0;
@@ -58,10 +58,10 @@ EXPORT(batchNorm) void batchNorm(const float* x, const float* mean, const float*
   }
 }
 
-/* sum += x - first, squares += (x - first)^2, of some rows of 4 * lanes channels, or of one. */
-INLINE void moments(const float* x, const float* first, float* sum, float* squares, int rows, int channels, int lanes, int one) {
+/* sum += x - around, squares += (x - around)^2, of some rows of 4 * lanes channels, or of one. */
+INLINE void moments(const float* x, const float* around, float* sum, float* squares, int rows, int channels, int lanes, int one) {
   f4 from[4], s[4] = {{0}}, q[4] = {{0}};
-  UNROLL for (int v = 0; v < lanes; v++) from[v] = read(first + 4 * v, one);
+  UNROLL for (int v = 0; v < lanes; v++) from[v] = read(around + 4 * v, one);
   for (int r = 0; r < rows; r++, x += channels)
     UNROLL for (int v = 0; v < lanes; v++) {
       f4 d = read(x + 4 * v, one) - from[v];
@@ -76,18 +76,23 @@ INLINE void moments(const float* x, const float* first, float* sum, float* squar
 
 /* Mean and variance of the batch, and the two moving ones, moved. */
 EXPORT(batchNormMoments) void batchNormMoments(const float* x, float* mean, float* variance, const float* meanBefore, const float* varianceBefore, float* meanAfter, float* varianceAfter, int rows, int channels, float momentum) {
+  float* around = meanAfter; /* until it is written */
+  int few = min(rows, FIRST);
   zero(mean, channels);
   zero(variance, channels);
+  zero(around, channels);
+  for (int r = 0; r < few; r++)
+    for (int c = 0; c < channels; c++) around[c] += x[r * channels + c] / few;
   for (int r = 0; r < rows; r += BLOCK) {
     const float* from = x + r * channels;
     int some = min(BLOCK, rows - r), c = 0;
-    for (; c + 16 <= channels; c += 16) moments(from + c, x + c, mean + c, variance + c, some, channels, 4, 0);
-    for (; c + 4 <= channels; c += 4) moments(from + c, x + c, mean + c, variance + c, some, channels, 1, 0);
-    for (; c < channels; c++) moments(from + c, x + c, mean + c, variance + c, some, channels, 1, 1);
+    for (; c + 16 <= channels; c += 16) moments(from + c, around + c, mean + c, variance + c, some, channels, 4, 0);
+    for (; c + 4 <= channels; c += 4) moments(from + c, around + c, mean + c, variance + c, some, channels, 1, 0);
+    for (; c < channels; c++) moments(from + c, around + c, mean + c, variance + c, some, channels, 1, 1);
   }
   for (int c = 0; c < channels; c++) {
     float d = mean[c] / rows, v = variance[c] / rows - d * d;
-    mean[c] = x[c] + d;
+    mean[c] = around[c] + d;
     variance[c] = v < 0 ? 0 : v;
     meanAfter[c] = meanBefore[c] - (meanBefore[c] - mean[c]) * (1 - momentum);
     varianceAfter[c] = varianceBefore[c] - (varianceBefore[c] - variance[c]) * (1 - momentum);
@@ -97,7 +102,7 @@ EXPORT(batchNormMoments) void batchNormMoments(const float* x, float* mean, floa
 /* dy where it passes, at channel c, of x - mean = d. */
 INLINE f4 passed(const Norm* norm, f4 dy, f4 d, int c, int one) {
   f4 y = d * read(norm->f + c, one) + read(norm->offset + c, one);
-  return (f4)((i4)dy & (y > splat(norm->low)) & (y <= splat(norm->most)));
+  return (f4)((i4)dy & ~((y <= splat(norm->low)) | (y > splat(norm->most))));
 }
 
 /* sum += g, along += g (x - mean), of some rows of 4 * lanes channels from c on, or of one. */

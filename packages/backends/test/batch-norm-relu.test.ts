@@ -112,6 +112,8 @@ describe.each(backends)('%s', (backend) => {
         return [layer(tf.layers.reLU())(y), layer(tf.layers.activation({ activation: 'relu' }))(y)];
       },
     ],
+    ['ReLU as a file of Keras has it', (x) => [layer(tf.layers.reLU({ maxValue: null as unknown as number }))(norm()(x))]],
+    ['ReLU with a sigmoid behind', (x) => [layer(tf.layers.activation({ activation: 'sigmoid' }))(layer(tf.layers.reLU())(norm()(x)))]],
   ];
   test.each(one)('behind a norm, %s: one kernel, and the weights that cpu reaches', async (_, between) => {
     const ours = await trained(network(between));

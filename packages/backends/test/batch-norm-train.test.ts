@@ -102,42 +102,80 @@ describe.each(kinds)('%s', (kind, backend) => {
     if (gpu) Reflect.deleteProperty(device(), 'adapterInfo');
   });
 
-  test.each([[[40, 3]], [[7, 5, 4]], [[3, 6, 5, 8]], [[2, 2, 3, 2, 5]], [[9, 1, 1, 320]], [[5000, 8]], [[1, 4]], [[3001, 1]]])(
-    '%j: y and gradients, to their equations',
-    (shape) => {
-      const c = shape.at(-1)!;
-      const before = tf.memory().numTensors;
-      tf.tidy(() => {
-        const [x, dy, scale, offset, ones] = [random(shape, 1), random(shape, 2), random([c], 3), random([c], 4), tf.ones([c])];
-        const moving = { movingMean: tf.zeros([c]), movingVariance: ones };
-        const [y, mean, variance] = run('BatchNormTrain', { x, scale, offset, ...moving }, { momentum: 0.9 });
-        const [dx, dscale, doffset] = run('BatchNormTrainGrad', { dy, x, mean: mean!, variance: variance!, scale }, {});
-        const made = [y!, dx!, dscale!, doffset!];
-        const expected = reference(...([x, dy, scale, offset].map((t) => t.dataSync<'float32'>()) as [Vector, Vector, Vector, Vector]));
-        expect([y!.shape, dx!.shape, dscale!.shape, doffset!.shape]).toEqual([shape, shape, [c], [c]]);
-        expected.forEach((values, i) => expect(distance(made[i]!.dataSync(), values as never)).toBeLessThan(1e-5));
-      });
-      expect(tf.memory().numTensors).toBe(before);
-    },
-  );
+  test.each([
+    [[40, 3]],
+    [[7, 5, 4]],
+    [[3, 6, 5, 8]],
+    [[2, 2, 3, 2, 5]],
+    [[9, 1, 1, 320]],
+    [[5000, 8]],
+    [[1, 4]],
+    [[3001, 1]],
+    [[3, 16_389]],
+  ])('%j: y and gradients, to their equations', (shape) => {
+    const c = shape.at(-1)!;
+    const before = tf.memory().numTensors;
+    tf.tidy(() => {
+      const [x, dy, scale, offset, ones] = [random(shape, 1), random(shape, 2), random([c], 3), random([c], 4), tf.ones([c])];
+      const moving = { movingMean: tf.zeros([c]), movingVariance: ones };
+      const [y, mean, variance] = run('BatchNormTrain', { x, scale, offset, ...moving }, { momentum: 0.9 });
+      const [dx, dscale, doffset] = run('BatchNormTrainGrad', { dy, x, mean: mean!, variance: variance!, scale }, {});
+      const made = [y!, dx!, dscale!, doffset!];
+      const expected = reference(...([x, dy, scale, offset].map((t) => t.dataSync<'float32'>()) as [Vector, Vector, Vector, Vector]));
+      expect([y!.shape, dx!.shape, dscale!.shape, doffset!.shape]).toEqual([shape, shape, [c], [c]]);
+      expected.forEach((values, i) => expect(distance(made[i]!.dataSync(), values as never)).toBeLessThan(1e-5));
+    });
+    expect(tf.memory().numTensors).toBe(before);
+  });
 
-  test('a mean that is a thousand deviations does not drown the variance, and the same step gives the same bits', () => {
+  test.each([
+    ['a mean that is a thousand deviations does', 1e-4, (x: tf.Tensor) => tf.add(x, 500)],
+    [
+      'a first row that is two hundred deviations off does',
+      2e-5,
+      (x: tf.Tensor) =>
+        tf.add(
+          x,
+          tf.pad(tf.fill([1, 12], 100), [
+            [0, 4095],
+            [0, 0],
+          ]),
+        ),
+    ],
+  ] as const)('%s not drown the variance, and the same step gives the same bits', (_, within, moved) => {
     const [rows, c] = [4096, 12];
+    const given = () => moved(random([rows, c], 1));
     const again = () =>
       tf.tidy(() => {
-        const x = tf.add(random([rows, c], 1), 500);
         const none = { movingMean: tf.zeros([c]), movingVariance: tf.ones([c]) };
-        return run('BatchNormTrain', { x, ...none }, { momentum: 0.9 }).map((t) => t.dataSync<'float32'>());
+        return run('BatchNormTrain', { x: given(), ...none }, { momentum: 0.9 }).map((t) => t.dataSync<'float32'>());
       });
-    const values = tf.tidy(() => tf.add(random([rows, c], 1), 500).dataSync<'float32'>());
+    const values = tf.tidy(() => given().dataSync<'float32'>());
     const expected = Array.from({ length: c }, (_, j) => {
       const column = Array.from({ length: rows }, (_, i) => values[i * c + j]!);
       const mean = column.reduce((a, b) => a + b, 0) / rows;
       return column.reduce((a, b) => a + (b - mean) ** 2, 0) / rows;
     });
     const once = again();
-    expect(distance(once[2]!, expected)).toBeLessThan(1e-4);
+    expect(distance(once[2]!, expected)).toBeLessThan(within);
     expect(again()).toEqual(once);
+  });
+
+  test('a scale that is NaN shows in dx of its channel alone', () => {
+    const c = 6;
+    tf.tidy(() => {
+      const [x, dy] = [random([8, c], 1), random([8, c], 2)];
+      const none = { movingMean: tf.zeros([c]), movingVariance: tf.ones([c]) };
+      const [, mean, variance] = run('BatchNormTrain', { x, ...none }, { momentum: 0.9 });
+      const gradients = (scale: number[]) =>
+        run('BatchNormTrainGrad', { dy, x, mean: mean!, variance: variance!, scale: tf.tensor1d(scale) }, {}).map((t) =>
+          t.dataSync<'float32'>(),
+        );
+      const [dx, ...others] = gradients([1, Number.NaN, 1, 1, Number.NaN, 1]);
+      const [whole, ...same] = gradients([1, 1, 1, 1, 1, 1]);
+      expect(others).toEqual(same);
+      expect(dx).toEqual(whole!.map((value, i) => ([1, 4].includes(i % c) ? Number.NaN : value)));
+    });
   });
 
   test.each([{}, { scale: false }, { center: false }, { scale: false, center: false }])(

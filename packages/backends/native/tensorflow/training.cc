@@ -111,8 +111,13 @@ struct BatchNormTrainOp : BatchNormOp {
     for (int i = 0; i < 4; i++) statistics[i] = Output(c, 1 + i, {channels});
     if (!c->status().ok()) return;
     auto [mean, variance, movedMean, movedVariance] = statistics;
-    // Around a value of the channel: a sum of squares loses the digits that mean and values share.
-    const auto shift = of.Each([=](int64_t i) { return x[i]; });
+    // Around the mean of the first rows: a sum of squares loses the digits that mean and values share.
+    const int64_t few = std::min<int64_t>(16, of.Count());
+    const auto shift = of.Each([=](int64_t i) {
+      double sum = 0;
+      for (int64_t row = 0; row < few; row++) sum += x[row * channels + i];
+      return sum / few;
+    });
     const float* from = shift.data();
     const auto sums = of.Sums(c, [=](int64_t row, int64_t rows, float* sum, float* squares) {
       run.columnMoments(x + row * of.n, from, sum, squares, rows, of.n);

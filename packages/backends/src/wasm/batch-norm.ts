@@ -13,16 +13,16 @@ const NO_RELU = -1;
 
 const channelsOf = ({ shape }: tf.TensorInfo): number => shape.at(-1) ?? 1;
 const rowsOf = (x: tf.TensorInfo): number => tf.util.sizeFromShape(x.shape) / Math.max(channelsOf(x), 1);
-/** Where inputs lie; 0 for one that is not given. */
-const places = (inputs: tf.NamedTensorInfoMap, backend: WasmBackend, names: readonly string[]): number[] =>
-  names.map((name) => (inputs[name] ? offset(backend, input(inputs, name)) : 0));
+/** Where the named inputs lie; 0 for one that is not given. */
+const places = <const Names extends readonly string[]>(inputs: tf.NamedTensorInfoMap, backend: WasmBackend, names: Names) =>
+  names.map((name) => (inputs[name] ? offset(backend, input(inputs, name)) : 0)) as unknown as { [I in keyof Names]: number };
 
 function normalize(inputs: tf.NamedTensorInfoMap, backend: WasmBackend, epsilon: number, max: number): tf.TensorInfo {
   const x = input(inputs, 'x');
   const y = backend.makeOutput(x.shape, 'float32');
-  const [at, mean, variance, scale, shift] = places(inputs, backend, ['x', 'mean', 'variance', 'scale', 'offset']) as [number, ...number[]];
+  const given = places(inputs, backend, ['x', 'mean', 'variance', 'scale', 'offset']);
   const { batchNorm, scratch } = native(backend);
-  batchNorm(at, mean!, variance!, scale!, shift!, offset(backend, y), rowsOf(x), channelsOf(x), epsilon, max, scratch);
+  batchNorm(...given, offset(backend, y), rowsOf(x), channelsOf(x), epsilon, max, scratch);
   return y;
 }
 
@@ -46,9 +46,10 @@ function forward(
   assertFloat('BatchNormTrain', inputs);
   const x = input(inputs, 'x');
   const statistics = Array.from({ length: 4 }, () => backend.makeOutput([channelsOf(x)], 'float32'));
-  const [mean, variance, movedMean, movedVariance] = statistics.map((one) => offset(backend, one)) as [number, number, number, number];
-  const [at, before, spread] = places(inputs, backend, ['x', 'movingMean', 'movingVariance']) as [number, number, number];
-  native(backend).batchNormMoments(at, mean, variance, before, spread, movedMean, movedVariance, rowsOf(x), channelsOf(x), momentum);
+  const [mean, variance, meanAfter, varianceAfter] = statistics.map((one) => offset(backend, one)) as [number, number, number, number];
+  const [at, meanBefore, varianceBefore] = places(inputs, backend, ['x', 'movingMean', 'movingVariance']);
+  const sizes = [rowsOf(x), channelsOf(x)] as const;
+  native(backend).batchNormMoments(at, mean, variance, meanBefore, varianceBefore, meanAfter, varianceAfter, ...sizes, momentum);
   const y = normalize({ ...inputs, mean: statistics[0]!, variance: statistics[1]! }, backend, varianceEpsilon, max);
   return [y, ...statistics];
 }
@@ -58,14 +59,7 @@ function backward(inputs: tf.NamedTensorInfoMap, { varianceEpsilon, max = NO_REL
   assertFloat('BatchNormTrainGrad', inputs);
   const x = input(inputs, 'x');
   const made = [x.shape, [channelsOf(x)], [channelsOf(x)]].map((shape) => backend.makeOutput(shape, 'float32'));
-  const given = places(inputs, backend, ['dy', 'x', 'mean', 'variance', 'scale', 'offset']) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
+  const given = places(inputs, backend, ['dy', 'x', 'mean', 'variance', 'scale', 'offset']);
   const [dx, dscale, doffset] = made.map((one) => offset(backend, one)) as [number, number, number];
   const { batchNormGradient, scratch } = native(backend);
   batchNormGradient(...given, dx, dscale, doffset, rowsOf(x), channelsOf(x), varianceEpsilon, max, scratch);

@@ -1,7 +1,8 @@
 /**
  * Kernels that a backend may add to do in one pass what a gradient does in several ops. Core names the kernel, never the backend; where the
  * current backend has none of that name, or a second derivative is being recorded, the ops run. Both agree up to rounding; of those for
- * gradients cpu has none, and wasm `AddTo` alone, which rounds as Add does, so that there gradients are tfjs's bit for bit.
+ * gradients cpu has none, and wasm `AddTo` alone, which rounds as Add does, so that there gradients are tfjs's bit for bit, on wasm but for
+ * batch norms that train (`models/batch-norm.ts`).
  *
  * | kernel | inputs | attributes | result |
  * | --- | --- | --- | --- |

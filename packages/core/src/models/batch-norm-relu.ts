@@ -30,8 +30,8 @@ function maxOf(layer: Layer): number | undefined {
   const type = layer.getClassName() === 'Activation' ? layer.activation?.getClassName() : layer.getClassName();
   if (type === 'relu') return Number.POSITIVE_INFINITY;
   if (type === 'relu6') return 6;
-  const { maxValue } = layer;
-  return type === 'ReLU' && !(maxValue! <= 0) ? (maxValue ?? Number.POSITIVE_INFINITY) : undefined;
+  const most = layer.maxValue ?? Number.POSITIVE_INFINITY;
+  return type === 'ReLU' && most > 0 ? most : undefined;
 }
 
 /** Outputs of batch norms that are clipped. */
@@ -42,7 +42,7 @@ export function markClipped(y: tf.Tensor): tf.Tensor {
   return y;
 }
 
-/** The `call` of a ReLU. */
+/** The `call` of a layer that may be a ReLU: it hands on what a norm has clipped. */
 export function relu(layer: Layer, original: Layer['call']): Layer['call'] {
   const stock = layer.getClassName() === 'ReLU' && !Object.hasOwn(layer, 'call');
   return (inputs, kwargs): Tensors => {

@@ -47,8 +47,8 @@ export interface Layer {
   readonly returnState?: boolean;
   /** Of TimeDistributed. */
   readonly layer?: Layer;
-  /** Of ReLU. */
-  readonly maxValue?: number;
+  /** Of ReLU; null in a model that Keras saved without one. */
+  readonly maxValue?: number | null;
   /** How a layer class of another package says what it is: the kind of site, and the property that holds the kernel. */
   readonly siteKind?: readonly [kind: SiteKind, kernel?: string];
   /** How a layer class of another package says that it holds a weight packed, and frozen. */
