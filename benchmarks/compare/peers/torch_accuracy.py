@@ -32,6 +32,9 @@ def main():
     )
     sets = {name: {key: torch.tensor(values) for key, values in job[name].items()} for name in ("train", "test")}
     tuned = prepare(model, job["method"].split(" + "))
+    for name, parameter in tuned.named_parameters():
+        if "pooler" in name:  # it trains beside every adapter in accuracy.ts, as the classifier does, which peft lets train anyway
+            parameter.requires_grad_(True)
     trained = [p for p in tuned.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=job["rate"], weight_decay=0.01)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, len(job["batches"])))
