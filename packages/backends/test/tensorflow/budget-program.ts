@@ -7,7 +7,7 @@
 import { finetune } from '@leantune/core';
 import * as tf from '@tensorflow/tfjs';
 import { BackendError, useBackend } from '../../src/index.ts';
-import { allocatorStats } from '../../src/tensorflow/index.ts';
+import { allocatorStats, shimNode } from '../../src/tensorflow/index.ts';
 
 export interface Outcome {
   readonly losses: number[];
@@ -23,8 +23,10 @@ export interface Outcome {
 const SIZE = 64;
 const [engine, batch, smaller] = [process.argv[2], Number(process.argv[3]), Number(process.argv[4] ?? 0)];
 
-if (engine === 'stock') await import('@tensorflow/tfjs-node');
-else await useBackend('tensorflow');
+if (engine === 'stock') {
+  shimNode(); // it asks Node for what Node 23 took away
+  await import('@tensorflow/tfjs-node');
+} else await useBackend('tensorflow');
 await tf.setBackend('tensorflow');
 
 const model = tf.sequential();
