@@ -1,6 +1,6 @@
 /**
  * Batch norms whose output is read by ReLUs alone: in a training step the norm's kernel clips what it makes (`batch-norm.ts`), and the
- * ReLUs find their work done. One pass over memory forward and one backward are spared, and no mask waits: backward knows y from x.
+ * ReLUs find their work done. Their own passes over memory are spared, and no mask is made or waits: backward knows y from x.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { type Container, type Layer, lastReads, orderOf, type Tensors, toList } from './tfjs-layers.ts';
