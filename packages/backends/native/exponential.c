@@ -6,33 +6,10 @@
  * The coefficients are minimax fits in relative error. Within 1.5 units in the last place of the exact values, subnormal
  * ones included; infinities have their limits, NaN stays, and -0 keeps its sign.
  */
-#include "kernels.h"
-
-/* Highest degree first. */
-#define POLYNOMIAL(x, ...) polynomial(x, (const float[]){__VA_ARGS__}, sizeof((const float[]){__VA_ARGS__}) / sizeof(float))
-
-INLINE f4 polynomial(f4 x, const float* coefficients, int count) {
-  f4 y = splat(coefficients[0]);
-  UNROLL for (int i = 1; i < count; i++) y = y * x + splat(coefficients[i]);
-  return y;
-}
+#include "exponential.h"
 
 INLINE f4 withSign(f4 x, f4 magnitude) { return (f4)((i4)magnitude | ((i4)x & splatInt(-0x7fffffff - 1))); }
 INLINE f4 magnitude(f4 x) { return (f4)((i4)x & splatInt(0x7fffffff)); }
-/* 2^n for n in [-126, 127]. */
-INLINE f4 power2(i4 n) { return (f4)((n + 127) << 23); }
-
-INLINE f4 exp4(f4 x) {
-  const f4 shift = splat(0x1.8p23f); /* added, it leaves no bits for a fraction: rounds to the nearest whole number */
-  x = pick(x > splat(89), splat(89), x);
-  x = pick(x < splat(-104), splat(-104), x);
-  f4 shifted = x * splat(0x1.715476p0f) + shift, whole = shifted - shift;
-  f4 r = x - whole * splat(0x1.63p-1f) - whole * splat(-0x1.bd0106p-13f); /* ln(2) in two parts; the first product is exact */
-  f4 y = r + r * r * POLYNOMIAL(r, 0.00144004705f, 0.00837367307f, 0.0416570939f, 0.16666469f, 0.500000477f);
-  i4 n = (i4)shifted - (i4)shift, half = n >> 1; /* 2^n alone would overflow, or lose the subnormal numbers */
-  return (1 + y) * power2(half) * power2(n - half);
-}
-
 INLINE f4 tanh4(f4 x) {
   f4 a = magnitude(x), s = a * a;
   f4 small = a + a * (s * POLYNOMIAL(s, -0.00628900016f, 0.0211325604f, -0.0538806319f, 0.133329749f, -0.333333284f));

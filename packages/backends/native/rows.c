@@ -1,5 +1,15 @@
-/* Row-wise helpers: gathering rows, summing them by segment, transposing, clipping that lets NaN through, bias and activation. */
+/* Row-wise helpers: copying and gathering rows, summing them by segment, transposing, clipping that lets NaN through, bias and activation. */
 #include "kernels.h"
+
+/* out[i] = x[i], rows of `bytes`, which in x begin `stride` bytes apart. */
+EXPORT(copyRows) void copyRows(const char* x, char* out, int rows, int stride, int bytes) {
+  enum { SHORT = 64 }; /* a copy of memory costs as much as some words */
+  for (int r = 0; r < rows; r++, x += stride, out += bytes) {
+    if (bytes % 4 || bytes > SHORT) __builtin_memcpy(out, x, bytes);
+    else
+      for (int i = 0; i < bytes; i += 4) *(int*)(out + i) = *(const int*)(x + i);
+  }
+}
 
 /* out[o, i] = x[o, indices[i]], slices of bytes. Returns where an index is out of range, or -1. */
 EXPORT(gather) int gather(const char* x, const int* indices, char* out, int outer, int axisSize, int count, int sliceBytes) {

@@ -33,6 +33,10 @@ export type Stock = StockKernel<WasmBackend, tf.TensorInfo>;
 /** Byte offset of a tensor in the heap. Valid until the tensor is disposed; a growing heap does not move it. */
 export const offset = (backend: WasmBackend, x: tf.TensorInfo): number => backend.dataIdMap.get(x.dataId).memoryOffset;
 
+/** Where the named inputs lie; 0 for one that is not given. */
+export const places = <const Names extends readonly string[]>(inputs: tf.NamedTensorInfoMap, backend: WasmBackend, names: Names) =>
+  names.map((name) => (inputs[name] ? offset(backend, input(inputs, name)) : 0)) as unknown as { [I in keyof Names]: number };
+
 /** Runs a kernel registered for wasm, ours or tfjs's. The caller disposes the result. */
 export function run(backend: WasmBackend, kernel: string, inputs: tf.NamedTensorInfoMap, attrs: Attrs = {}): tf.TensorInfo {
   return tf.getKernel(kernel, 'wasm').kernelFunc({ inputs, backend, attrs: attrs as tf.NamedAttrMap }) as tf.TensorInfo;

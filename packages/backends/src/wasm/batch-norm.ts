@@ -5,7 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Attrs, KernelMap } from '../kernels.ts';
-import { assertFloat, input, type Kernels, offset, type Stock, type WasmBackend, type WasmKernel } from './backend.ts';
+import { assertFloat, input, type Kernels, offset, places, type Stock, type WasmBackend, type WasmKernel } from './backend.ts';
 import { native } from './native.ts';
 
 /** In place of what a ReLU clips to, where there is none. */
@@ -13,10 +13,6 @@ const NO_RELU = -1;
 
 const channelsOf = ({ shape }: tf.TensorInfo): number => shape.at(-1) ?? 1;
 const rowsOf = (x: tf.TensorInfo): number => tf.util.sizeFromShape(x.shape) / Math.max(channelsOf(x), 1);
-/** Where the named inputs lie; 0 for one that is not given. */
-const places = <const Names extends readonly string[]>(inputs: tf.NamedTensorInfoMap, backend: WasmBackend, names: Names) =>
-  names.map((name) => (inputs[name] ? offset(backend, input(inputs, name)) : 0)) as unknown as { [I in keyof Names]: number };
-
 function normalize(inputs: tf.NamedTensorInfoMap, backend: WasmBackend, epsilon: number, max: number): tf.TensorInfo {
   const x = input(inputs, 'x');
   const y = backend.makeOutput(x.shape, 'float32');

@@ -3,6 +3,7 @@
  * there, fast ones for those that are scalar loops, and an error before its heap overflows.
  */
 import { type KernelMap, registerKernels } from '../kernels.ts';
+import { attentions } from './attention.ts';
 import type { Kernels, Stock, WasmBackend } from './backend.ts';
 import { batchNorms, batchNormTraining } from './batch-norm.ts';
 import { binaries } from './binary.ts';
@@ -25,11 +26,13 @@ import { oneHots } from './one-hot.ts';
 import { poolGradients } from './pool-gradients.ts';
 import { reductions } from './reduce.ts';
 import { descents } from './sgd.ts';
+import { slices, splits } from './slice.ts';
 import { transposes } from './transpose.ts';
 
 export { guardHeap, type HeapUse, heapUse } from './heap-guard.ts';
 
 const alone: readonly KernelMap<WasmBackend>[] = [
+  attentions,
   batchNormTraining,
   conv2dGradients,
   conv3d,
@@ -40,10 +43,12 @@ const alone: readonly KernelMap<WasmBackend>[] = [
   codes,
   halves,
   descents,
+  splits,
 ];
 const beside: readonly ((stock: Stock) => Kernels)[] = [
   identities,
   transposes,
+  slices,
   matMuls,
   fusedConvs,
   batchNorms,

@@ -9,6 +9,21 @@ type Compare = (a: Pointer, b: Pointer, out: Pointer, n: number, bStep: number) 
 type Unary = (x: Pointer, out: Pointer, n: number) => void;
 type UnaryGradient = (x: Pointer, dy: Pointer, out: Pointer, n: number) => void;
 
+/** Sizes and options of native/attention.c. */
+export type AttentionTask = readonly [
+  n: number,
+  queries: number,
+  keys: number,
+  heads: number,
+  kvHeads: number,
+  size: number,
+  causal: boolean,
+  window: number,
+  rows: number,
+  scale: number,
+  mask: Pointer,
+];
+
 /** Signatures of native/*.c; `scratch` carries the Window where one is needed. */
 interface Exports {
   readonly __stack_pointer: WebAssembly.Global;
@@ -25,6 +40,7 @@ interface Exports {
   maxPoolGradient(x: Pointer, dy: Pointer, dx: Pointer, lastTie: boolean, scratch: Pointer): void;
   avgPoolGradient(dy: Pointer, dx: Pointer, countAll: boolean, scratch: Pointer): void;
   dilationGradient(x: Pointer, w: Pointer, dy: Pointer, dx: Pointer, dw: Pointer, scratch: Pointer): void;
+  copyRows(x: Pointer, out: Pointer, rows: number, stride: number, bytes: number): void;
   gather(x: Pointer, indices: Pointer, out: Pointer, outer: number, axisSize: number, count: number, sliceBytes: number): number;
   segmentSum(x: Pointer, ids: Pointer, out: Pointer, rows: number, width: number, segments: number): void;
   segmentSumInt(x: Pointer, ids: Pointer, out: Pointer, rows: number, width: number, segments: number): void;
@@ -32,6 +48,22 @@ interface Exports {
   clip(x: Pointer, out: Pointer, n: number, low: number, high: number): void;
   sumAxis(x: Pointer, out: Pointer, outer: number, reduce: number, inner: number, divisor: number): void;
   tile(x: Pointer, out: Pointer, rank: number, elementBytes: number, scratch: Pointer): void;
+  attention(
+    ...given: [
+      ...task: AttentionTask,
+      ...[q: Pointer, k: Pointer, v: Pointer],
+      ...[o: Pointer, top: Pointer, sum: Pointer],
+      ...[scores: Pointer, scratch: Pointer],
+    ]
+  ): void;
+  attentionGradient(
+    ...given: [
+      ...task: AttentionTask,
+      ...[q: Pointer, k: Pointer, v: Pointer, o: Pointer, lse: Pointer, dOut: Pointer],
+      ...[dq: Pointer, dk: Pointer, dv: Pointer],
+      ...[scores: Pointer, slopes: Pointer, scratch: Pointer],
+    ]
+  ): void;
   batchNorm(
     x: Pointer,
     mean: Pointer,

@@ -6,84 +6,8 @@ import { useBackend } from '../../src/index.ts';
 import { attend, attendGradient } from '../../src/webgpu/attention/attention.ts';
 import type { AttentionPlan } from '../../src/webgpu/attention/attention-plan.ts';
 import { poolUse, trimPool, type WebGPUBackend } from '../../src/webgpu/index.ts';
+import { type Case, caseOf, cases, expected, type Results, valuesOf } from '../attention-reference.ts';
 import { distance, random } from '../compare.ts';
-
-interface Case {
-  readonly n: number;
-  readonly queries: number;
-  readonly keys: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly size: number;
-  readonly causal: boolean;
-  readonly window: number;
-  readonly mask?: readonly number[];
-}
-const caseOf = (queries: number, keys: number, size: number, more: Partial<Case> = {}): Case => ({
-  ...{ n: 1, queries, keys, heads: 2, kvHeads: 2, size, causal: false, window: 0 },
-  ...more,
-});
-type Results = { readonly [name in 'o' | 'lse' | 'dq' | 'dk' | 'dv']: number[] };
-
-function valuesOf({ n, queries, keys, heads, kvHeads, size }: Case) {
-  const of = (length: number, width: number, seed: number) => random([n, length, width * size], seed);
-  return { q: of(queries, heads, 1), k: of(keys, kvHeads, 2), v: of(keys, kvHeads, 3), dy: of(queries, heads, 4) };
-}
-
-/** What hides a key from a query, if anything does. */
-const HIDDEN = 2 ** 30;
-function hides({ queries, keys, causal, window, mask }: Case, sequence: number, query: number, key: number): number {
-  const at = keys - queries + query;
-  if (causal && (key > at || (window > 0 && key <= at - window))) return Number.POSITIVE_INFINITY;
-  if (!mask) return 0;
-  return HIDDEN * (Math.max(1, mask[sequence * keys + at]!) - mask[sequence * keys + key]!) ** 2;
-}
-
-function expected(of: Case): Results {
-  const { n, queries, keys, heads, kvHeads, size } = of;
-  const { q, k, v, dy } = valuesOf(of);
-  const scale = 1 / Math.sqrt(size);
-  const zeros = (length: number) => Array<number>(length).fill(0);
-  const results = {
-    o: zeros(q.data.length),
-    lse: zeros(n * heads * queries),
-    dq: zeros(q.data.length),
-    dk: zeros(k.data.length),
-    dv: zeros(k.data.length),
-  };
-  const dot = (a: number[], at: number, b: number[], from: number) => {
-    let sum = 0;
-    for (let c = 0; c < size; c++) sum += a[at + c]! * b[from + c]!;
-    return sum;
-  };
-  const add = (to: number[], at: number, x: number[], from: number, by: number) => {
-    for (let c = 0; c < size; c++) to[at + c]! += x[from + c]! * by;
-  };
-  for (let sequence = 0; sequence < n; sequence++)
-    for (let head = 0; head < heads; head++)
-      for (let query = 0; query < queries; query++) {
-        const row = ((sequence * queries + query) * heads + head) * size;
-        const keyAt = (key: number) => ((sequence * keys + key) * kvHeads + Math.floor((head * kvHeads) / heads)) * size;
-        const scores = Array.from({ length: keys }, (_, key) => {
-          const penalty = hides(of, sequence, query, key);
-          const score = dot(q.data, row, k.data, keyAt(key)) * scale;
-          return penalty === 0 ? score : Math.fround(score - penalty); // beside 2^30 nothing is left of it, and it is no matter
-        });
-        const top = Math.max(...scores);
-        const lse = top + Math.log(scores.reduce((sum, score) => sum + Math.exp(score - top), 0));
-        results.lse[(sequence * heads + head) * queries + query] = lse;
-        for (let key = 0; key < keys; key++) add(results.o, row, v.data, keyAt(key), Math.exp(scores[key]! - lse));
-        const along = dot(dy.data, row, results.o, row);
-        for (let key = 0; key < keys; key++) {
-          const weight = Math.exp(scores[key]! - (top < -HIDDEN / 2 ? Math.fround(lse) : lse));
-          const slope = weight * (dot(dy.data, row, v.data, keyAt(key)) - along) * scale;
-          add(results.dv, keyAt(key), dy.data, row, weight);
-          add(results.dq, row, k.data, keyAt(key), slope);
-          add(results.dk, keyAt(key), q.data, row, slope);
-        }
-      }
-  return results;
-}
 
 /** Small tiles of all that large ones have, which compile soon. For heads of up to 128 values; and, with sums of two blocks, of up to 32. */
 const flat: AttentionPlan = { rows: 4, down: 2, across: 32, step: 8, compact: true };
@@ -116,25 +40,7 @@ async function expectRight(of: Case, forward: AttentionPlan, backward = forward)
 await describeOn('webgpu', () => {
   beforeAll(() => useBackend('webgpu').then(() => undefined));
 
-  test.each([
-    ['one query of one key', caseOf(1, 1, 8)],
-    ['one query of many keys, as in generation', caseOf(1, 130, 64, { causal: true, kvHeads: 1 })],
-    ['less than a tile', caseOf(5, 5, 8, { n: 2 })],
-    ['a tile', caseOf(64, 64, 32)],
-    ['more than a tile', caseOf(130, 130, 64, { causal: true })],
-    ['heads of 80 values, fewer queries than keys', caseOf(33, 64, 80, { causal: true })],
-    ['heads of 128 values, more queries than keys', caseOf(64, 33, 128)],
-    ['groups of heads that share keys', caseOf(33, 33, 8, { n: 2, heads: 6, kvHeads: 2, causal: true })],
-    ['a window', caseOf(130, 130, 8, { causal: true, window: 20 })],
-    ['a window of one key', caseOf(33, 64, 8, { causal: true, window: 1 })],
-    [
-      'padding and documents',
-      caseOf(12, 12, 8, { n: 2, mask: [...[1, 1, 1, 1, 2, 2, 2, 3, 3, 3, 0, 0], ...[1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0]] }),
-    ],
-    ['packed documents, causal', caseOf(64, 64, 8, { causal: true, mask: Array.from({ length: 64 }, (_, i) => [1, 2, 3, 0][i >> 4]!) })],
-    ['queries that see no key', caseOf(6, 6, 8, { n: 2, mask: [...[0, 0, 0, 0, 0, 0], ...[1, 1, 1, 0, 0, 0]] })],
-    ['padding before what it pads, causal', caseOf(6, 6, 8, { causal: true, mask: [0, 0, 1, 1, 1, 1] })],
-  ])('%s', (_, of) => expectRight(of, flat));
+  test.each(cases)('%s', (_, of) => expectRight(of, flat));
 
   test('sums of several blocks, heads of no multiple of four, nothing masked; forward eight rows a thread', async () => {
     for (const of of [caseOf(70, 70, 30, { causal: true, heads: 4 }), caseOf(9, 21, 21, { n: 2 })]) await expectRight(of, tall, narrow);

@@ -10,8 +10,8 @@
  * 2305.13245) are summed in the kernel. Tiles that no query sees, by causality or window, are left out.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { BackendError } from '../../errors.ts';
-import { type Attrs, input, type Kernels, type WebGPUBackend, type WebGPUKernel, withTemporaries } from '../backend.ts';
+import { attentionFits, attentionSizes, composedAttention } from '../../attention-sizes.ts';
+import { type Attrs, type Kernels, type WebGPUBackend, type WebGPUKernel, withTemporaries } from '../backend.ts';
 import { prefersTiles } from '../products/plan.ts';
 import { dispatch, type Output } from '../recording/dispatch.ts';
 import { rowPasses } from '../rows/rows.ts';
@@ -35,15 +35,8 @@ const passes = {
   keys: { kernel: 'AttentionGrad k v', shader: keyGradients, rows: 'keys', task: { scores: 2, sums: 2 } },
 } as const satisfies { readonly [name: string]: Pass };
 
-/** Of q [n, queries, heads · size] and k [n, keys, kvHeads · size]. */
-function sizesOf(inputs: Inputs, { heads, kvHeads }: Attrs) {
-  const [q, k] = ['q', 'k'].map((name) => input(inputs as tf.NamedTensorInfoMap, name));
-  const [n, queries, width] = q!.shape as [number, number, number];
-  return { n, queries, keys: k!.shape[1]!, heads, kvHeads, size: width / heads } as const;
-}
-
 const planOf = (backend: WebGPUBackend, inputs: Inputs, attrs: Attrs, { rows, task }: Pass): AttentionPlan | undefined => {
-  const { size, ...lengths } = sizesOf(inputs, attrs);
+  const { size, ...lengths } = attentionSizes(inputs, attrs);
   return attentionPlanOf(backend, { ...task, size, length: lengths[rows] });
 };
 
@@ -63,7 +56,7 @@ function run<Name extends string>(
   pass: Pass,
   { backend, inputs, attrs, outputs, ...given }: Run<Name>,
 ): { readonly [name in Name]: tf.TensorInfo } {
-  const { n, ...sizes } = sizesOf(inputs, attrs);
+  const { n, ...sizes } = attentionSizes(inputs, attrs);
   const { heads, kvHeads, size } = sizes;
   const plan = given.plan ?? planOf(backend, inputs, attrs, pass)!;
   const { causal, window, masked, scale } = attrs;
@@ -102,14 +95,14 @@ function run<Name extends string>(
 /** [o, lse] of { q, k, v, mask }: o as q, lse [n, heads, T]. @param plan @default what suits the device */
 export function attend(backend: WebGPUBackend, { q, k, v, mask }: Inputs, attrs: Attrs, plan?: AttentionPlan): tf.TensorInfo[] {
   const inputs = { q: q!, k: k!, v: v!, mask: mask! };
-  const { n, queries, heads } = sizesOf(inputs, attrs);
+  const { n, queries, heads } = attentionSizes(inputs, attrs);
   const { o, lse } = run(passes.forward, { backend, inputs, attrs, plan, outputs: { o: q!.shape, lse: [n, heads, queries] } });
   return [o, lse];
 }
 
 /** The log-sum-exp of each query and head and its Σ do · o, side by side: [n · T · heads, 2]. */
 function statsOf(backend: WebGPUBackend, { y, y1: lse, dy, ...inputs }: Inputs, attrs: Attrs): tf.TensorInfo {
-  const { queries, heads, size } = sizesOf(inputs, attrs);
+  const { queries, heads, size } = attentionSizes(inputs, attrs);
   const place = '(row / (u.heads * u.queries) * u.heads + row % u.heads) * u.queries + row / u.heads % u.queries';
   return rowPasses(backend, {
     key: 'AttentionGrad stats',
@@ -138,20 +131,6 @@ export const attendGradient = (backend: WebGPUBackend, given: Inputs, attrs: Att
     return wanted.map((input) => gradients[input]!);
   });
 
-/** Whether the shaders are for such tensors: of shapes that fit each other, with elements. */
-function fit(inputs: Inputs, attrs: Attrs): boolean {
-  const { n, keys, heads, kvHeads, size } = sizesOf(inputs, attrs);
-  const { q, k, v, mask, ...others } = inputs;
-  const side = [n, keys, kvHeads * size];
-  return (
-    Object.values({ q, k, v, ...others }).every((x) => x!.dtype === 'float32' && !x!.shape.includes(0)) &&
-    Number.isInteger(size) &&
-    heads % kvHeads === 0 &&
-    [k, v].every((x) => tf.util.arraysEqual(x!.shape, side)) &&
-    (!attrs['masked'] || tf.util.arraysEqual(mask!.shape, [n, keys]))
-  );
-}
-
 /**
  * Ours on a GPU; else what @leantune/transformers composes of ops and registers beside it: on adapters that run on the CPU, where barriers are
  * costly and such shaders compile for seconds, for heads larger than a work group holds, and for tensors that do not fit.
@@ -160,17 +139,9 @@ const orComposed =
   (kernel: string, ours: (...of: Parameters<typeof attend>) => tf.TensorInfo[], needs: readonly Pass[]): WebGPUKernel =>
   (given, attrs, backend) => {
     const inputs = given as Inputs;
-    const composed = tf.getKernel(`Composed${kernel}`, 'webgpu');
-    const can = fit(inputs, attrs) && needs.every((pass) => planOf(backend, inputs, attrs, pass));
-    if (can && (prefersTiles(backend) || !composed)) return ours(backend, inputs, attrs);
-    if (composed) return composed.kernelFunc({ inputs: given, attrs: attrs as tf.NamedAttrMap, backend }) as tf.TensorInfo[];
-    const got = Object.entries(inputs).map(([name, { shape, dtype }]) => `${name} ${dtype} [${shape}]`);
-    const { heads, kvHeads } = sizesOf(inputs, attrs);
-    throw new BackendError(
-      'not-available',
-      kernel,
-      `got ${got.join(', ')} of ${heads} and ${kvHeads} heads; expected q float32 [n, T, heads · d], k and v [n, S, kvHeads · d] and mask [n, S], none empty, and heads that a work group of this adapter holds`,
-    );
+    const can = attentionFits(inputs, attrs) && needs.every((pass) => planOf(backend, inputs, attrs, pass));
+    const better = prefersTiles(backend) || !tf.getKernel(`Composed${kernel}`, 'webgpu');
+    return can && better ? ours(backend, inputs, attrs) : composedAttention(kernel, 'webgpu', inputs, attrs, backend);
   };
 
 export const attentions: Kernels = {
