@@ -1,13 +1,8 @@
 /** Attention by its formula in float64, and the cases that kernels of it are held to. */
+import type { AttentionSizes } from '../src/attention-sizes.ts';
 import { random } from './compare.ts';
 
-export interface Case {
-  readonly n: number;
-  readonly queries: number;
-  readonly keys: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly size: number;
+export interface Case extends AttentionSizes {
   readonly causal: boolean;
   readonly window: number;
   readonly mask?: readonly number[];
