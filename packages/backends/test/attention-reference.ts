@@ -1,6 +1,6 @@
 /** Attention by its formula in float64, and the cases that kernels of it are held to. */
 import type { AttentionSizes } from '../src/attention-sizes.ts';
-import { random } from './compare.ts';
+import { random, type Values } from './compare.ts';
 
 export interface Case extends AttentionSizes {
   readonly causal: boolean;
@@ -13,7 +13,7 @@ export const caseOf = (queries: number, keys: number, size: number, more: Partia
 });
 export type Results = { readonly [name in 'o' | 'lse' | 'dq' | 'dk' | 'dv']: number[] };
 
-export function valuesOf({ n, queries, keys, heads, kvHeads, size }: Case) {
+export function valuesOf({ n, queries, keys, heads, kvHeads, size }: Case): { readonly [name in 'q' | 'k' | 'v' | 'dy']: Values } {
   const of = (length: number, width: number, seed: number) => random([n, length, width * size], seed);
   return { q: of(queries, heads, 1), k: of(keys, kvHeads, 2), v: of(keys, kvHeads, 3), dy: of(queries, heads, 4) };
 }
