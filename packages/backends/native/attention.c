@@ -1,6 +1,7 @@
 /*
  * o = softmax(q kT scale) v per head, and its gradient, by blocks of queries whose scores lie in memory that the caller lends
- * (Dao et al. 2022, arXiv 2205.14135). Heads are read where they lie beside each other.
+ * (Dao et al. 2022, arXiv 2205.14135). Heads are read where they lie beside each other; those that share a head of keys meet it in one product
+ * (Ainslie et al. 2023, arXiv 2305.13245).
  *
  *     P = exp(q kT scale - lse)     dv = PT do     dS = P (do vT - sum do o) scale     dq = dS k     dk = dST q
  *
@@ -8,20 +9,24 @@
  */
 #include "exponential.h"
 
+enum { MOST = 64 };
+
 typedef struct {
   int n, queries, keys, heads, kvHeads, size; /* q [n, queries, heads * size], k and v [n, keys, kvHeads * size] */
   int causal, window;                         /* the last query is at the last key; a window of 0 is none */
-  int rows;                                   /* queries in a block */
+  int rows;                                   /* of a block, at most MOST */
   float scale;
   const float* mask; /* [n, keys], or 0 */
 } Attention;
 
-/* One block of queries of one head, and the keys from `from` on that any of them sees. */
+/* Some rows of the queries that share a head of keys, all heads of a query before the next, and the keys from `from` on that any of them sees. */
 typedef struct {
   const Attention* of;
-  int start, rows, from, keys;
-  int q, kv; /* where its first query and its first key lie */
-  int stat;  /* where what is one number a query lies */
+  int start, rows, group;
+  int from, keys;
+  int kv;         /* where the first key lies */
+  int at[MOST];   /* where each row lies */
+  int stat[MOST]; /* and what is one number a row */
   const float* mask;
 } Block;
 
@@ -29,29 +34,33 @@ typedef struct {
   int from, to;
 } Range;
 
+/* The key at a row's query. */
+static int keyOf(const Block* block, int row) { return block->of->keys - block->of->queries + (block->start + row) / block->group; }
+
 /* The keys that a row sees, counted from the block's first. */
 static Range seen(const Block* block, int row) {
   const Attention* of = block->of;
   if (!of->causal) return (Range){0, block->keys};
-  int at = of->keys - of->queries + block->start + row - block->from;
+  int at = keyOf(block, row) - block->from;
   return (Range){of->window > 0 ? max(0, at - of->window + 1) : 0, at + 1};
 }
 
-static Block blockOf(const Attention* of, int b, int head, int start) {
-  int first = of->keys - of->queries + start, rows = min(of->rows, of->queries - start);
-  int from = of->causal && of->window > 0 ? max(0, first - of->window + 1) : 0;
-  int kv = head / (of->heads / of->kvHeads);
-  return (Block){
-    of, start, rows, from, (of->causal ? first + rows : of->keys) - from,
-    ((b * of->queries + start) * of->heads + head) * of->size,
-    ((b * of->keys + from) * of->kvHeads + kv) * of->size,
-    (b * of->heads + head) * of->queries + start,
-    of->mask ? of->mask + b * of->keys : 0,
-  };
+static Block blockOf(const Attention* of, int b, int kvHead, int start) {
+  int group = of->heads / of->kvHeads;
+  Block block = {.of = of, .start = start, .rows = min(of->rows, of->queries * group - start), .group = group};
+  block.from = of->causal && of->window > 0 ? max(0, keyOf(&block, 0) - of->window + 1) : 0;
+  block.keys = (of->causal ? keyOf(&block, block.rows - 1) + 1 : of->keys) - block.from;
+  block.kv = ((b * of->keys + block.from) * of->kvHeads + kvHead) * of->size;
+  block.mask = of->mask ? of->mask + b * of->keys : 0;
+  for (int r = 0; r < block.rows; r++) {
+    int query = (start + r) / group, head = kvHead * group + (start + r) % group;
+    block.at[r] = ((b * of->queries + query) * of->heads + head) * of->size;
+    block.stat[r] = (b * of->heads + head) * of->queries + query;
+  }
+  return block;
 }
 
-/* Heads of queries, and of keys: a row each token. */
-static Rows ofQueries(const Block* block, const float* x) { return (Rows){(float*)x + block->q, 0, block->of->heads * block->of->size}; }
+static Rows ofQueries(const Block* block, const float* x) { return (Rows){(float*)x, block->at, 0}; }
 static Rows ofKeys(const Block* block, const float* x) { return (Rows){(float*)x + block->kv, 0, block->of->kvHeads * block->of->size}; }
 
 enum { HIDDEN = 1 << 30 };
@@ -66,7 +75,7 @@ static void scaleRow(const Block* block, int row, float* s, Range keys) {
     return;
   }
   const float* numbers = block->mask + block->from;
-  float own = block->mask[of->keys - of->queries + block->start + row];
+  float own = block->mask[keyOf(block, row)];
   own = own < 1 ? 1 : own;
   for (; i + 4 <= keys.to; i += 4) {
     f4 far = splat(own) - load(numbers + i);
@@ -105,8 +114,8 @@ static void products(const Block* block, const float* a, const float* b, float* 
 
 #define EACH_BLOCK(of)                                           \
   for (int b = 0; b < (of)->n; b++)                              \
-    for (int head = 0; head < (of)->heads; head++)               \
-      for (int start = 0; start < (of)->queries; start += (of)->rows)
+    for (int head = 0; head < (of)->kvHeads; head++)             \
+      for (int start = 0; start < (of)->queries * ((of)->heads / (of)->kvHeads); start += (of)->rows)
 
 #define GIVEN int n, int queries, int keys, int heads, int kvHeads, int size, int causal, int window, int rows, float scale, const float* mask
 #define TASK &(Attention){n, queries, keys, heads, kvHeads, size, causal, window, rows, scale, mask}
@@ -121,13 +130,13 @@ EXPORT(attention) void attention(GIVEN, const float* q, const float* k, const fl
       float* s = scores + r * block.keys;
       Range keys = seen(&block, r);
       scaleRow(&block, r, s, keys);
-      top[block.stat + r] = highest(s, keys);
-      sum[block.stat + r] = weigh(s, block.keys, keys, top[block.stat + r]);
+      top[block.stat[r]] = highest(s, keys);
+      sum[block.stat[r]] = weigh(s, block.keys, keys, top[block.stat[r]]);
     }
     Rows out = ofQueries(&block, o);
     gemm(block.rows, of->size, block.keys, (Rows){scores, 0, block.keys}, 0, ofKeys(&block, v), 0, out, 0, scratch);
     for (int r = 0; r < block.rows; r++)
-      for (int c = 0; c < of->size; c++) row(out, r)[c] /= sum[block.stat + r];
+      for (int c = 0; c < of->size; c++) row(out, r)[c] /= sum[block.stat[r]];
   }
 }
 
@@ -140,7 +149,7 @@ static void slopes(const Block* block, const float* o, const float* dOut, const 
     for (int c = 0; c < of->size; c++) along += dy[c] * y[c];
     Range keys = seen(block, r);
     scaleRow(block, r, s, keys);
-    weigh(s, block->keys, keys, lse[block->stat + r]);
+    weigh(s, block->keys, keys, lse[block->stat[r]]);
     int i = 0;
     for (; i + 4 <= block->keys; i += 4) store(d + i, load(s + i) * (load(d + i) - splat(along)) * splat(of->scale));
     for (; i < block->keys; i++) d[i] = s[i] * (d[i] - along) * of->scale;

@@ -31,7 +31,7 @@ export function attentionFits(inputs: Inputs, attrs: Attrs): boolean {
   const shapes: { readonly [name: string]: number[] } = { q: own, k: side, v: side, y: own, y1: [n, heads, queries], dy: own };
   return (
     Object.entries(floats).every(([name, { shape, dtype }]) => dtype === 'float32' && tf.util.arraysEqual(shape, shapes[name]!)) &&
-    n * queries * keys * kvHeads * size > 0 &&
+    [n, queries, keys, kvHeads, size].every((count) => count > 0) &&
     Number.isInteger(size) &&
     heads % kvHeads === 0 &&
     (!attrs['masked'] || tf.util.arraysEqual(mask!.shape, [n, keys])) &&

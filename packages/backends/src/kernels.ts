@@ -62,6 +62,20 @@ export function withTemporaries<T>(
   }
 }
 
+/** Disposes what went through `made` if `f` throws: all outputs of a kernel, or none. */
+export function allOrNone<T>(backend: { disposeData(dataId: object): boolean }, f: (made: (x: tf.TensorInfo) => tf.TensorInfo) => T): T {
+  const made: tf.TensorInfo[] = [];
+  try {
+    return f((x) => {
+      made.push(x);
+      return x;
+    });
+  } catch (error) {
+    for (const { dataId } of made) backend.disposeData(dataId);
+    throw error;
+  }
+}
+
 /** The same data under another shape; owns nothing. */
 export const viewAs = (x: tf.TensorInfo, shape: number[]): tf.TensorInfo => ({ dataId: x.dataId, dtype: x.dtype, shape });
 

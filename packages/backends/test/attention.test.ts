@@ -1,6 +1,7 @@
 /** Attention as kernels of wasm, against its formula in float64: any shape, what is hidden, memory, of gradients those that are wanted. */
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { guardHeap, heapUse } from '../src/wasm/index.ts';
 import { type Case, caseOf, cases, expected, type Results, valuesOf } from './attention-reference.ts';
 import { distance, prepare } from './compare.ts';
 
@@ -37,8 +38,12 @@ describe('attention on wasm', () => {
   it.each(cases)('%s', (_, of) => expectRight(of));
 
   it.each([
-    ['more keys than a block of queries has scores in a cache for', caseOf(40, 1100, 8, { causal: true })],
+    ['more keys than a block of queries has scores in a cache for', caseOf(140, 1100, 8, { causal: true })],
     ['a window across blocks of queries', caseOf(150, 150, 20, { causal: true, window: 33, heads: 4 })],
+    ['a few queries of many keys that many heads share', caseOf(3, 300, 16, { causal: true, heads: 10, kvHeads: 2, n: 2 })],
+    ['more heads that share keys than a block has rows', caseOf(2, 9, 4, { causal: true, heads: 70, kvHeads: 1 })],
+    ['heads that share keys, a window across blocks', caseOf(150, 200, 8, { causal: true, window: 33, heads: 6, kvHeads: 2 })],
+    ['a window beyond what an integer holds', caseOf(9, 9, 4, { causal: true, window: 2 ** 32 + 1 })],
     ['heads of no multiple of four', caseOf(70, 70, 30, { n: 2, causal: true, heads: 4 })],
   ])('%s', (_, of) => {
     expectRight(of, false);
@@ -64,6 +69,35 @@ describe('attention on wasm', () => {
     const [dq] = kernel('AttentionGrad', { ...inputs, y, y1, dy: x([1, 7, 8], 1) }, attrs) as [tf.Tensor];
     const finite = (t: tf.Tensor) => Array.from(tf.min(tf.cast(tf.isFinite(t), 'int32'), -1).dataSync());
     for (const t of [y, tf.reshape(y1, [7, 1]), dq]) expect(finite(t)).toEqual([0, 1, 1, 1, 1, 1, 1]);
+  });
+
+  it('leaves nothing behind where memory ends amid a kernel', () => {
+    const of = caseOf(64, 64, 16);
+    const { q, k, v, dy } = Object.fromEntries(
+      Object.entries(valuesOf(of)).map(([name, { data, shape }]) => [name, tf.tensor(data, shape)]),
+    ) as { [name in 'q' | 'k' | 'v' | 'dy']: tf.Tensor };
+    const inputs = { q, k, v, mask: tf.scalar(0, 'int32') };
+    const attrs = { heads: 2, kvHeads: 2, scale: 1, causal: false, window: 0, masked: false, wanted: all };
+    const [y, y1] = kernel('Attention', inputs, attrs) as [tf.Tensor, tf.Tensor];
+    const before = tf.backend().numDataIds();
+    let refused = 0;
+    try {
+      for (let room = 0; room < 64; room += 4)
+        for (const run of [() => kernel('Attention', inputs, attrs), () => kernel('AttentionGrad', { ...inputs, y, y1, dy }, attrs)]) {
+          guardHeap(tf.backend(), heapUse(tf.backend()).used + 1 + room * 1024);
+          try {
+            tf.dispose(run());
+          } catch (error) {
+            expect(String(error)).toContain('a tensor asks for');
+            refused++;
+          }
+          expect(tf.backend().numDataIds()).toBe(before);
+        }
+    } finally {
+      guardHeap(tf.backend());
+    }
+    expect(refused).toBeGreaterThan(10);
+    tf.dispose([q, k, v, dy, inputs.mask, y, y1]);
   });
 
   it('reads no tensor that does not fit, and leaves it to the kernel composed of ops', () => {

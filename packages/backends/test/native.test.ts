@@ -1,5 +1,7 @@
+import * as tf from '@tensorflow/tfjs';
 import { describe, expect, it, vi } from 'vitest';
 import type { WasmBackend } from '../src/wasm/backend.ts';
+import { caseOf, expected, valuesOf } from './attention-reference.ts';
 import { distance, expectLikeCpu, prepare, random, runOn } from './compare.ts';
 
 /** An engine without SIMD: the one validation that decides says no. */
@@ -17,6 +19,11 @@ describe('the native module without SIMD', () => {
     await expectLikeCpu('Greater', { a: random([37]), b: random([37], 2) }, {}, 0);
     for (const kernel of ['Exp', 'Tanh', 'Erf']) await expectLikeCpu(kernel, { x: random([37]) }, {});
     await expectLikeCpu('Transpose', { x: random([2, 19, 33]) }, { perm: [0, 2, 1] }, 0);
+    const of = caseOf(33, 40, 8, { causal: true, heads: 4, kvHeads: 2 });
+    const [q, k, v] = Object.values(valuesOf(of)).map(({ data, shape }) => tf.tensor(data, shape));
+    const attrs = { heads: 4, kvHeads: 2, scale: 1 / Math.sqrt(8), causal: true, window: 0, masked: false };
+    const [o] = tf.engine().runKernel('Attention', { q, k, v } as tf.NamedTensorMap, attrs) as unknown as [tf.Tensor];
+    expect(distance(o.dataSync(), expected(of).o)).toBeLessThan(1e-5);
     const conv = { strides: 2, pad: 'same', dataFormat: 'NHWC', dilations: 1 };
     await expectLikeCpu(
       'Conv2DBackpropFilter',

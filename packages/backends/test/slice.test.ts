@@ -1,7 +1,8 @@
 /** Slices and splits on wasm: what cpu gives, bit for bit, and no more of x read than is asked for. */
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
-import { expectLikeCpu, prepare, random, whole } from './compare.ts';
+import { guardHeap, heapUse } from '../src/wasm/index.ts';
+import { expectLikeCpu, prepare, random, runOn, whole } from './compare.ts';
 
 beforeAll(prepare);
 
@@ -108,11 +109,18 @@ describe('slice on wasm', () => {
     expect(Array.from(x.dataSync())).toEqual(Array(12).fill(1));
   });
 
+  it('begins at whole elements, as tfjs does for half of an odd number', async () => {
+    const x = { shape: [7, 3], data: Array.from({ length: 21 }, (_, i) => i) };
+    const { data } = await runOn('wasm', 'Slice', { x }, { begin: [3.5, 0], size: [2, 3] });
+    expect(Array.from(data)).toEqual([10, 11, 12, 13, 14, 15]);
+  });
+
   it('refuses what lies outside, and slices strings as tfjs does, and copies a scalar', async () => {
     await tf.setBackend('wasm');
     const slice = (x: tf.Tensor, begin: number[], size: number[]) =>
       tf.engine().runKernel('Slice', { x }, { begin, size } as unknown as tf.NamedAttrMap) as tf.Tensor;
     expect(() => slice(tf.ones([4, 3]), [2, 0], [3, 3])).toThrow('would overflow');
+    expect(() => slice(tf.ones([4, 3]), [-2, 0], [1, 3])).toThrow('got begin [-2,0] of shape [4,3]; expected no number below 0');
     expect(slice(tf.scalar(5), [], []).dataSync()[0]).toBe(5);
     expect(tf.slice(tf.tensor1d(['a', 'b', 'c']), 1, 2).dataSync()).toEqual(['b', 'c']);
   });
@@ -133,5 +141,18 @@ describe('split and unstack on wasm', () => {
       return parts.map((part) => ({ shape: part.shape, data: Array.from(part.dataSync()) }));
     };
     expect(await of('wasm')).toEqual(await of('cpu'));
+  });
+
+  it('makes all parts or none where memory ends amid them', async () => {
+    await tf.setBackend('wasm');
+    const x = tf.ones([4, 4096]);
+    const before = tf.backend().numDataIds();
+    guardHeap(tf.backend(), heapUse(tf.backend()).used + 40_000);
+    try {
+      expect(() => tf.split(x, 4)).toThrow('a tensor asks for');
+      expect(tf.backend().numDataIds()).toBe(before);
+    } finally {
+      guardHeap(tf.backend());
+    }
   });
 });

@@ -5,13 +5,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { attentionFits, attentionSizes, composedAttention } from '../attention-sizes.ts';
 import type { Kernel, KernelMap } from '../kernels.ts';
-import { type Attrs, input, offset, places, run, type WasmBackend, withTemporaries } from './backend.ts';
+import { type Attrs, allOrNone, input, makeFloats, offset, places, run, type WasmBackend, withTemporaries } from './backend.ts';
 import { type AttentionTask, native } from './native.ts';
 
 /** Scores of a block: what leaves them in a cache. */
-const SCORES = 2 ** 15;
-/** Queries of a block, which meet each key that was read: no fewer than pay for reading it, no more than gain by it. */
-const [FEWEST, MOST] = [8, 64];
+const SCORES = 2 ** 16;
+/** Rows of a block, of which each meets every key that was read: no fewer than pay for reading it, no more than native/attention.c has room for. */
+const [FEWEST, MOST] = [32, 64];
 
 interface Task {
   readonly given: AttentionTask;
@@ -30,36 +30,42 @@ function withTask(
 ): tf.TensorInfo[] {
   const { n, queries, keys, heads, kvHeads, size } = attentionSizes(inputs as { [name: string]: tf.TensorInfo }, attrs);
   const { causal, window, masked, scale } = attrs;
-  const rows = Math.max(FEWEST, Math.min(MOST, Math.floor(SCORES / keys)));
+  const rows = Math.min((queries * heads) / kvHeads, Math.max(FEWEST, Math.min(MOST, Math.floor(SCORES / keys))));
   return withTemporaries(backend, (temporary) => {
     const numbers = masked ? offset(backend, temporary(run(backend, tf.Cast, { x: input(inputs, 'mask') }, { dtype: 'float32' }))) : 0;
-    const given = [n, queries, keys, heads, kvHeads, size, causal, window, rows, scale, numbers] as const;
+    const given = [n, queries, keys, heads, kvHeads, size, causal, Math.min(window, keys), rows, scale, numbers] as const;
     return compute({ given, perQuery: [n, heads, queries], scores: [rows, keys] }, temporary);
   });
 }
 
 /** [o, lse]: o as q, lse [n, heads, queries]. */
 const attend = (inputs: tf.NamedTensorInfoMap, attrs: Attrs, backend: WasmBackend): tf.TensorInfo[] =>
-  withTask(inputs, attrs, backend, ({ given, perQuery, scores }, temporary) => {
-    const o = backend.makeOutput(input(inputs, 'q').shape, 'float32');
-    const [top, sum, block] = [perQuery, perQuery, scores].map((shape) => temporary(backend.makeOutput(shape, 'float32')));
-    const made = { o, top: top!, sum: sum!, block: block! };
-    const { attention, scratch } = native(backend);
-    attention(...given, ...places({ ...inputs, ...made }, backend, ['q', 'k', 'v', 'o', 'top', 'sum', 'block']), scratch);
-    return [o, run(backend, tf.Add, { a: made.top, b: temporary(run(backend, tf.Log, { x: made.sum })) })];
-  });
+  withTask(inputs, attrs, backend, ({ given, perQuery, scores }, temporary) =>
+    allOrNone(backend, (made) => {
+      const o = made(backend.makeOutput(input(inputs, 'q').shape, 'float32'));
+      const [top, sum, block] = [perQuery, perQuery, scores].map((shape) => temporary(backend.makeOutput(shape, 'float32')));
+      const own = { o, top: top!, sum: sum!, block: block! };
+      const { attention, scratch } = native(backend);
+      attention(...given, ...places({ ...inputs, ...own }, backend, ['q', 'k', 'v', 'o', 'top', 'sum', 'block']), scratch);
+      return [o, run(backend, tf.Add, { a: own.top, b: temporary(run(backend, tf.Log, { x: own.sum })) })];
+    }),
+  );
 
 /** The gradients `wanted` from q, k, v, mask, what `attend` gave as y and y1, and dy. */
 const attendGradient = (inputs: tf.NamedTensorInfoMap, attrs: Attrs, backend: WasmBackend): tf.TensorInfo[] =>
   withTask(inputs, attrs, backend, ({ given, scores }, temporary) => {
-    const wanted: readonly string[] = attrs.wanted;
-    const gradients = Object.fromEntries(wanted.map((name) => [`d${name}`, backend.makeOutput(input(inputs, name).shape, 'float32')]));
     const [block, slopes] = [scores, scores].map((shape) => temporary(backend.makeOutput(shape, 'float32')));
-    const all = { ...inputs, ...gradients, block: block!, slopes: slopes! };
+    const wanted: readonly string[] = attrs.wanted;
+    const gradients = makeFloats(
+      backend,
+      wanted.map((name) => input(inputs, name).shape),
+    );
+    const named = Object.fromEntries(wanted.map((name, i) => [`d${name}`, gradients[i]!]));
+    const all = { ...inputs, ...named, block: block!, slopes: slopes! };
     const { attentionGradient, scratch } = native(backend);
     const names = ['q', 'k', 'v', 'y', 'y1', 'dy', 'dq', 'dk', 'dv', 'block', 'slopes'] as const;
     attentionGradient(...given, ...places(all, backend, names), scratch);
-    return wanted.map((name) => gradients[`d${name}`]!);
+    return gradients;
   });
 
 /** Ours, or what @leantune/transformers composes of ops for tensors that do not fit. */

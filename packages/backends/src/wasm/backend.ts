@@ -1,8 +1,8 @@
 /** What the kernels use of tfjs-backend-wasm's backend object, and small tools to write kernels with. */
 import * as tf from '@tensorflow/tfjs-core';
-import { type Attrs, input, type Kernel, type KernelMap, type StockKernel } from '../kernels.ts';
+import { type Attrs, allOrNone, input, type Kernel, type KernelMap, type StockKernel } from '../kernels.ts';
 
-export { type Attrs, input, viewAs, withTemporaries } from '../kernels.ts';
+export { type Attrs, allOrNone, input, viewAs, withTemporaries } from '../kernels.ts';
 
 export interface WasmHeap {
   HEAPU8: Uint8Array;
@@ -32,6 +32,10 @@ export type Stock = StockKernel<WasmBackend, tf.TensorInfo>;
 
 /** Byte offset of a tensor in the heap. Valid until the tensor is disposed; a growing heap does not move it. */
 export const offset = (backend: WasmBackend, x: tf.TensorInfo): number => backend.dataIdMap.get(x.dataId).memoryOffset;
+
+/** Float32 tensors of these shapes: all of them, or none. */
+export const makeFloats = (backend: WasmBackend, shapes: readonly number[][]): tf.TensorInfo[] =>
+  allOrNone(backend, (made) => shapes.map((shape) => made(backend.makeOutput(shape, 'float32'))));
 
 /** Where the named inputs lie; 0 for one that is not given. */
 export const places = <const Names extends readonly string[]>(inputs: tf.NamedTensorInfoMap, backend: WasmBackend, names: Names) =>

@@ -5,7 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Attrs, KernelMap } from '../kernels.ts';
-import { assertFloat, input, type Kernels, offset, places, type Stock, type WasmBackend, type WasmKernel } from './backend.ts';
+import { assertFloat, input, type Kernels, makeFloats, offset, places, type Stock, type WasmBackend, type WasmKernel } from './backend.ts';
 import { native } from './native.ts';
 
 /** In place of what a ReLU clips to, where there is none. */
@@ -41,7 +41,7 @@ function forward(
 ): tf.TensorInfo[] {
   assertFloat('BatchNormTrain', inputs);
   const x = input(inputs, 'x');
-  const statistics = Array.from({ length: 4 }, () => backend.makeOutput([channelsOf(x)], 'float32'));
+  const statistics = makeFloats(backend, Array(4).fill([channelsOf(x)]));
   const [mean, variance, meanAfter, varianceAfter] = statistics.map((one) => offset(backend, one)) as [number, number, number, number];
   const [at, meanBefore, varianceBefore] = places(inputs, backend, ['x', 'movingMean', 'movingVariance']);
   const sizes = [rowsOf(x), channelsOf(x)] as const;
@@ -54,7 +54,7 @@ function forward(
 function backward(inputs: tf.NamedTensorInfoMap, { varianceEpsilon, max = NO_RELU }: Attrs, backend: WasmBackend): tf.TensorInfo[] {
   assertFloat('BatchNormTrainGrad', inputs);
   const x = input(inputs, 'x');
-  const made = [x.shape, [channelsOf(x)], [channelsOf(x)]].map((shape) => backend.makeOutput(shape, 'float32'));
+  const made = makeFloats(backend, [x.shape, [channelsOf(x)], [channelsOf(x)]]);
   const given = places(inputs, backend, ['dy', 'x', 'mean', 'variance', 'scale', 'offset']);
   const [dx, dscale, doffset] = made.map((one) => offset(backend, one)) as [number, number, number];
   const { batchNormGradient, scratch } = native(backend);

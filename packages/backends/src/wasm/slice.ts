@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { KernelMap } from '../kernels.ts';
-import { input, type Kernels, offset, run, type Stock, type WasmBackend, type WasmKernel } from './backend.ts';
+import { allOrNone, input, type Kernels, offset, run, type Stock, type WasmBackend, type WasmKernel } from './backend.ts';
 import { native } from './native.ts';
 
 const product = tf.util.sizeFromShape;
@@ -17,11 +17,13 @@ function copy(backend: WasmBackend, x: tf.TensorInfo, out: tf.TensorInfo, begin:
   while (cut > 0 && whole(cut)) cut--;
   let first = Math.max(cut - 1, 0); // of the axes whose rows lie equally far apart
   while (first > 0 && whole(first)) first--;
-  const strides = [...tf.util.computeStrides(shape), 1].map((stride) => stride * tf.util.bytesPerElement(x.dtype));
+  const element = tf.util.bytesPerElement(x.dtype);
+  const strides = [...tf.util.computeStrides(shape), 1].map((stride) => stride * element);
   const bytes = (size[cut] ?? 1) * strides[cut]!;
   const stride = cut > 0 ? strides[cut - 1]! : bytes;
   const rows = product(size.slice(first, cut));
-  const start = begin.reduce((sum, at, axis) => sum + at * strides[axis]!, offset(backend, x));
+  const before = begin.reduce((sum, at, axis) => sum + at * strides[axis]!, 0);
+  const start = offset(backend, x) + element * Math.floor(before / element); // half of 5 is 2, as in tfjs
   const { copyRows } = native(backend);
   for (let block = 0; block < product(size.slice(0, first)); block++) {
     let [from, rest] = [start, block];
@@ -39,6 +41,7 @@ export const slices = (stock: Stock): Kernels => {
     if (x.dtype === 'string' || x.dtype === 'complex64') return stock(tf.Slice)(inputs, attrs, backend);
     const [begin, size] = tf.slice_util.parseSliceParams(x as tf.Tensor, attrs.begin, attrs.size) as [number[], number[]];
     tf.slice_util.assertParamsValid(x as tf.Tensor, begin, size);
+    if (begin.some((at) => at < 0)) throw new Error(`[wasm] slice got begin [${begin}] of shape [${x.shape}]; expected no number below 0`);
     const out = backend.makeOutput(size, x.dtype);
     if (product(size) > 0) copy(backend, x, out, begin);
     return out;
@@ -47,14 +50,15 @@ export const slices = (stock: Stock): Kernels => {
 };
 
 /** Parts of x along an axis, each as long as `sizes` say. */
-const partsOf = (backend: WasmBackend, x: tf.TensorInfo, axis: number, sizes: readonly number[]): tf.TensorInfo[] => {
-  let at = 0;
-  return sizes.map((size) => {
-    const begin = x.shape.map((_, i) => (i === axis ? at : 0));
-    at += size;
-    return run(backend, tf.Slice, { x }, { begin, size: x.shape.with(axis, size) });
+const partsOf = (backend: WasmBackend, x: tf.TensorInfo, axis: number, sizes: readonly number[]): tf.TensorInfo[] =>
+  allOrNone(backend, (made) => {
+    let at = 0;
+    return sizes.map((size) => {
+      const begin = x.shape.map((_, i) => (i === axis ? at : 0));
+      at += size;
+      return made(run(backend, tf.Slice, { x }, { begin, size: x.shape.with(axis, size) }));
+    });
   });
-};
 
 export const splits: KernelMap<WasmBackend, tf.TensorInfo[]> = {
   [tf.SplitV](inputs, { numOrSizeSplits, axis }, backend) {
