@@ -38,14 +38,14 @@ typedef struct {
 static int keyOf(const Block* block, int row) { return block->of->keys - block->of->queries + (block->start + row) / block->group; }
 
 /* The keys that a row sees, counted from the block's first. */
-static Range seen(const Block* block, int row) {
+ONCE Range seen(const Block* block, int row) {
   const Attention* of = block->of;
   if (!of->causal) return (Range){0, block->keys};
   int at = keyOf(block, row) - block->from;
   return (Range){of->window > 0 ? max(0, at - of->window + 1) : 0, at + 1};
 }
 
-static Block blockOf(const Attention* of, int b, int kvHead, int start) {
+ONCE Block blockOf(const Attention* of, int b, int kvHead, int start) {
   int group = of->heads / of->kvHeads;
   Block block = {.of = of, .start = start, .rows = min(of->rows, of->queries * group - start), .group = group};
   block.from = of->causal && of->window > 0 ? max(0, keyOf(&block, 0) - of->window + 1) : 0;
@@ -66,7 +66,7 @@ static Rows ofKeys(const Block* block, const float* x) { return (Rows){(float*)x
 enum { HIDDEN = 1 << 30 };
 
 /* s scale, less 2^30 times the squared distance of the numbers of the documents; a query that is padding counts as of the first. */
-static void scaleRow(const Block* block, int row, float* s, Range keys) {
+ONCE void scaleRow(const Block* block, int row, float* s, Range keys) {
   const Attention* of = block->of;
   int i = keys.from;
   if (!block->mask) {
@@ -92,7 +92,7 @@ static float highest(const float* s, Range keys) {
 }
 
 /* s becomes exp(s - less) where it is seen, and 0 elsewhere. Returns the sum. */
-static float weigh(float* s, int count, Range keys, float less) {
+ONCE float weigh(float* s, int count, Range keys, float less) {
   f4 sums = splat(0);
   int i = keys.from;
   for (; i + 4 <= keys.to; i += 4) {
