@@ -118,7 +118,7 @@ static void products(const Block* block, const float* a, const float* b, float* 
       for (int start = 0; start < (of)->queries * ((of)->heads / (of)->kvHeads); start += (of)->rows)
 
 #define GIVEN int n, int queries, int keys, int heads, int kvHeads, int size, int causal, int window, int rows, float scale, const float* mask
-#define TASK &(Attention){n, queries, keys, heads, kvHeads, size, causal, window, rows, scale, mask}
+#define TASK &(Attention){n, queries, keys, heads, kvHeads, size, causal, window, min(rows, MOST), scale, mask}
 
 /* o, and of each query and head the highest score and the sum of exp(score - highest). */
 EXPORT(attention) void attention(GIVEN, const float* q, const float* k, const float* v, float* o, float* top, float* sum, float* scores, Scratch* scratch) {

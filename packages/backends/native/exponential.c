@@ -10,6 +10,7 @@
 
 INLINE f4 withSign(f4 x, f4 magnitude) { return (f4)((i4)magnitude | ((i4)x & splatInt(-0x7fffffff - 1))); }
 INLINE f4 magnitude(f4 x) { return (f4)((i4)x & splatInt(0x7fffffff)); }
+
 INLINE f4 tanh4(f4 x) {
   f4 a = magnitude(x), s = a * a;
   f4 small = a + a * (s * POLYNOMIAL(s, -0.00628900016f, 0.0211325604f, -0.0538806319f, 0.133329749f, -0.333333284f));

@@ -39,15 +39,15 @@ export function attentionFits(inputs: Inputs, attrs: Attrs): boolean {
   );
 }
 
-/** Runs the kernel that @leantune/transformers composes of ops, in place of one of the backend `name` that cannot. @throws BackendError if there is none */
-export function composedAttention(kernel: string, name: string, inputs: Inputs, attrs: Attrs, backend: object): tf.TensorInfo[] {
-  const composed = tf.getKernel(`Composed${kernel}`, name);
+/** Runs the kernel that @leantune/transformers composes of ops, in place of a backend's own that cannot. @throws BackendError if there is none */
+export function composedAttention(kernel: string, backendName: string, inputs: Inputs, attrs: Attrs, backend: object): tf.TensorInfo[] {
+  const composed = tf.getKernel(`Composed${kernel}`, backendName);
   if (composed) return composed.kernelFunc({ inputs, attrs: attrs as tf.NamedAttrMap, backend }) as tf.TensorInfo[];
   const got = Object.entries(inputs).map(([name, { shape, dtype }]) => `${name} ${dtype} [${shape}]`);
   const { heads, kvHeads } = attrs;
   throw new BackendError(
     'not-available',
     kernel,
-    `got ${got.join(', ')} of ${heads} and ${kvHeads} heads; expected q float32 [n, T, heads · d], k and v [n, S, kvHeads · d] and mask [n, S], none empty, and heads that a work group of this adapter holds`,
+    `got ${got.join(', ')} of ${heads} and ${kvHeads} heads; expected q float32 [n, T, heads · d], k and v [n, S, kvHeads · d] and mask [n, S], none empty, no more queries than keys where that matters (causal, masked), and on a GPU heads that a work group holds`,
   );
 }

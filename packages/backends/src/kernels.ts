@@ -46,34 +46,41 @@ export function registerKernels<B, Result extends tf.TensorInfo | tf.TensorInfo[
   }
 }
 
+interface Disposer {
+  disposeData(dataId: object): boolean;
+}
+type Noted = (x: tf.TensorInfo) => tf.TensorInfo;
+
 /** Disposes what went through `temporary` when `f` ends, also by an error. */
-export function withTemporaries<T>(
-  backend: { disposeData(dataId: object): boolean },
-  f: (temporary: (x: tf.TensorInfo) => tf.TensorInfo) => T,
-): T {
+export function withTemporaries<T>(backend: Disposer, f: (temporary: Noted) => T): T {
   const made: tf.TensorInfo[] = [];
   try {
-    return f((x) => {
-      made.push(x);
-      return x;
-    });
+    return f(notedIn(made));
   } finally {
-    for (const { dataId } of made) backend.disposeData(dataId);
+    disposeAll(backend, made);
   }
 }
 
 /** Disposes what went through `made` if `f` throws: all outputs of a kernel, or none. */
-export function allOrNone<T>(backend: { disposeData(dataId: object): boolean }, f: (made: (x: tf.TensorInfo) => tf.TensorInfo) => T): T {
+export function allOrNone<T>(backend: Disposer, f: (made: Noted) => T): T {
   const made: tf.TensorInfo[] = [];
   try {
-    return f((x) => {
-      made.push(x);
-      return x;
-    });
+    return f(notedIn(made));
   } catch (error) {
-    for (const { dataId } of made) backend.disposeData(dataId);
+    disposeAll(backend, made);
     throw error;
   }
+}
+
+function notedIn(list: tf.TensorInfo[]): Noted {
+  return (x) => {
+    list.push(x);
+    return x;
+  };
+}
+
+function disposeAll(backend: Disposer, made: readonly tf.TensorInfo[]): void {
+  for (const { dataId } of made) backend.disposeData(dataId);
 }
 
 /** The same data under another shape; owns nothing. */

@@ -1,6 +1,7 @@
 /**
  * Attention and its gradient as one kernel each: `Attention` and `AttentionGrad` of @leantune/transformers, which elsewhere are made of
- * tfjs's ops, a block of queries at a time. Heads are read and written where they lie, and of the scores one block is in memory.
+ * tfjs's ops, a block of queries at a time. Heads are read and written where they lie, and of the scores one block is in memory,
+ * in backward with its gradient.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { attentionFits, attentionSizes, composedAttention } from '../attention-sizes.ts';

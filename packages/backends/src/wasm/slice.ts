@@ -22,17 +22,14 @@ function copy(backend: WasmBackend, x: tf.TensorInfo, out: tf.TensorInfo, begin:
   const bytes = (size[cut] ?? 1) * strides[cut]!;
   const stride = cut > 0 ? strides[cut - 1]! : bytes;
   const rows = product(size.slice(first, cut));
-  const before = begin.reduce((sum, at, axis) => sum + at * strides[axis]!, 0);
-  const start = offset(backend, x) + element * Math.floor(before / element); // half of 5 is 2, as in tfjs
+  const bytesTo = (place: readonly number[]): number => place.reduce((sum, at, axis) => sum + at * strides[axis]!, 0);
+  const from = offset(backend, x) + element * Math.floor(bytesTo(begin) / element); // half of 5 is 2, as in tfjs
+  const to = offset(backend, out);
   const { copyRows } = native(backend);
-  for (let block = 0; block < product(size.slice(0, first)); block++) {
-    let [from, rest] = [start, block];
-    for (let axis = first - 1; axis >= 0; axis--) {
-      from += (rest % size[axis]!) * strides[axis]!;
-      rest = Math.floor(rest / size[axis]!);
-    }
-    copyRows(from, offset(backend, out) + block * rows * bytes, rows, stride, bytes);
-  }
+  const outer = size.slice(0, first);
+  const outerStrides = tf.util.computeStrides(outer);
+  for (let block = 0; block < product(outer); block++)
+    copyRows(from + bytesTo(tf.util.indexToLoc(block, first, outerStrides)), to + block * rows * bytes, rows, stride, bytes);
 }
 
 export const slices = (stock: Stock): Kernels => {
