@@ -71,6 +71,20 @@ describe('attention on wasm', () => {
     for (const t of [y, tf.reshape(y1, [7, 1]), dq]) expect(finite(t)).toEqual([0, 1, 1, 1, 1, 1, 1]);
   });
 
+  it('makes no matrix of scores: its memory grows with the tokens, not with their square', () => {
+    const [tokens, size] = [2048, 8];
+    const x = tf.ones([1, tokens, size]);
+    const inputs = { q: x, k: x, v: x, mask: tf.scalar(0, 'int32') };
+    const attrs = { heads: 1, kvHeads: 1, scale: 1, causal: true, window: 0, masked: false, wanted: all };
+    guardHeap(tf.backend(), heapUse(tf.backend()).used + (tokens * tokens * 4) / 16);
+    try {
+      const [y, y1] = kernel('Attention', inputs, attrs) as [tf.Tensor, tf.Tensor];
+      tf.dispose([kernel('AttentionGrad', { ...inputs, y, y1, dy: x }, attrs), y, y1, x, inputs.mask]);
+    } finally {
+      guardHeap(tf.backend());
+    }
+  });
+
   it('leaves nothing behind where memory ends amid a kernel', () => {
     const of = caseOf(64, 64, 16);
     const { q, k, v, dy } = Object.fromEntries(

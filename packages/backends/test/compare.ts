@@ -59,6 +59,13 @@ export function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return difference / size;
 }
 
+/** wasm gives to the bit what cpu gives for an `x` of this shape, whatever its type. */
+export async function expectSameForAllTypes(kernel: string, shape: number[], attrs: object): Promise<void> {
+  await expectLikeCpu(kernel, { x: random(shape) }, attrs, 0);
+  await expectLikeCpu(kernel, { x: whole(shape, 1, 'int32') }, attrs, 0);
+  await expectLikeCpu(kernel, { x: { shape, dtype: 'bool', data: whole(shape).data.map((v) => Number(v > 0)) } }, attrs, 0);
+}
+
 /** wasm gives what cpu gives; float32 sums in another order differ by rounding. */
 export async function expectLikeCpu(kernel: string, inputs: { [name: string]: Values }, attrs: object, tolerance = 2e-6): Promise<void> {
   const cpu = await runOn('cpu', kernel, inputs, attrs);
