@@ -129,6 +129,8 @@ const cases: Case[] = [
     inputs: { x: [5000, 384], indices: tf.randomUniform([512], 0, 5000, 'int32') },
     attrs: { axis: 0, batchDims: 0 },
   },
+  { name: 'slice 514 of 32,000 rows of 288', kernel: 'Slice', inputs: { x: [32_000, 288] }, attrs: { begin: [5140, 0], size: [514, 288] } },
+  { name: 'slice 64 of 128 tokens', kernel: 'Slice', inputs: { x: [8, 128, 384] }, attrs: { begin: [0, 32, 0], size: [8, 64, 384] } },
   { name: 'clone', kernel: 'Identity', inputs: { x: activations }, attrs: {} },
 ];
 
